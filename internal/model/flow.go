@@ -1,0 +1,150 @@
+// Package model holds the nouns every other package speaks in: endpoints, flows, readings and
+// snapshots. It imports the standard library only.
+package model
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// Proto is an IP protocol number (IANA "Protocol Numbers").
+type Proto uint8
+
+// Protocols that lotrace knows by name.
+const (
+	ProtoICMP   Proto = 1
+	ProtoTCP    Proto = 6
+	ProtoUDP    Proto = 17
+	ProtoICMPv6 Proto = 58
+	ProtoSCTP   Proto = 132
+)
+
+// HasPorts reports whether the protocol's endpoints carry port numbers that lotrace reads.
+func (p Proto) HasPorts() bool { return p == ProtoTCP || p == ProtoUDP || p == ProtoSCTP }
+
+// String returns the protocol's name, or its number where lotrace knows no name.
+func (p Proto) String() string {
+	switch p {
+	case ProtoICMP:
+		return "icmp"
+	case ProtoTCP:
+		return "tcp"
+	case ProtoUDP:
+		return "udp"
+	case ProtoICMPv6:
+		return "icmpv6"
+	case ProtoSCTP:
+		return "sctp"
+	}
+	return strconv.Itoa(int(p))
+}
+
+// Key names a flow in canonical form: the smaller (address, port) first, IPv4 unmapped.
+type Key struct {
+	Netns uint32 // inode number of the network namespace
+	Proto Proto
+	A, B  netip.AddrPort
+}
+
+// Counters is what one sender sent. Packets and Bytes are the device's (ip -s link show lo), SKBs
+// what the stack handed down, PayloadBytes what lies above the transport header without
+// retransmissions. All cumulative or all of one window; never mixed.
+type Counters struct {
+	Packets      uint64
+	Bytes        uint64
+	SKBs         uint64
+	PayloadBytes uint64
+	Retransmits  uint64 // TCP segments sent again
+	RetransBytes uint64 // TCP payload bytes sent again
+}
+
+// Add adds o to c.
+func (c *Counters) Add(o Counters) {
+	c.Packets += o.Packets
+	c.Bytes += o.Bytes
+	c.SKBs += o.SKBs
+	c.PayloadBytes += o.PayloadBytes
+	c.Retransmits += o.Retransmits
+	c.RetransBytes += o.RetransBytes
+}
+
+// Sub returns c less o; both cumulative, o the older.
+func (c Counters) Sub(o Counters) Counters {
+	return Counters{
+		Packets:      c.Packets - o.Packets,
+		Bytes:        c.Bytes - o.Bytes,
+		SKBs:         c.SKBs - o.SKBs,
+		PayloadBytes: c.PayloadBytes - o.PayloadBytes,
+		Retransmits:  c.Retransmits - o.Retransmits,
+		RetransBytes: c.RetransBytes - o.RetransBytes,
+	}
+}
+
+// RoleSource says how the client of a flow is known.
+type RoleSource string
+
+// The sources, best first.
+const (
+	RoleSYN      RoleSource = "syn"      // the handshake was seen
+	RoleListener RoleSource = "listener" // one end is a listening socket
+	RoleFirst    RoleSource = "first"    // no handshake in this protocol; the client sent first
+	RolePort     RoleSource = "port"     // a guess by port numbers
+)
+
+// Owner is the process behind an endpoint. A nil *Owner means unknown.
+type Owner struct {
+	PID       uint32
+	Comm      string
+	Exe       string
+	Cmdline   string
+	UID       uint32
+	Cgroup    string
+	Unit      string
+	Container string
+	Source    string // "kernel" or "scan"
+}
+
+// Endpoint is one end of a flow.
+type Endpoint struct {
+	Addr  netip.Addr
+	Port  uint16
+	Owner *Owner // nil: unknown
+}
+
+// AddrPort returns the endpoint's address and port.
+func (e Endpoint) AddrPort() netip.AddrPort { return netip.AddrPortFrom(e.Addr, e.Port) }
+
+// Flow is one row: one connection or conversation, both directions, over one window.
+type Flow struct {
+	Netns      uint32
+	Proto      Proto
+	State      string // TCP state as ss names it ("established"); "" for other protocols
+	RoleSource RoleSource
+	Client     Endpoint
+	Server     Endpoint
+	ToServer   Counters
+	ToClient   Counters
+	ClientSRTT time.Duration // the client socket's smoothed round trip; 0 unknown
+	ServerSRTT time.Duration
+	ClientCwnd uint32 // segments; 0 unknown
+	ServerCwnd uint32
+	FirstSeen  time.Time
+	LastSeen   time.Time
+	Closed     bool
+}
+
+// IPv6 reports whether the flow runs over IPv6.
+func (f *Flow) IPv6() bool { return f.Server.Addr.Is6() }
+
+// Service is all flows to one server endpoint.
+type Service struct {
+	Name     string // display name
+	Netns    uint32
+	Proto    Proto
+	Server   Endpoint
+	Flows    int
+	Clients  int // distinct client processes; distinct client addresses where no owner is known
+	ToServer Counters
+	ToClient Counters
+}

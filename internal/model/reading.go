@@ -1,0 +1,127 @@
+package model
+
+import (
+	"net/netip"
+	"time"
+)
+
+// SlotState is the life of a flow's slot as a reader meets it; the values are those of
+// enum lt_slot_state.
+type SlotState uint32
+
+// The states.
+const (
+	SlotFree SlotState = iota
+	SlotLive
+	SlotOrphan   // final counts; a newer connection took the tuple over
+	SlotRetiring // being read for the last time
+)
+
+// SlotRole is what the kernel knows of who is the client; the values are those of enum lt_role.
+type SlotRole uint8
+
+// The roles.
+const (
+	SlotRoleNone  SlotRole = iota // first seen in mid-life
+	SlotRoleSYN                   // a SYN or SYN-ACK was seen
+	SlotRoleFirst                 // who sent first
+)
+
+// Reason is why the handling of a packet ended; the values are those of enum lt_reason.
+type Reason int
+
+// The reasons. All but ReasonCounted and ReasonFiltered are overflow: in the totals, in no flow.
+const (
+	ReasonCounted Reason = iota
+	ReasonFiltered
+	ReasonTableFull
+	ReasonIndexFull
+	ReasonIndexRace
+	ReasonNotIP
+	ReasonTruncated
+	ReasonMalformed
+	ReasonHeaderChain
+	ReasonCount // how many there are
+)
+
+// String returns the reason's name in reports.
+func (r Reason) String() string {
+	names := [ReasonCount]string{
+		"counted", "filtered", "table_full", "index_full", "index_race",
+		"not_ip", "truncated", "malformed", "header_chain",
+	}
+	if r < 0 || r >= ReasonCount {
+		return "unknown"
+	}
+	return names[r]
+}
+
+// IsOverflow reports whether packets that ended so are in the totals but in no flow.
+func (r Reason) IsOverflow() bool { return r != ReasonCounted && r != ReasonFiltered }
+
+// HasKey reports whether the packet's tuple was read before its handling ended.
+func (r Reason) HasKey() bool { return r <= ReasonIndexRace }
+
+// SlotKey is a flow's name as the kernel keeps it: IPv4 as v4-mapped IPv6, the smaller
+// (address, port) first. It holds no pointer, so tables of it cost the garbage collector nothing.
+type SlotKey struct {
+	Addr  [2][16]byte
+	Port  [2]uint16
+	Netns uint32
+	Proto Proto
+}
+
+// Endpoint returns end i (0 or 1) of the key, IPv4 unmapped.
+func (k *SlotKey) Endpoint(i int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(k.Addr[i]).Unmap(), k.Port[i])
+}
+
+// SlotDir is what one end of a slot has sent, cumulative.
+type SlotDir struct {
+	Counters
+	LastNS uint64        // CLOCK_MONOTONIC; 0 if nothing was sent
+	SRTT   time.Duration // TCP; 0 unknown
+	Cwnd   uint32        // TCP, segments; 0 unknown
+}
+
+// Slot is one flow as the kernel counts it. Dir[i] is what Key.Addr[i], Key.Port[i] sent.
+type Slot struct {
+	Index     uint32
+	State     SlotState
+	Key       SlotKey
+	CreatedNS uint64 // CLOCK_MONOTONIC of the first packet
+	TCPFlags  [2]uint8
+	Client    uint8 // index of the client end; meaningful unless Role is SlotRoleNone
+	Role      SlotRole
+	Dir       [2]SlotDir
+}
+
+// LastNS is the time of the newest packet of either direction, CLOCK_MONOTONIC.
+func (s *Slot) LastNS() uint64 { return max(s.Dir[0].LastNS, s.Dir[1].LastNS) }
+
+// DeviceCount is the interface's own cumulative counters.
+type DeviceCount struct {
+	Packets uint64
+	Bytes   uint64
+	Dropped uint64
+}
+
+// Reading is everything the kernel side has counted, cumulative, at one moment. Readers reuse it:
+// its slices are overwritten by the next reading.
+type Reading struct {
+	MonoNS  uint64    // CLOCK_MONOTONIC
+	Wall    time.Time // the same moment by the wall clock
+	Before  DeviceCount
+	After   DeviceCount // at or after the moment every packet in Slots had reached the device
+	Slots   []Slot      // those in use
+	Reasons [ReasonCount]Count
+	Ingress *Count // nil unless stages are counted
+}
+
+// Listener is a socket that waits for others: a listening TCP or an unconnected UDP socket.
+type Listener struct {
+	Proto  Proto
+	Addr   netip.Addr // unspecified: any address of its family, and IPv4 too unless V6Only
+	Port   uint16
+	V6Only bool
+}

@@ -1,0 +1,69 @@
+package model
+
+import "time"
+
+// Count is an amount of traffic in no flow in particular. Packets and bytes are the device's.
+type Count struct {
+	SKBs    uint64
+	Packets uint64
+	Bytes   uint64
+}
+
+// Add adds o to c.
+func (c *Count) Add(o Count) {
+	c.SKBs += o.SKBs
+	c.Packets += o.Packets
+	c.Bytes += o.Bytes
+}
+
+// Sub returns c less o; both cumulative, o the older.
+func (c Count) Sub(o Count) Count {
+	return Count{SKBs: c.SKBs - o.SKBs, Packets: c.Packets - o.Packets, Bytes: c.Bytes - o.Bytes}
+}
+
+// Origin says where a snapshot's numbers come from.
+type Origin struct {
+	Host   string
+	Kernel string
+	Netns  uint32
+	Device string
+	Hook   string // "tcx", "clsact" or "xdp"
+	Filter string // "" when nothing is filtered
+}
+
+// Device is the interface's own counters over a window.
+type Device struct {
+	Packets uint64
+	Bytes   uint64
+	Dropped uint64 // packets the device refused after the hook had counted them (backlog full)
+	Agrees  bool   // the totals lie within the readings around them, to the packet and byte
+}
+
+// Stages is what two places on a packet's way saw. Missing packets left egress and never arrived.
+type Stages struct {
+	Egress  Count
+	Ingress Count
+}
+
+// Self is what lotrace itself costs.
+type Self struct {
+	BPFNsPerPacket float64 // 0: unknown (kernel.bpf_stats_enabled is off)
+	CPUPercent     float64 // of one core, over the window
+	RSSBytes       uint64
+}
+
+// Snapshot is one window of traffic, ready to show: what an encoder or a screen gets. Rows are in
+// no particular order until View sorts them.
+type Snapshot struct {
+	Start    time.Time
+	End      time.Time
+	Duration time.Duration // by the monotonic clock; End-Start when no clock was stepped
+	Origin   Origin
+	Totals   Count            // Σ flows + overflow
+	Overflow Count            // in Totals, in no flow
+	ByCause  map[string]Count // overflow by cause; only causes that occurred
+	Device   *Device          // nil under a filter
+	Stages   *Stages          // nil unless asked for
+	Self     Self
+	Flows    []Flow
+}
