@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Adding a packet to its slot.
+ *
+ * A TCP socket transmits under its own lock, held by a process (sk_lock.owned) or by softirq
+ * (sk_lock.slock), and one socket is one direction of one flow: so under that lock the direction's
+ * line has one writer, and plain adds lose nothing. TCP that leaves without it (SYN-ACKs belong to
+ * a request, RSTs and TIME_WAIT ACKs to the kernel's own sockets, and anyone may inject) goes to
+ * counters of its own, atomically. No other protocol promises a lock: atomic in the direction's
+ * line. XDP, which sees no sockets, counts as if nothing were locked.
+ */
+#ifndef LOTRACE_ACCOUNT_BPF_H
+#define LOTRACE_ACCOUNT_BPF_H
+
+#define LT_SOCK_STREAM 1
+
+/* One skb, with what of its payload went out before. */
+struct lt_amount {
+	struct lt_wire wire;
+	__u32 payload;
+	__u32 retrans_bytes;
+	__u32 retransmits;
+};
+
+/*
+ * The socket as TCP, or NULL. On some kernels the helper goes by the protocol number alone, and the
+ * kernel's control socket for RSTs is a raw one of that protocol: the type decides.
+ */
+static __always_inline struct tcp_sock *lt_tcp_sock(struct bpf_sock *sk, const struct lt_packet *p)
+{
+	struct tcp_sock *tp;
+
+	if (!sk || p->proto != LT_IPPROTO_TCP)
+		return NULL;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp || tp->inet_conn.icsk_inet.sk.sk_type != LT_SOCK_STREAM)
+		return NULL;
+	return tp;
+}
+
+static __always_inline bool lt_is_locked(struct tcp_sock *tp)
+{
+	struct sock *sk = (struct sock *)tp;
+
+	return sk->sk_lock.owned || sk->sk_lock.slock.rlock.raw_lock.val.counter;
+}
+
+/*
+ * The clock: TCP read it a moment ago for its own use and kept it (tcp_mstamp_refresh), which makes
+ * it free here. Its skb->tstamp is no substitute: with pacing that lies ahead of now.
+ */
+static __always_inline __u64 lt_now(struct tcp_sock *tp)
+{
+	__u64 now = tp ? tp->tcp_clock_cache : 0;
+
+	return now ? now : bpf_ktime_get_ns();
+}
+
+/* What is known of a direction's sequence space; the last 64 bits of struct lt_dir. */
+union lt_seq {
+	struct {
+		__u32 next;
+		__u32 gap;
+	};
+	__u64 word;
+};
+
+/*
+ * Move seq on over [start, end) and return how much of that went out before. Sockets send in order,
+ * so below next means again. XDP runs after the per-CPU backlogs, which may swap segments of a sender
+ * that changed CPU: there, what was skipped is remembered and what comes late fills it. Only sizes
+ * are kept: which of two equal parts was the late one changes no sum.
+ */
+static __always_inline __u32 lt_advance(union lt_seq *seq, __u32 start, __u32 end,
+					const bool in_order)
+{
+	__s32 fresh = end - seq->next;
+	__u32 again = 0, late;
+
+	if (fresh < (__s32)(end - start))
+		again = fresh > 0 ? end - start - fresh : end - start;
+	else if (!in_order)
+		seq->gap += start - seq->next;
+	if (fresh > 0)
+		seq->next = end;
+	if (!in_order) {
+		late = again < seq->gap ? again : seq->gap;
+		seq->gap -= late;
+		again -= late;
+	}
+	return again;
+}
+
+/* The same where several CPUs may be at it. Giving up after some tries calls the segment new. */
+static __always_inline __u32 lt_advance_atomic(__u64 *word, __u32 start, __u32 end)
+{
+	for (int i = 0; i < 8; i++) {
+		union lt_seq old = { .word = READ_ONCE(*word) };
+		union lt_seq new = old;
+		__u32 again = lt_advance(&new, start, end, false);
+
+		if (__sync_val_compare_and_swap(word, old.word, new.word) == old.word)
+			return again;
+	}
+	return 0;
+}
+
+/*
+ * Split a TCP segment's payload into new and sent before, by the sequence space seen so far
+ * (modulo 2^32, RFC 9293 3.4). SYN and FIN take a number each.
+ */
+static __always_inline void lt_follow_sequence(struct lt_slot *slot, struct lt_dir *dir,
+					       const struct lt_packet *p, __u32 side,
+					       struct lt_amount *a, const bool in_order)
+{
+	bool syn = p->tcp_flags & LT_TCP_SYN;
+	__u32 end = p->seq + p->payload_len + syn + (p->tcp_flags & LT_TCP_FIN);
+	union lt_seq seq = { .next = dir->next_seq };
+	__u32 again;
+
+	if (!slot->tcp_flags[side & 1] || (syn && end != seq.next)) {
+		dir->next_seq = end;
+		if (!in_order)
+			dir->gap_bytes = 0;
+		return;
+	}
+	if (end == p->seq)
+		return;
+	if (in_order) {
+		again = lt_advance(&seq, p->seq, end, true);
+		dir->next_seq = seq.next;
+	} else {
+		again = lt_advance_atomic((__u64 *)&dir->next_seq, p->seq, end);
+	}
+	if (!again)
+		return;
+	a->retransmits = again == end - p->seq ? a->wire.packets : 1;
+	a->retrans_bytes = again < p->payload_len ? again : p->payload_len;
+	a->payload -= a->retrans_bytes;
+}
+
+static __always_inline void lt_add_locked(struct lt_dir *dir, const struct lt_amount *a)
+{
+	dir->packets += a->wire.packets;
+	dir->bytes += a->wire.bytes;
+	dir->skbs++;
+	dir->payload_bytes += a->payload;
+	if (a->retransmits) {
+		dir->retransmits += a->retransmits;
+		dir->retrans_bytes += a->retrans_bytes;
+	}
+}
+
+#define lt_add_atomic(to, a)                                                     \
+	({                                                                       \
+		__sync_fetch_and_add(&(to)->packets, (a)->wire.packets);         \
+		__sync_fetch_and_add(&(to)->bytes, (a)->wire.bytes);             \
+		__sync_fetch_and_add(&(to)->skbs, 1);                            \
+		if ((a)->payload)                                                \
+			__sync_fetch_and_add(&(to)->payload_bytes, (a)->payload); \
+	})
+
+static __always_inline void lt_add_retransmits_atomic(struct lt_dir *dir, const struct lt_amount *a)
+{
+	if (!a->retransmits)
+		return;
+	__sync_fetch_and_add(&dir->retransmits, a->retransmits);
+	__sync_fetch_and_add(&dir->retrans_bytes, a->retrans_bytes);
+}
+
+static __always_inline void lt_note_tcp(struct lt_slot *slot, struct lt_dir *dir, __u32 side,
+					const struct lt_packet *p, struct tcp_sock *tp)
+{
+	__u8 seen = slot->tcp_flags[side & 1];
+
+	if ((seen | p->tcp_flags) != seen)
+		slot->tcp_flags[side & 1] = seen | p->tcp_flags;
+	if (tp) {
+		dir->srtt_us8 = tp->srtt_us;
+		dir->cwnd = tp->snd_cwnd;
+	}
+}
+
+static __always_inline void lt_account(struct lt_slot *slot, __u32 side, const struct lt_packet *p,
+				       const struct lt_wire *wire, struct tcp_sock *tp, __u64 now,
+				       const bool in_order)
+{
+	struct lt_amount a = { .wire = *wire, .payload = p->payload_len };
+	struct lt_dir *dir = &slot->dir[side & 1];
+
+	if (p->proto != LT_IPPROTO_TCP) {
+		lt_add_atomic(dir, &a);
+	} else {
+		lt_follow_sequence(slot, dir, p, side, &a, in_order);
+		if (tp && lt_is_locked(tp)) {
+			lt_add_locked(dir, &a);
+		} else {
+			lt_add_atomic(&slot->unlocked[side & 1], &a);
+			lt_add_retransmits_atomic(dir, &a);
+		}
+		lt_note_tcp(slot, dir, side, p, tp);
+	}
+	dir->last_ns = now;
+}
+
+#endif

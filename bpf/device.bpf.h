@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * How many packets and bytes the device will make of an egress skb. A GSO skb that the device takes
+ * whole is one packet, however many segments it stands for; one that it does not take is cut by
+ * software before the device counts it. The questions asked here are those of validate_xmit_skb()
+ * (net/core/dev.c: gso_features_check, skb_gso_ok), asked of the device as it is at this moment, so
+ * that a changed limit or feature needs nobody to notice.
+ */
+#ifndef LOTRACE_DEVICE_BPF_H
+#define LOTRACE_DEVICE_BPF_H
+
+#define LT_GSO_BY_FRAGS 0xffff /* SCTP: one segment per fragment (include/linux/skbuff.h) */
+#define LT_SKB_GSO_DODGY (1 << 1) /* from an untrusted source; the device still takes it whole */
+#define LT_NETIF_F_GSO_SHIFT 16 /* include/linux/netdev_features.h */
+
+/* One limit served both families before 6.3. */
+static __always_inline __u32 lt_gso_max_size(struct net_device *dev, bool v6)
+{
+	if (!v6 && bpf_core_field_exists(dev->gso_ipv4_max_size))
+		return BPF_CORE_READ(dev, gso_ipv4_max_size);
+	return BPF_CORE_READ(dev, gso_max_size);
+}
+
+static __always_inline bool lt_is_segmented(struct __sk_buff *ctx, __u32 len)
+{
+	struct sk_buff *skb = (struct sk_buff *)ctx;
+	struct net_device *dev = BPF_CORE_READ(skb, dev);
+	struct skb_shared_info *shinfo = (void *)BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, end);
+	__u64 type = BPF_CORE_READ(shinfo, gso_type) & ~LT_SKB_GSO_DODGY;
+	__u64 features = BPF_CORE_READ(dev, features);
+
+	if (len >= lt_gso_max_size(dev, ctx->protocol == bpf_htons(LT_ETH_P_IPV6)))
+		return true;
+	if (ctx->gso_segs > BPF_CORE_READ(dev, gso_max_segs))
+		return true;
+	type <<= LT_NETIF_F_GSO_SHIFT;
+	return (features & type) != type;
+}
+
+static __always_inline struct lt_wire lt_wire(const struct lt_frame *f, const struct lt_packet *p)
+{
+	struct lt_wire wire = { .packets = 1, .bytes = f->len - LT_ETH_HLEN };
+	struct __sk_buff *skb = f->skb;
+	__u32 gso_size;
+
+	if (!skb)
+		return wire;
+	gso_size = skb->gso_size;
+	if (!gso_size || !lt_is_segmented(skb, f->len))
+		return wire;
+	if (gso_size == LT_GSO_BY_FRAGS)
+		wire.packets = skb->gso_segs;
+	else
+		wire.packets = (p->payload_len + gso_size - 1) / gso_size;
+	wire.bytes = p->payload_len + wire.packets * (p->header_len - p->jumbo_len);
+	return wire;
+}
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * From a tuple to its slot: through the socket when there is one, through the index otherwise, with
+ * a new slot when there is none yet.
+ */
+#ifndef LOTRACE_FLOW_BPF_H
+#define LOTRACE_FLOW_BPF_H
+
+#define LT_EEXIST 17
+
+/* Loads and stores that the compiler may neither repeat nor merge: user space writes there too. */
+#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
+/* Later fragments have no ports of their own: remember the first fragment's, or ask for them. */
+static __always_inline void lt_fragment_ports(struct lt_packet *p)
+{
+	struct lt_frag_key key = { .id = p->frag_id, .proto = p->proto };
+	struct lt_frag_ports ports = { .sport = p->sport, .dport = p->dport };
+	struct lt_frag_ports *first;
+
+	__builtin_memcpy(key.saddr, &p->saddr, sizeof(key.saddr));
+	__builtin_memcpy(key.daddr, &p->daddr, sizeof(key.daddr));
+	if (p->frag_first) {
+		bpf_map_update_elem(&lt_frags, &key, &ports, BPF_ANY);
+		return;
+	}
+	first = bpf_map_lookup_elem(&lt_frags, &key);
+	if (first) {
+		p->sport = first->sport;
+		p->dport = first->dport;
+	}
+}
+
+/* Which endpoint of the canonical key sent this: 0 the smaller (address, port), 1 the other. */
+static __always_inline __u32 lt_side(const struct lt_packet *p)
+{
+	for (int i = p->family == 4 ? 3 : 0; i < 4; i++) {
+		if (p->saddr.word[i] != p->daddr.word[i])
+			return bpf_ntohl(p->saddr.word[i]) > bpf_ntohl(p->daddr.word[i]);
+	}
+	return p->sport > p->dport;
+}
+
+static __always_inline void lt_make_key(struct lt_key *key, const struct lt_packet *p, __u32 side)
+{
+	const union lt_addr *low = side ? &p->daddr : &p->saddr;
+	const union lt_addr *high = side ? &p->saddr : &p->daddr;
+
+	__builtin_memset(key, 0, sizeof(*key));
+	__builtin_memcpy(key->addr[0], low, sizeof(*low));
+	__builtin_memcpy(key->addr[1], high, sizeof(*high));
+	key->port[0] = side ? p->dport : p->sport;
+	key->port[1] = side ? p->sport : p->dport;
+	key->netns = config.netns;
+	key->proto = p->proto;
+}
+
+static __always_inline bool lt_is_flow_of(const struct lt_slot *slot, const struct lt_packet *p,
+					  __u32 side)
+{
+	const union lt_addr *from = (const union lt_addr *)slot->key.addr[side & 1];
+	const union lt_addr *to = (const union lt_addr *)slot->key.addr[~side & 1];
+
+	return from->half[1] == p->saddr.half[1] && to->half[1] == p->daddr.half[1] &&
+	       slot->key.port[side & 1] == p->sport && slot->key.port[~side & 1] == p->dport &&
+	       slot->key.proto == p->proto && from->half[0] == p->saddr.half[0] &&
+	       to->half[0] == p->daddr.half[0] && slot->key.netns == config.netns;
+}
+
+static __always_inline struct lt_slot *lt_slot_at(__u32 index)
+{
+	return bpf_map_lookup_elem(&lt_slots, &index);
+}
+
+/* A free slot's number, or -1. Given-back slots first, so that the table stays low. */
+static __always_inline __s64 lt_take_index(void)
+{
+	__u32 index;
+	__u64 fresh;
+
+	if (!bpf_map_pop_elem(&lt_free, &index))
+		return index;
+	/* Looked at before it is added to, so that a full table does not count on for ever. */
+	if (READ_ONCE(pool.fresh) >= config.max_flows)
+		return -1;
+	fresh = __sync_fetch_and_add(&pool.fresh, 1);
+	return fresh < config.max_flows ? (__s64)fresh : -1;
+}
+
+/* Who is the client, as far as the first packet tells. */
+static __always_inline void lt_init_role(struct lt_slot *slot, const struct lt_packet *p, __u32 side)
+{
+	slot->client = side;
+	slot->role = LT_ROLE_FIRST;
+	if (p->proto != LT_IPPROTO_TCP)
+		return;
+	slot->role = p->tcp_flags & LT_TCP_SYN ? LT_ROLE_SYN : LT_ROLE_NONE;
+	if ((p->tcp_flags & (LT_TCP_SYN | LT_TCP_ACK)) == (LT_TCP_SYN | LT_TCP_ACK))
+		slot->client = !side;
+}
+
+/*
+ * Make a slot for a key that the index did not have (flags BPF_NOEXIST), or take the key over from
+ * an ended connection (BPF_ANY). The slot turns LIVE only after the index took it: a socket that
+ * remembers this number from an earlier life must not count here while we may still give it back.
+ */
+static __always_inline struct lt_slot *lt_new_slot(const struct lt_packet *p,
+						   const struct lt_key *key, __u32 side, __u64 now,
+						   __u64 flags, enum lt_reason *reason)
+{
+	__s64 taken = lt_take_index();
+	__u32 index = taken;
+	struct lt_slot *slot;
+	long err;
+
+	*reason = LT_TABLE_FULL;
+	if (taken < 0)
+		return NULL;
+	slot = lt_slot_at(index);
+	if (!slot)
+		return NULL;
+	slot->key = *key;
+	slot->created_ns = now;
+	slot->index = index;
+	lt_init_role(slot, p, side);
+	err = bpf_map_update_elem(&lt_index, key, &index, flags);
+	if (err) {
+		bpf_map_push_elem(&lt_free, &index, 0);
+		*reason = err == -LT_EEXIST ? LT_INDEX_RACE : LT_INDEX_FULL;
+		return NULL;
+	}
+	WRITE_ONCE(slot->state, LT_SLOT_LIVE);
+	*reason = LT_COUNTED;
+	return slot;
+}
+
+/* Both sides said goodbye, or one of them slammed the door. */
+static __always_inline bool lt_ended(const struct lt_slot *slot)
+{
+	__u8 any = slot->tcp_flags[0] | slot->tcp_flags[1];
+	__u8 both = slot->tcp_flags[0] & slot->tcp_flags[1];
+
+	return (any & LT_TCP_RST) || (both & LT_TCP_FIN);
+}
+
+static __always_inline bool lt_opens(const struct lt_packet *p)
+{
+	return p->proto == LT_IPPROTO_TCP &&
+	       (p->tcp_flags & (LT_TCP_SYN | LT_TCP_ACK)) == LT_TCP_SYN;
+}
+
+/*
+ * Through the index. Its values are reused memory: a number read here may already belong to another
+ * key, so the slot's own key decides. A slot not yet LIVE is being made by another CPU and is ours.
+ */
+static __always_inline struct lt_slot *lt_find_by_tuple(const struct lt_packet *p, __u32 side,
+							__u64 now, enum lt_reason *reason)
+{
+	struct lt_key key;
+
+	lt_make_key(&key, p, side);
+	for (int i = 0; i < 2; i++) {
+		__u32 *index = bpf_map_lookup_elem(&lt_index, &key);
+		struct lt_slot *slot = index ? lt_slot_at(*index) : NULL;
+
+		if (slot && lt_is_flow_of(slot, p, side)) {
+			if (!lt_opens(p) || !lt_ended(slot))
+				return slot;
+			/* A new connection on the ports of an ended one: a row of its own. */
+			WRITE_ONCE(slot->state, LT_SLOT_ORPHAN);
+			return lt_new_slot(p, &key, side, now, BPF_ANY, reason);
+		}
+		slot = lt_new_slot(p, &key, side, now, BPF_NOEXIST, reason);
+		if (slot || *reason != LT_INDEX_RACE)
+			return slot;
+	}
+	return NULL;
+}
+
+static __always_inline struct lt_slot *lt_find(const struct lt_packet *p, struct bpf_sock *sk,
+					       __u32 side, __u64 now, enum lt_reason *reason)
+{
+	struct lt_sock *hint = NULL;
+	struct lt_slot *slot;
+
+	*reason = LT_COUNTED;
+	if (sk) {
+		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, 0);
+		slot = hint ? lt_slot_at(hint->slot1 - 1) : NULL;
+		if (slot && READ_ONCE(slot->state) == LT_SLOT_LIVE && lt_is_flow_of(slot, p, side) &&
+		    !lt_opens(p))
+			return slot;
+	}
+	slot = lt_find_by_tuple(p, side, now, reason);
+	if (!slot || !sk)
+		return slot;
+	if (!hint)
+		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (hint)
+		hint->slot1 = slot->index + 1;
+	return slot;
+}
+
+#endif

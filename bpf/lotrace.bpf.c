@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Entry points, one per hook. Every path returns the verdict that lets the packet pass. */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#include "lotrace.h"
+#include "config.bpf.h"
+#include "maps.bpf.h"
+#include "reasons.bpf.h"
+#include "parse.bpf.h"
+#include "device.bpf.h"
+#include "filter.bpf.h"
+#include "flow.bpf.h"
+#include "account.bpf.h"
+#include "listen.bpf.h"
+
+#define LT_TC_PASS (-1) /* TCX_NEXT, TC_ACT_UNSPEC: whoever comes after us decides */
+
+/* The one path: every packet comes in at the top and leaves with exactly one reason. */
+static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock *sk)
+{
+	struct lt_packet p = {};
+	enum lt_reason reason = lt_parse(frame, &p);
+	struct lt_wire wire = lt_wire(frame, &p);
+	struct tcp_sock *tp;
+	struct lt_slot *slot;
+	__u32 side;
+	__u64 now;
+
+	if (reason != LT_COUNTED)
+		goto end;
+	if (p.frag_first || p.frag_later)
+		lt_fragment_ports(&p);
+	reason = LT_FILTERED;
+	if (!lt_wanted(&p))
+		goto end;
+	tp = lt_tcp_sock(sk, &p);
+	now = lt_now(tp);
+	side = lt_side(&p);
+	slot = lt_find(&p, sk, side, now, &reason);
+	if (slot)
+		lt_account(slot, side, &p, &wire, tp, now, frame->skb);
+end:
+	lt_end(reason, &wire);
+}
+
+SEC("tc")
+int lotrace_egress(struct __sk_buff *skb)
+{
+	struct lt_frame frame = {
+		.data = (void *)(long)skb->data,
+		.end = (void *)(long)skb->data_end,
+		.skb = skb,
+		.len = skb->len,
+	};
+
+	lt_see(&frame, skb->sk);
+	return LT_TC_PASS;
+}
+
+SEC("xdp")
+int lotrace_xdp(struct xdp_md *ctx)
+{
+	struct lt_frame frame = {
+		.data = (void *)(long)ctx->data,
+		.end = (void *)(long)ctx->data_end,
+		.len = ctx->data_end - ctx->data,
+	};
+
+	lt_see(&frame, NULL);
+	return XDP_PASS;
+}
+
+SEC("tc")
+int lotrace_ingress(struct __sk_buff *skb)
+{
+	struct lt_wire wire = { .packets = 1, .bytes = skb->len - LT_ETH_HLEN };
+	__u32 key = 0;
+	struct lt_count *count = bpf_map_lookup_elem(&lt_ingress, &key);
+
+	if (count)
+		lt_count_percpu(count, &wire);
+	return LT_TC_PASS;
+}
+
+SEC("iter/tcp")
+int lotrace_iter_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+
+	if (skc && skc->skc_state == TCP_LISTEN)
+		lt_write_listener(ctx->meta->seq, skc, LT_IPPROTO_TCP);
+	return 0;
+}
+
+SEC("iter/udp")
+int lotrace_iter_udp(struct bpf_iter__udp *ctx)
+{
+	struct udp_sock *udp = ctx->udp_sk;
+
+	if (udp && !udp->inet.sk.__sk_common.skc_dport)
+		lt_write_listener(ctx->meta->seq, &udp->inet.sk.__sk_common, LT_IPPROTO_UDP);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The contract between the kernel programs and user space: limits, enums, configuration, keys and
+ * slots. Both sides are generated from or checked against this file; a test compares the object's
+ * BTF with the Go types and every enum with its Go names.
+ */
+#ifndef LOTRACE_H
+#define LOTRACE_H
+
+/* Limits. */
+enum {
+	LT_MAX_IP6_HEADERS = 8, /* extension headers walked before a packet is called absurd */
+	LT_MAX_FRAG_IDS = 4096, /* fragmented datagrams whose ports are remembered at once */
+	LT_MAX_FILTER_TERMS = 32,
+};
+
+/*
+ * Why the handling of one packet ended. Every packet ends with exactly one reason, so the sum over
+ * reasons is the number of packets at the hook. All but LT_COUNTED and LT_FILTERED are overflow:
+ * part of the totals, part of no flow.
+ */
+enum lt_reason {
+	LT_COUNTED, /* in a flow's slot */
+	LT_FILTERED, /* the filter did not ask for it */
+	LT_TABLE_FULL, /* no free slot */
+	LT_INDEX_FULL, /* a free slot, but the tuple index took no new key */
+	LT_INDEX_RACE, /* the slot the index named changed hands twice under us */
+	LT_NOT_IP, /* neither IPv4 nor IPv6 by its Ethernet type */
+	LT_TRUNCATED, /* ends before its own headers do */
+	LT_MALFORMED, /* header fields that contradict themselves */
+	LT_HEADER_CHAIN, /* more IPv6 extension headers than LT_MAX_IP6_HEADERS */
+	LT_REASON_COUNT,
+};
+
+/* How the client of a flow is known. Kernel writes NONE, SYN or FIRST; user space may know better. */
+enum lt_role {
+	LT_ROLE_NONE, /* first seen in mid-life */
+	LT_ROLE_SYN, /* a SYN or SYN-ACK was seen */
+	LT_ROLE_FIRST, /* no handshake in this protocol: who sent first */
+};
+
+/*
+ * Life of a slot. FREE -> LIVE by the kernel; LIVE -> ORPHAN by the kernel, when a new connection
+ * takes the tuple of an ended one over; LIVE or ORPHAN -> RETIRING -> FREE by user space alone.
+ */
+enum lt_slot_state {
+	LT_SLOT_FREE,
+	LT_SLOT_LIVE,
+	LT_SLOT_ORPHAN, /* holds final counts; the index no longer leads here */
+	LT_SLOT_RETIRING, /* user space is about to read it for the last time */
+};
+
+/* What one filter instruction tests. User space compiles, the kernel runs. */
+enum lt_test {
+	LT_TEST_PROTO, /* IP protocol number == lo */
+	LT_TEST_FAMILY, /* address family (4 or 6; v4-mapped is 4) == lo */
+	LT_TEST_PORT, /* lo <= either port <= hi */
+	LT_TEST_ADDR, /* either address within addr/prefix_len */
+	LT_TEST_COUNT,
+};
+
+/* Jump targets of a filter instruction that end the run. */
+enum {
+	LT_FILTER_REJECT = 254,
+	LT_FILTER_ACCEPT = 255,
+};
+
+/* Set before load, constant afterwards. Written by user space, read by every program. */
+struct lt_config {
+	__u32 netns; /* inode number of the watched network namespace; part of every key */
+	__u32 max_flows; /* slots in the table */
+	__u32 has_filter; /* 0: the filter code is pruned by the verifier */
+	__u32 pad;
+};
+
+/* One instruction: test, then go on at on_true or on_false (an index, or a LT_FILTER_* end). */
+struct lt_filter_term {
+	__u8 test; /* enum lt_test */
+	__u8 on_true;
+	__u8 on_false;
+	__u8 prefix_len; /* LT_TEST_ADDR: 0..128, v4 mapped */
+	__u16 lo;
+	__u16 hi;
+	__u8 addr[16];
+};
+
+/* Changes while running. Written by user space, read by every program. */
+struct lt_filter {
+	struct lt_filter_term term[LT_MAX_FILTER_TERMS];
+};
+
+/*
+ * A flow's name in canonical form: IPv4 as v4-mapped IPv6, the smaller (address, port) first. Ports
+ * are in host byte order. ICMP and ICMPv6 echo carry the echo identifier as the pinging side's port
+ * and 0 as the other's; protocols without ports, and later fragments whose first fragment was not
+ * seen, have 0 on both sides.
+ */
+struct lt_key {
+	__u8 addr[2][16];
+	__u16 port[2];
+	__u32 netns;
+	__u8 proto;
+	__u8 pad[3];
+};
+
+_Static_assert(sizeof(struct lt_key) == 44, "lt_key is hashed as it lies in memory: no hidden padding");
+
+/*
+ * What one sender sent, in device terms. Cumulative from the slot's creation; 64 bits wide.
+ * The first line of a direction has one writer at a time (see account.bpf.h), or atomic ones.
+ */
+struct lt_dir {
+	__u64 packets; /* device packets */
+	__u64 bytes; /* device bytes: from the IP header on */
+	__u64 skbs; /* what the stack handed down */
+	__u64 payload_bytes; /* above the transport header, retransmissions not included */
+	__u64 last_ns; /* CLOCK_MONOTONIC of the newest packet */
+	__u64 retrans_bytes; /* TCP payload sent before */
+	__u32 retransmits; /* TCP segments sent before */
+	__u32 srtt_us8; /* TCP: smoothed round trip, in eighths of a microsecond; 0 unknown */
+	__u32 next_seq; /* TCP: the sequence number after the last one sent */
+	union {
+		__u32 cwnd; /* TCP: congestion window in segments; 0 unknown */
+		__u32 gap_bytes; /* XDP, which knows no window: skipped in sequence, may still come */
+	};
+};
+
+_Static_assert(sizeof(struct lt_dir) == 64, "one cache line a direction");
+_Static_assert(__builtin_offsetof(struct lt_dir, next_seq) % 8 == 0 &&
+		       __builtin_offsetof(struct lt_dir, gap_bytes) ==
+			       __builtin_offsetof(struct lt_dir, next_seq) + 4,
+	       "next_seq and gap_bytes change together, as one 64-bit word");
+
+/* What left without its socket's lock held (SYN-ACK, kernel RST, TIME_WAIT ACK, injected): atomic. */
+struct lt_unlocked {
+	__u64 packets;
+	__u64 bytes;
+	__u64 skbs;
+	__u64 payload_bytes;
+};
+
+/*
+ * One flow, both directions; dir[i] is what key.addr[i], key.port[i] sent. Mapped into user space.
+ * The first line is written at creation and when a flag is new, so that it stays shared in caches.
+ */
+struct lt_slot {
+	struct lt_key key;
+	__u32 state; /* enum lt_slot_state */
+	__u64 created_ns; /* CLOCK_MONOTONIC of the first packet */
+	__u8 tcp_flags[2]; /* all flags seen, per sender */
+	__u8 client; /* index of the client endpoint; meaningful unless role is LT_ROLE_NONE */
+	__u8 role; /* enum lt_role */
+	__u32 index; /* this slot's own number */
+	struct lt_dir dir[2];
+	struct lt_unlocked unlocked[2];
+};
+
+_Static_assert(sizeof(struct lt_slot) == 256, "four cache lines a flow");
+
+/* Kept with a socket: where its flow is. One-based, so that zero means nothing known. */
+struct lt_sock {
+	__u32 slot1;
+};
+
+/* Kept per CPU: one per reason, read all at once; and one per stage. */
+struct lt_count {
+	__u64 skbs;
+	__u64 packets;
+	__u64 bytes;
+};
+
+struct lt_counts {
+	struct lt_count by[LT_REASON_COUNT];
+};
+
+/* Names one fragmented datagram until its later fragments have passed. */
+struct lt_frag_key {
+	__u8 saddr[16];
+	__u8 daddr[16];
+	__u32 id;
+	__u8 proto;
+	__u8 pad[3];
+};
+
+struct lt_frag_ports {
+	__u16 sport;
+	__u16 dport;
+};
+
+/* Slots handed out so far, in order; freed ones come back through the queue of free indices. */
+struct lt_pool {
+	__u64 fresh; /* slots [0, min(fresh, max_flows)) have been used at least once */
+};
+
+/* What a socket iterator writes per listening or unconnected socket. */
+struct lt_listener {
+	__u8 addr[16]; /* bound address, v4 mapped; all zero: any */
+	__u16 port;
+	__u8 proto;
+	__u8 family; /* 4 or 6 */
+	__u8 v6only;
+	__u8 pad[3];
+};
+
+_Static_assert(sizeof(struct lt_listener) == 24, "read as an array");
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Every map: who writes, who reads, and what happens when it is full. Sizes are set at load. */
+#ifndef LOTRACE_MAPS_BPF_H
+#define LOTRACE_MAPS_BPF_H
+
+/*
+ * The flow table. Kernel writes counters, user space reads them as memory; see lt_slot_state for who
+ * moves a slot through its life. Full: LT_TABLE_FULL.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lt_slot);
+} lt_slots SEC(".maps");
+
+/* Tuple to slot. Kernel inserts, user space deletes before it retires a slot. Full: LT_INDEX_FULL. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct lt_key);
+	__type(value, __u32);
+} lt_index SEC(".maps");
+
+/* Slots given back. User space pushes (the kernel only what it just took), the kernel pops. */
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 1);
+	__type(value, __u32);
+} lt_free SEC(".maps");
+
+/* Where a socket's flow is: a cache that may be stale, never trusted without comparing the key. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct lt_sock);
+} lt_socks SEC(".maps");
+
+/*
+ * Ports of datagrams whose first fragment was seen. An LRU is right here and nowhere else: an early
+ * eviction moves later fragments to a row without ports and loses no count.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, LT_MAX_FRAG_IDS);
+	__type(key, struct lt_frag_key);
+	__type(value, struct lt_frag_ports);
+} lt_frags SEC(".maps");
+
+/* A counter per enum lt_reason. Kernel writes, user space reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lt_counts);
+} lt_reasons SEC(".maps");
+
+/* What arrived at TC ingress; written only with --stages. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lt_count);
+} lt_ingress SEC(".maps");
+
+/* Slots handed out for the first time, lowest first, so that user space reads no further. */
+struct lt_pool pool SEC(".data.pool");
+
+#endif

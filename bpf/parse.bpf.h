@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * From bytes to a tuple. The frame's length is the truth; the length fields of IP and UDP are not
+ * read: above 64 KiB they are 0 (RFC 2675), and nothing here needs them.
+ */
+#ifndef LOTRACE_PARSE_BPF_H
+#define LOTRACE_PARSE_BPF_H
+
+#define LT_ETH_HLEN 14
+#define LT_ETH_P_IP 0x0800
+#define LT_ETH_P_IPV6 0x86dd
+
+#define LT_TCP_FIN 0x01
+#define LT_TCP_SYN 0x02
+#define LT_TCP_RST 0x04
+#define LT_TCP_ACK 0x10
+
+enum {
+	LT_IPPROTO_HOPOPTS = 0,
+	LT_IPPROTO_ICMP = 1,
+	LT_IPPROTO_TCP = 6,
+	LT_IPPROTO_UDP = 17,
+	LT_IPPROTO_ROUTING = 43,
+	LT_IPPROTO_FRAGMENT = 44,
+	LT_IPPROTO_AH = 51,
+	LT_IPPROTO_ICMPV6 = 58,
+	LT_IPPROTO_DSTOPTS = 60,
+	LT_IPPROTO_SCTP = 132,
+	LT_IPPROTO_MH = 135,
+	LT_IPPROTO_HIP = 139,
+	LT_IPPROTO_SHIM6 = 140,
+};
+
+union lt_addr {
+	__u8 byte[16];
+	__be32 word[4];
+	__u64 half[2];
+};
+
+/* Where the bytes are. skb is NULL under XDP, where all of them are in [data, end). */
+struct lt_frame {
+	void *data;
+	void *end;
+	struct __sk_buff *skb;
+	__u32 len; /* MAC header included */
+};
+
+/* What the headers said. */
+struct lt_packet {
+	union lt_addr saddr;
+	union lt_addr daddr;
+	__u16 sport;
+	__u16 dport;
+	__u8 proto;
+	__u8 family; /* 4 or 6 */
+	__u8 tcp_flags;
+	__u8 jumbo_len; /* of header_len: bytes that segmentation removes */
+	__u32 header_len; /* IP and transport headers */
+	__u32 payload_len;
+	__u32 seq;
+	__u32 frag_id;
+	__u8 frag_first;
+	__u8 frag_later;
+};
+
+/*
+ * Headers of what the local stack sends are in the linear area; what an AF_PACKET ring sends may not
+ * be. So: a pointer into the packet when it is there, into the caller's buffer when it had to be
+ * fetched, NULL when the frame ends first.
+ */
+static __always_inline const void *lt_bytes(const struct lt_frame *f, __u32 off, void *buf,
+					    const __u32 len)
+{
+	if (f->data + off + len <= f->end)
+		return f->data + off;
+	if (f->skb && !bpf_skb_load_bytes(f->skb, off, buf, len))
+		return buf;
+	return NULL;
+}
+
+static __always_inline void lt_map_v4(union lt_addr *to, __be32 v4)
+{
+	to->half[0] = 0;
+	to->word[2] = bpf_htonl(0xffff);
+	to->word[3] = v4;
+}
+
+static __always_inline enum lt_reason lt_parse_v4(const struct lt_frame *f, struct lt_packet *p,
+						  __u32 *off)
+{
+	struct iphdr buf;
+	const struct iphdr *ip = lt_bytes(f, LT_ETH_HLEN, &buf, sizeof(buf));
+	__u16 frag;
+
+	if (!ip)
+		return LT_TRUNCATED;
+	if (ip->version != 4 || ip->ihl < 5)
+		return LT_MALFORMED;
+	*off = LT_ETH_HLEN + ip->ihl * 4;
+	if (*off > f->len)
+		return LT_TRUNCATED;
+	frag = bpf_ntohs(ip->frag_off);
+	p->frag_later = (frag & 0x1fff) != 0;
+	p->frag_first = !p->frag_later && (frag & 0x2000);
+	p->frag_id = ip->id;
+	p->family = 4;
+	p->proto = ip->protocol;
+	lt_map_v4(&p->saddr, ip->saddr);
+	lt_map_v4(&p->daddr, ip->daddr);
+	return LT_COUNTED;
+}
+
+/* The first bytes every extension header shares; the fragment header is all of them (RFC 8200). */
+struct lt_ext {
+	__u8 next;
+	__u8 len;
+	__be16 frag_off;
+	__be32 frag_id;
+};
+
+/* One extension header at *off. Returns LT_COUNTED to go on. */
+static __always_inline enum lt_reason lt_parse_ext(const struct lt_frame *f, struct lt_packet *p,
+						   __u32 *off)
+{
+	struct lt_ext buf;
+	const struct lt_ext *ext = lt_bytes(f, *off, &buf, sizeof(buf));
+	__u32 len;
+
+	if (!ext)
+		return LT_TRUNCATED;
+	if (p->proto == LT_IPPROTO_FRAGMENT) {
+		len = sizeof(*ext);
+		p->frag_id = ext->frag_id;
+		p->frag_later = (bpf_ntohs(ext->frag_off) & 0xfff8) != 0;
+		p->frag_first = !p->frag_later && (bpf_ntohs(ext->frag_off) & 1);
+	} else if (p->proto == LT_IPPROTO_AH) {
+		len = (ext->len + 2) * 4;
+	} else {
+		len = (ext->len + 1) * 8;
+		/* Jumbo payload, option 0xc2 of 4 bytes (RFC 2675), alone as the stack writes it. */
+		if (p->proto == LT_IPPROTO_HOPOPTS && !ext->len &&
+		    ext->frag_off == bpf_htons(0xc204))
+			p->jumbo_len = sizeof(*ext);
+	}
+	if (*off + len > f->len)
+		return LT_TRUNCATED;
+	p->proto = ext->next;
+	*off += len;
+	return LT_COUNTED;
+}
+
+static __always_inline bool lt_is_ext(__u8 proto)
+{
+	switch (proto) {
+	case LT_IPPROTO_HOPOPTS:
+	case LT_IPPROTO_ROUTING:
+	case LT_IPPROTO_FRAGMENT:
+	case LT_IPPROTO_AH:
+	case LT_IPPROTO_DSTOPTS:
+	case LT_IPPROTO_MH:
+	case LT_IPPROTO_HIP:
+	case LT_IPPROTO_SHIM6:
+		return true;
+	}
+	return false;
+}
+
+static __always_inline enum lt_reason lt_parse_v6(const struct lt_frame *f, struct lt_packet *p,
+						  __u32 *off)
+{
+	struct ipv6hdr buf;
+	const struct ipv6hdr *ip = lt_bytes(f, LT_ETH_HLEN, &buf, sizeof(buf));
+
+	if (!ip)
+		return LT_TRUNCATED;
+	if (ip->version != 6)
+		return LT_MALFORMED;
+	p->family = 6;
+	p->proto = ip->nexthdr;
+	__builtin_memcpy(&p->saddr, &ip->saddr, sizeof(p->saddr));
+	__builtin_memcpy(&p->daddr, &ip->daddr, sizeof(p->daddr));
+	*off = LT_ETH_HLEN + sizeof(*ip);
+
+	for (int i = 0; i < LT_MAX_IP6_HEADERS; i++) {
+		enum lt_reason reason;
+
+		if (!lt_is_ext(p->proto))
+			return LT_COUNTED;
+		reason = lt_parse_ext(f, p, off);
+		if (reason != LT_COUNTED || p->frag_later)
+			return reason;
+	}
+	return lt_is_ext(p->proto) ? LT_HEADER_CHAIN : LT_COUNTED;
+}
+
+static __always_inline enum lt_reason lt_parse_tcp(const struct lt_frame *f, struct lt_packet *p,
+						   __u32 *off)
+{
+	struct tcphdr buf;
+	const struct tcphdr *tcp = lt_bytes(f, *off, &buf, sizeof(buf));
+
+	if (!tcp)
+		return LT_TRUNCATED;
+	if (tcp->doff < 5)
+		return LT_MALFORMED;
+	p->sport = bpf_ntohs(tcp->source);
+	p->dport = bpf_ntohs(tcp->dest);
+	p->seq = bpf_ntohl(tcp->seq);
+	p->tcp_flags = ((const __u8 *)tcp)[13];
+	*off += tcp->doff * 4;
+	return *off > f->len ? LT_TRUNCATED : LT_COUNTED;
+}
+
+/* UDP and SCTP begin alike: two ports. */
+static __always_inline enum lt_reason lt_parse_ports(const struct lt_frame *f, struct lt_packet *p,
+						     __u32 *off, const __u32 header_len)
+{
+	struct {
+		__be16 source;
+		__be16 dest;
+	} buf;
+	const typeof(buf) *ports = lt_bytes(f, *off, &buf, sizeof(buf));
+
+	if (!ports || *off + header_len > f->len)
+		return LT_TRUNCATED;
+	p->sport = bpf_ntohs(ports->source);
+	p->dport = bpf_ntohs(ports->dest);
+	*off += header_len;
+	return LT_COUNTED;
+}
+
+/* Echo: the identifier stands for the port of the side that pings. */
+static __always_inline enum lt_reason lt_parse_icmp(const struct lt_frame *f, struct lt_packet *p,
+						    __u32 *off, const __u8 request, const __u8 reply)
+{
+	struct icmphdr buf;
+	const struct icmphdr *icmp = lt_bytes(f, *off, &buf, sizeof(buf));
+
+	if (!icmp)
+		return LT_TRUNCATED;
+	if (icmp->type == request)
+		p->sport = bpf_ntohs(icmp->un.echo.id);
+	else if (icmp->type == reply)
+		p->dport = bpf_ntohs(icmp->un.echo.id);
+	*off += sizeof(*icmp);
+	return LT_COUNTED;
+}
+
+static __always_inline enum lt_reason lt_parse_transport(const struct lt_frame *f,
+							 struct lt_packet *p, __u32 *off)
+{
+	if (p->proto == LT_IPPROTO_TCP)
+		return lt_parse_tcp(f, p, off);
+	if (p->proto == LT_IPPROTO_UDP)
+		return lt_parse_ports(f, p, off, sizeof(struct udphdr));
+	if (p->proto == LT_IPPROTO_SCTP)
+		return lt_parse_ports(f, p, off, 12);
+	if (p->proto == LT_IPPROTO_ICMP && p->family == 4)
+		return lt_parse_icmp(f, p, off, 8, 0);
+	if (p->proto == LT_IPPROTO_ICMPV6 && p->family == 6)
+		return lt_parse_icmp(f, p, off, 128, 129);
+	return LT_COUNTED;
+}
+
+static __always_inline enum lt_reason lt_parse(const struct lt_frame *f, struct lt_packet *p)
+{
+	struct ethhdr buf;
+	const struct ethhdr *eth = lt_bytes(f, 0, &buf, sizeof(buf));
+	enum lt_reason reason;
+	__u32 off = LT_ETH_HLEN;
+
+	if (!eth)
+		return LT_TRUNCATED;
+	if (eth->h_proto == bpf_htons(LT_ETH_P_IP))
+		reason = lt_parse_v4(f, p, &off);
+	else if (eth->h_proto == bpf_htons(LT_ETH_P_IPV6))
+		reason = lt_parse_v6(f, p, &off);
+	else
+		return LT_NOT_IP;
+	if (reason == LT_COUNTED && !p->frag_later)
+		reason = lt_parse_transport(f, p, &off);
+	p->header_len = off - LT_ETH_HLEN;
+	p->payload_len = f->len - off;
+	return reason;
+}
+
+#endif
