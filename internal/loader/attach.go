@@ -1,0 +1,90 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// attach runs inside the watched namespace.
+func (l *Loader) attach(hook Hook) error {
+	switch hook {
+	case HookXDP:
+		return l.attachXDP()
+	case HookClsact:
+		return l.attachClsact()
+	case HookTCX:
+		err := l.attachTCX()
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return &Error{
+				Doing: "attach tcx egress", Need: "Linux 6.6", Found: "this is " + KernelRelease(),
+				Fix: "use --hook clsact",
+			}
+		}
+		return err
+	case HookAuto:
+		err := l.attachTCX()
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return l.attachClsact()
+		}
+		return err
+	default:
+		return fmt.Errorf("attach: no hook %q", hook)
+	}
+}
+
+// attachTCX puts our programs first: one that consumes a packet for itself would hide it from those
+// after it, and the device counts what TC egress let go, whoever did.
+func (l *Loader) attachTCX() error {
+	l.hook = HookTCX
+	if err := l.attachTCXProgram("lotrace_egress", ebpf.AttachTCXEgress); err != nil || !l.stages {
+		return err
+	}
+	return l.attachTCXProgram("lotrace_ingress", ebpf.AttachTCXIngress)
+}
+
+func (l *Loader) attachTCXProgram(name string, at ebpf.AttachType) error {
+	tcx, err := link.AttachTCX(link.TCXOptions{
+		Interface: l.ifindex,
+		Program:   l.coll.Programs[name],
+		Attach:    at,
+		Anchor:    link.Head(),
+	})
+	if err != nil {
+		return fmt.Errorf("attach %s with tcx: %w", name, err)
+	}
+	l.onClose(tcx.Close)
+	return nil
+}
+
+func (l *Loader) attachXDP() error {
+	l.hook = HookXDP
+	xdp, err := link.AttachXDP(link.XDPOptions{
+		Interface: l.ifindex,
+		Program:   l.coll.Programs["lotrace_xdp"],
+		Flags:     link.XDPGenericMode,
+	})
+	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
+		return &Error{
+			Doing: "attach xdp to " + l.device, Found: "another XDP program is there, and a device takes one",
+			Fix: "use --hook auto", Err: err,
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("attach xdp to %s: %w", l.device, err)
+	}
+	l.onClose(xdp.Close)
+	return nil
+}
+
+// KernelRelease is what uname -r prints.
+func KernelRelease() string {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(uts.Release[:])
+}

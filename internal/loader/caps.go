@@ -1,0 +1,81 @@
+package loader
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// MissingCapabilities names those of cap_bpf, cap_net_admin and cap_perfmon that this process
+// lacks. cap_sys_admin stands in for the first and the last, as it does in the kernel.
+func MissingCapabilities() ([]string, error) {
+	effective, err := effectiveCapabilities()
+	if err != nil {
+		return nil, err
+	}
+	has := func(capability uint) bool { return effective&(1<<capability) != 0 }
+	var missing []string
+	if !has(unix.CAP_BPF) && !has(unix.CAP_SYS_ADMIN) {
+		missing = append(missing, "cap_bpf")
+	}
+	if !has(unix.CAP_NET_ADMIN) {
+		missing = append(missing, "cap_net_admin")
+	}
+	if !has(unix.CAP_PERFMON) && !has(unix.CAP_SYS_ADMIN) {
+		missing = append(missing, "cap_perfmon")
+	}
+	return missing, nil
+}
+
+func effectiveCapabilities() (uint64, error) {
+	f, err := os.Open("/proc/thread-self/status")
+	if err != nil {
+		return 0, fmt.Errorf("read own capabilities: %w", err)
+	}
+	defer f.Close()
+	scan := bufio.NewScanner(f)
+	for scan.Scan() {
+		if value, ok := strings.CutPrefix(scan.Text(), "CapEff:"); ok {
+			return strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+		}
+	}
+	return 0, errors.Join(errors.New("read own capabilities: no CapEff"), scan.Err())
+}
+
+// DropPrivileges gives up, on every thread and for good, the capabilities that counting does not
+// need any more: all of them, but for the one that removes a clsact filter at Close. Map access
+// goes through open descriptors. Without AllThreadsSyscall (a cgo build) it returns an error and
+// changes nothing.
+func (l *Loader) DropPrivileges() error {
+	var keep uint64
+	if l.hook == HookClsact {
+		keep = 1 << unix.CAP_NET_ADMIN
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	data := [2]unix.CapUserData{{Effective: uint32(keep), Permitted: uint32(keep)}}
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
+		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
+	if errno != 0 {
+		return fmt.Errorf("drop capabilities: %w", errno)
+	}
+	return nil
+}
+
+// Lockdown returns the kernel's lockdown mode ("none", "integrity", "confidentiality"), or "" if
+// it cannot be read.
+func Lockdown() string {
+	text, err := os.ReadFile("/sys/kernel/security/lockdown")
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(string(text), "[")
+	mode, _, _ := strings.Cut(rest, "]")
+	return mode
+}

@@ -1,0 +1,233 @@
+// Package loader is the boundary to the kernel: it loads the programs, attaches them to the
+// loopback device of one network namespace, reads what they count and gives slots back. It is the
+// only package that knows the BPF library.
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// Limits of Config.MaxFlows.
+const (
+	MinFlows     = 1 << 10
+	MaxFlows     = 1 << 20
+	DefaultFlows = 1 << 16
+)
+
+// Hook is the place where packets are counted.
+type Hook string
+
+// The hooks. Each counts every packet once.
+const (
+	HookAuto   Hook = "auto"   // tcx where the kernel has it, else clsact
+	HookTCX    Hook = "tcx"    // TC egress through a link; Linux 6.6
+	HookClsact Hook = "clsact" // TC egress through a qdisc and filter
+	HookXDP    Hook = "xdp"    // generic XDP; see docs/accounting.md before using it
+)
+
+// Config says what to watch. The zero value watches the caller's own namespace.
+type Config struct {
+	Netns    string             // NAME, PATH, PID or "self"; "" is "self"
+	Hook     Hook               // "" is HookAuto
+	MaxFlows int                // slots; 0 is DefaultFlows
+	Filter   model.KernelFilter // nil: everything
+	Stages   bool               // count at TC ingress too, into a counter of its own
+}
+
+func (c *Config) setDefaults() error {
+	if c.Hook == "" {
+		c.Hook = HookAuto
+	}
+	if c.MaxFlows == 0 {
+		c.MaxFlows = DefaultFlows
+	}
+	if c.MaxFlows < MinFlows || c.MaxFlows > MaxFlows {
+		return fmt.Errorf("max flows %d: outside %d to %d", c.MaxFlows, MinFlows, MaxFlows)
+	}
+	if len(c.Filter) > model.MaxFilterTerms {
+		return fmt.Errorf("filter: %d kernel terms, at most %d", len(c.Filter), model.MaxFilterTerms)
+	}
+	if c.Stages && c.Hook == HookXDP {
+		return &Error{Doing: "count stages", Need: "a tc hook", Fix: "leave out --hook xdp"}
+	}
+	return nil
+}
+
+// Loader holds the programs, their maps and their attachments. Its methods are for one goroutine
+// at a time.
+type Loader struct {
+	netns   netns
+	device  string
+	ifindex int
+	hook    Hook
+	stages  bool
+
+	coll  *ebpf.Collection
+	table *table
+	stats *deviceStats
+
+	baseDevice model.DeviceCount // when counting began
+	baseHook   model.Count
+
+	cleanups []func() error // undone in reverse order by Close
+}
+
+// Open loads and attaches. When it returns, every packet that leaves its socket from now on is
+// counted. Errors are of type *Error where advice is possible. Close must be called.
+func Open(c Config) (*Loader, error) {
+	if err := c.setDefaults(); err != nil {
+		return nil, err
+	}
+	l := &Loader{stages: c.Stages}
+	if err := l.open(c); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func (l *Loader) open(c Config) (err error) {
+	if l.netns, err = findNetns(c.Netns); err != nil {
+		return err
+	}
+	if err := errors.Join(checkPrivileges(), checkBTF()); err != nil {
+		return err
+	}
+	if err := l.netns.do(l.findDevice); err != nil {
+		return err
+	}
+	if err := l.load(c); err != nil {
+		return err
+	}
+	if err := l.netns.do(func() error { return l.attach(c.Hook) }); err != nil {
+		return err
+	}
+	return l.begin()
+}
+
+func (l *Loader) findDevice() error {
+	link, err := findLoopback()
+	if err != nil {
+		return err
+	}
+	l.device, l.ifindex = link.Attrs().Name, link.Attrs().Index
+	l.stats, err = openDeviceStats(l.ifindex)
+	if err == nil {
+		l.onClose(l.stats.Close)
+	}
+	return err
+}
+
+// programs are those that a hook needs; what is not needed is not loaded.
+func programs(hook Hook, stages bool) []string {
+	names := []string{"lotrace_egress"}
+	if hook == HookXDP {
+		names[0] = "lotrace_xdp"
+	}
+	if stages {
+		names = append(names, "lotrace_ingress")
+	}
+	return names
+}
+
+func (l *Loader) load(c Config) error {
+	spec, err := loadLotrace()
+	if err != nil {
+		return fmt.Errorf("read programs: %w", err)
+	}
+	wanted := programs(c.Hook, c.Stages)
+	for name := range spec.Programs {
+		if !slices.Contains(wanted, name) {
+			delete(spec.Programs, name)
+		}
+	}
+	for _, name := range []string{"lt_slots", "lt_index", "lt_free"} {
+		spec.Maps[name].MaxEntries = uint32(c.MaxFlows)
+	}
+	config := lotraceLtConfig{Netns: l.netns.inode, MaxFlows: uint32(c.MaxFlows)}
+	if len(c.Filter) > 0 {
+		config.HasFilter = 1
+	}
+	if err := spec.Variables["config"].Set(config); err != nil {
+		return fmt.Errorf("set configuration: %w", err)
+	}
+	if err := spec.Variables["filter"].Set(encodeFilter(c.Filter)); err != nil {
+		return fmt.Errorf("set filter: %w", err)
+	}
+	if l.coll, err = ebpf.NewCollection(spec); err != nil {
+		return loadError(err)
+	}
+	l.onClose(func() error { l.coll.Close(); return nil })
+	if l.table, err = openTable(l.coll, c.MaxFlows); err != nil {
+		return err
+	}
+	l.onClose(l.table.Close)
+	return nil
+}
+
+// encodeFilter is the kernel's form of a filter. v4 networks become v4-mapped ones.
+func encodeFilter(f model.KernelFilter) lotraceLtFilter {
+	var out lotraceLtFilter
+	for i, term := range f {
+		to := &out.Term[i]
+		to.Test = uint8(term.Test)
+		to.OnTrue, to.OnFalse = term.OnTrue, term.OnFalse
+		to.Lo, to.Hi = term.Lo, term.Hi
+		if term.Test == model.TestAddr {
+			to.Addr = term.Addr.Addr().As16()
+			to.PrefixLen = uint8(term.Addr.Bits())
+			if term.Addr.Addr().Is4() {
+				to.PrefixLen += 96
+			}
+		}
+	}
+	return out
+}
+
+// begin waits until no packet is left that passed the hook's place before we were there, and takes
+// the readings that settle compares with.
+func (l *Loader) begin() error {
+	if err := l.table.grace(); err != nil {
+		return err
+	}
+	var err error
+	if l.baseDevice, err = l.stats.read(); err != nil {
+		return err
+	}
+	l.baseHook, err = l.hookCount()
+	return err
+}
+
+func (l *Loader) onClose(f func() error) { l.cleanups = append(l.cleanups, f) }
+
+// Close detaches and frees everything of ours and nothing else. The counts are gone afterwards.
+func (l *Loader) Close() error {
+	var errs []error
+	for _, f := range slices.Backward(l.cleanups) {
+		errs = append(errs, f())
+	}
+	l.cleanups = nil
+	return errors.Join(errs...)
+}
+
+// Netns is the inode number of the watched network namespace.
+func (l *Loader) Netns() uint32 { return l.netns.inode }
+
+// Device is the name the loopback device had at Open.
+func (l *Loader) Device() string { return l.device }
+
+// Hook is where packets are counted; never HookAuto.
+func (l *Loader) Hook() Hook { return l.hook }
+
+// Alive returns ErrNetnsGone once the watched namespace's name leads nowhere or elsewhere.
+func (l *Loader) Alive() error {
+	if l.netns.path != "" && l.netns.gone() {
+		return fmt.Errorf("%s: %w", l.netns.name, ErrNetnsGone)
+	}
+	return nil
+}

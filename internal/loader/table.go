@@ -1,0 +1,190 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// table is the flow slots as memory shared with the kernel, and the way back for the used ones.
+type table struct {
+	memory []byte
+	slots  []lotraceLtSlot // the same memory
+	index  *ebpf.Map
+	free   *ebpf.Map
+	pool   *ebpf.Variable
+
+	outer *ebpf.Map // a map of one map, updated to wait for running programs
+	inner *ebpf.Map
+}
+
+func openTable(coll *ebpf.Collection, maxFlows int) (*table, error) {
+	t := &table{index: coll.Maps["lt_index"], free: coll.Maps["lt_free"], pool: coll.Variables["pool"]}
+	size := maxFlows * int(unsafe.Sizeof(lotraceLtSlot{}))
+	memory, err := unix.Mmap(coll.Maps["lt_slots"].FD(), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map flow table: %w", err)
+	}
+	t.memory = memory
+	t.slots = unsafe.Slice((*lotraceLtSlot)(unsafe.Pointer(&memory[0])), maxFlows)
+	if err := t.openGrace(); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func (t *table) Close() error {
+	var errs []error
+	for _, m := range []*ebpf.Map{t.outer, t.inner} {
+		errs = append(errs, m.Close())
+	}
+	return errors.Join(append(errs, unix.Munmap(t.memory))...)
+}
+
+func (t *table) openGrace() (err error) {
+	inner := &ebpf.MapSpec{Name: "lt_grace_inner", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
+	if t.inner, err = ebpf.NewMap(inner); err != nil {
+		return fmt.Errorf("create grace map: %w", err)
+	}
+	outer := &ebpf.MapSpec{
+		Name: "lt_grace", Type: ebpf.ArrayOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 1, InnerMap: inner,
+	}
+	if t.outer, err = ebpf.NewMap(outer); err != nil {
+		return fmt.Errorf("create grace map: %w", err)
+	}
+	return nil
+}
+
+// grace returns once every program run that was under way at the call has ended: the kernel waits
+// for that when an entry of a map of maps changes (maybe_wait_bpf_programs, kernel/bpf/syscall.c).
+func (t *table) grace() error {
+	if err := t.outer.Put(uint32(0), t.inner); err != nil {
+		return fmt.Errorf("wait for running programs: %w", err)
+	}
+	return nil
+}
+
+// used is how many slots, from the first, were ever in use.
+func (t *table) used() (int, error) {
+	var pool lotraceLtPool
+	if err := t.pool.Get(&pool); err != nil {
+		return 0, fmt.Errorf("read slot pool: %w", err)
+	}
+	return int(min(pool.Fresh, uint64(len(t.slots)))), nil
+}
+
+// read appends every slot in use to into.
+func (t *table) read(into []model.Slot) ([]model.Slot, error) {
+	used, err := t.used()
+	if err != nil {
+		return into, err
+	}
+	for i := range used {
+		slot := &t.slots[i]
+		switch state := model.SlotState(atomic.LoadUint32(&slot.State)); state {
+		case model.SlotLive, model.SlotOrphan:
+			into = append(into, model.Slot{})
+			decodeSlot(&into[len(into)-1], slot, state)
+		case model.SlotFree, model.SlotRetiring:
+		}
+	}
+	return into, nil
+}
+
+// decodeSlot reads a slot that the kernel may be writing. Each counter is whole; a packet being
+// counted at this moment may be in some of them and not yet in others.
+func decodeSlot(to *model.Slot, from *lotraceLtSlot, state model.SlotState) {
+	to.Index = from.Index
+	to.State = state
+	to.Key = model.SlotKey{
+		Addr:  from.Key.Addr,
+		Port:  from.Key.Port,
+		Netns: from.Key.Netns,
+		Proto: model.Proto(from.Key.Proto),
+	}
+	to.CreatedNS = from.CreatedNs
+	to.TCPFlags = from.TcpFlags
+	to.Client = from.Client
+	to.Role = model.SlotRole(from.Role)
+	for i := range to.Dir {
+		dir, unlocked := &from.Dir[i], &from.Unlocked[i]
+		to.Dir[i] = model.SlotDir{
+			Counters: model.Counters{
+				Packets:      atomic.LoadUint64(&dir.Packets) + atomic.LoadUint64(&unlocked.Packets),
+				Bytes:        atomic.LoadUint64(&dir.Bytes) + atomic.LoadUint64(&unlocked.Bytes),
+				SKBs:         atomic.LoadUint64(&dir.Skbs) + atomic.LoadUint64(&unlocked.Skbs),
+				PayloadBytes: atomic.LoadUint64(&dir.PayloadBytes) + atomic.LoadUint64(&unlocked.PayloadBytes),
+				Retransmits:  uint64(atomic.LoadUint32(&dir.Retransmits)),
+				RetransBytes: atomic.LoadUint64(&dir.RetransBytes),
+			},
+			LastNS: atomic.LoadUint64(&dir.LastNs),
+			SRTT:   time.Duration(atomic.LoadUint32(&dir.SrttUs8)) * time.Microsecond / 8,
+		}
+		// Without a socket the word is the sequence gap instead.
+		if to.Dir[i].SRTT != 0 {
+			to.Dir[i].Cwnd = atomic.LoadUint32(&dir.Cwnd)
+		}
+	}
+}
+
+// Retire frees the given slots, which must come from the newest reading, and appends their final
+// counts to into. No packet is lost to it: first the index forgets them, then sockets stop
+// trusting them, then every program that may still hold one has ended, and only then are the
+// counts read for the last time. One grace period (some milliseconds) serves all of them.
+func (l *Loader) Retire(slots, into []model.Slot) ([]model.Slot, error) {
+	return l.table.retire(slots, into)
+}
+
+func (t *table) retire(slots, into []model.Slot) ([]model.Slot, error) {
+	if len(slots) == 0 {
+		return into, nil
+	}
+	if err := t.forget(slots); err != nil {
+		return into, err
+	}
+	for i := range slots {
+		atomic.StoreUint32(&t.slots[slots[i].Index].State, uint32(model.SlotRetiring))
+	}
+	if err := t.grace(); err != nil {
+		return into, err
+	}
+	for i := range slots {
+		index := slots[i].Index
+		into = append(into, model.Slot{})
+		decodeSlot(&into[len(into)-1], &t.slots[index], model.SlotRetiring)
+		t.slots[index] = lotraceLtSlot{}
+		if err := t.free.Put(nil, index); err != nil {
+			return into, fmt.Errorf("give slot back: %w", err)
+		}
+	}
+	return into, nil
+}
+
+// forget deletes the slots' keys from the index. An orphan's key leads to its successor, so it
+// stays. A key that is gone already is no error: its successor was orphaned in between.
+func (t *table) forget(slots []model.Slot) error {
+	keys := make([]lotraceLtKey, 0, len(slots))
+	for i := range slots {
+		if slots[i].State != model.SlotOrphan {
+			keys = append(keys, t.slots[slots[i].Index].Key)
+		}
+	}
+	for len(keys) > 0 {
+		n, err := t.index.BatchDelete(keys, nil)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("forget flows: %w", err)
+		}
+		if err != nil {
+			n++ // the batch ended at the missing one
+		}
+		keys = keys[min(n, len(keys)):]
+	}
+	return nil
+}
