@@ -1,0 +1,298 @@
+// Package stats turns cumulative readings into windows: what each flow did between two moments,
+// with totals that add up, and rolls flows up into services. It has no clock and no goroutine of
+// its own; time is what the readings say.
+package stats
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// Source is what the engine counts from: the kernel, a recording, or a test.
+type Source interface {
+	// Read takes a whole reading, reusing r's memory.
+	Read(r *model.Reading) error
+	// ReadSlots reads the flow table and the clock only.
+	ReadSlots(r *model.Reading) error
+	// Retire frees slots of the newest reading and appends their final counts to into.
+	Retire(slots, into []model.Slot) ([]model.Slot, error)
+}
+
+// Config says what the engine shows and how much it keeps.
+type Config struct {
+	MaxFlows  int                    // size of the source's table
+	Origin    model.Origin           // copied into every snapshot
+	Match     func(*model.Flow) bool // rows to keep; nil: all
+	Listeners []model.Listener       // sockets that waited when counting began
+	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
+}
+
+// Engine holds the state between readings. Its methods are for one goroutine at a time.
+type Engine struct {
+	source    Source
+	config    Config
+	listeners listeners
+
+	start model.Reading          // the first moment of the current window, without its slots
+	base  [][2]model.Counters    // by slot index: counts at start; zero for younger slots
+	now   model.Reading          // the newest reading
+	ended []model.Slot           // flows whose slot was freed in this window; Dir holds the window's part
+	byKey map[model.SlotKey]int  // the newest of ended per key
+	cut   map[string]model.Count // counted, but past MaxEnded
+
+	retiring []model.Slot
+	finals   []model.Slot
+	flows    []model.Flow
+}
+
+// Start takes the first reading: windows begin here.
+func Start(source Source, config Config) (*Engine, error) {
+	if config.MaxEnded == 0 {
+		config.MaxEnded = 4 * config.MaxFlows
+	}
+	e := &Engine{
+		source:    source,
+		config:    config,
+		listeners: newListeners(config.Listeners),
+		byKey:     make(map[model.SlotKey]int),
+		cut:       make(map[string]model.Count),
+	}
+	if err := source.Read(&e.now); err != nil {
+		return nil, fmt.Errorf("take first reading: %w", err)
+	}
+	e.restart()
+	return e, nil
+}
+
+// restart makes the newest reading the beginning of a window.
+func (e *Engine) restart() {
+	for i := range e.now.Slots {
+		slot := &e.now.Slots[i]
+		*e.baseOf(slot.Index) = [2]model.Counters{slot.Dir[0].Counters, slot.Dir[1].Counters}
+	}
+	e.start = e.now
+	e.start.Slots = nil
+	e.ended = e.ended[:0]
+	clear(e.byKey)
+	clear(e.cut)
+}
+
+func (e *Engine) baseOf(index uint32) *[2]model.Counters {
+	for int(index) >= len(e.base) {
+		e.base = append(e.base, [2]model.Counters{})
+	}
+	return &e.base[index]
+}
+
+// Sweep frees the slots of flows that are over, keeping their counts for the window. Call it a few
+// times a second: a table has room for the flows of one such period beside the living ones.
+func (e *Engine) Sweep() error {
+	if err := e.source.ReadSlots(&e.now); err != nil {
+		return fmt.Errorf("read flows: %w", err)
+	}
+	e.retiring = retirable(e.retiring[:0], e.now.Slots, e.now.MonoNS, e.config.MaxFlows)
+	var err error
+	e.finals, err = e.source.Retire(e.retiring, e.finals[:0])
+	for i := range e.finals {
+		slot := e.finals[i]
+		base := e.baseOf(slot.Index)
+		slot.Dir[0].Counters = slot.Dir[0].Counters.Sub(base[0])
+		slot.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
+		*base = [2]model.Counters{}
+		e.keep(&slot)
+	}
+	if err != nil {
+		return fmt.Errorf("free flows: %w", err)
+	}
+	return nil
+}
+
+// keep holds an ended flow's part of the window until the window is shown.
+func (e *Engine) keep(slot *model.Slot) {
+	if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 {
+		return
+	}
+	if i, ok := e.byKey[slot.Key]; ok && continues(slot) {
+		merge(&e.ended[i], slot)
+		return
+	}
+	if len(e.ended) >= e.config.MaxEnded {
+		cut := e.cut["report_full"]
+		cut.Add(sumOf(slot))
+		e.cut["report_full"] = cut
+		return
+	}
+	e.byKey[slot.Key] = len(e.ended)
+	e.ended = append(e.ended, *slot)
+}
+
+// continues reports whether a slot goes on with an earlier one of its key, rather than being a new
+// connection on the same ports.
+func continues(slot *model.Slot) bool { return slot.Role != model.SlotRoleSYN }
+
+// merge adds the newer part of a flow to the older one.
+func merge(to, from *model.Slot) {
+	for i := range to.Dir {
+		to.Dir[i].Counters.Add(from.Dir[i].Counters)
+		to.TCPFlags[i] |= from.TCPFlags[i]
+		if from.Dir[i].LastNS > to.Dir[i].LastNS {
+			to.Dir[i].LastNS = from.Dir[i].LastNS
+			to.Dir[i].SRTT, to.Dir[i].Cwnd = from.Dir[i].SRTT, from.Dir[i].Cwnd
+		}
+	}
+}
+
+func sumOf(slot *model.Slot) model.Count {
+	var sum model.Count
+	for i := range slot.Dir {
+		sum.Add(countOf(slot.Dir[i].Counters))
+	}
+	return sum
+}
+
+func countOf(c model.Counters) model.Count {
+	return model.Count{SKBs: c.SKBs, Packets: c.Packets, Bytes: c.Bytes}
+}
+
+// Window ends the current window and begins the next. The snapshot's rows are valid until the next
+// call.
+func (e *Engine) Window() (*model.Snapshot, error) {
+	if err := e.source.Read(&e.now); err != nil {
+		return nil, fmt.Errorf("take reading: %w", err)
+	}
+	s := &model.Snapshot{
+		Start:    e.start.Wall,
+		End:      e.now.Wall,
+		Duration: time.Duration(e.now.MonoNS - e.start.MonoNS),
+		Origin:   e.config.Origin,
+		Flows:    e.rows(),
+	}
+	e.total(s)
+	if s.Origin.Filter == "" {
+		s.Device = e.device(s.Totals)
+	}
+	if e.now.Ingress != nil {
+		s.Stages = &model.Stages{
+			Egress:  sumReasons(&e.now).Sub(sumReasons(&e.start)),
+			Ingress: e.now.Ingress.Sub(*e.start.Ingress),
+		}
+	}
+	e.restart()
+	return s, nil
+}
+
+// rows makes one row of each flow with traffic in the window.
+func (e *Engine) rows() []model.Flow {
+	e.flows = e.flows[:0]
+	for i := range e.now.Slots {
+		slot := e.now.Slots[i]
+		base := e.baseOf(slot.Index)
+		slot.Dir[0].Counters = slot.Dir[0].Counters.Sub(base[0])
+		slot.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
+		if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 {
+			continue
+		}
+		if older, ok := e.byKey[slot.Key]; ok && continues(&slot) {
+			merge(&e.ended[older], &slot)
+			continue
+		}
+		e.addRow(&slot)
+	}
+	for i := range e.ended {
+		e.addRow(&e.ended[i])
+	}
+	return e.flows
+}
+
+func (e *Engine) addRow(slot *model.Slot) {
+	e.flows = append(e.flows, model.Flow{})
+	row := &e.flows[len(e.flows)-1]
+	e.fill(row, slot)
+	if e.config.Match != nil && !e.config.Match(row) {
+		e.flows = e.flows[:len(e.flows)-1]
+	}
+}
+
+func (e *Engine) fill(row *model.Flow, slot *model.Slot) {
+	client, source := e.listeners.roleOf(slot)
+	server := 1 - client
+	row.Netns = slot.Key.Netns
+	row.Proto = slot.Key.Proto
+	row.RoleSource = source
+	row.Client = endOf(slot, client)
+	row.Server = endOf(slot, server)
+	row.ToServer = slot.Dir[client].Counters
+	row.ToClient = slot.Dir[server].Counters
+	row.ClientSRTT, row.ServerSRTT = slot.Dir[client].SRTT, slot.Dir[server].SRTT
+	row.ClientCwnd, row.ServerCwnd = slot.Dir[client].Cwnd, slot.Dir[server].Cwnd
+	row.FirstSeen = e.wall(slot.CreatedNS)
+	row.LastSeen = e.wall(slot.LastNS())
+	if slot.Key.Proto == model.ProtoTCP {
+		row.State, row.Closed = TCPState(slot.TCPFlags[client], slot.TCPFlags[server],
+			slot.Dir[client].LastNS, slot.Dir[server].LastNS)
+	}
+}
+
+func endOf(slot *model.Slot, i int) model.Endpoint {
+	end := slot.Key.Endpoint(i)
+	return model.Endpoint{Addr: end.Addr(), Port: end.Port()}
+}
+
+// wall turns a CLOCK_MONOTONIC stamp into a time of day, by the newest reading's pair of clocks.
+func (e *Engine) wall(ns uint64) time.Time {
+	return e.now.Wall.Add(-time.Duration(e.now.MonoNS - ns))
+}
+
+// total adds up what was counted: rows and overflow, and nothing twice.
+func (e *Engine) total(s *model.Snapshot) {
+	for i := range s.Flows {
+		s.Totals.Add(countOf(s.Flows[i].ToServer))
+		s.Totals.Add(countOf(s.Flows[i].ToClient))
+	}
+	s.ByCause = make(map[string]model.Count)
+	for cause, count := range e.cut {
+		s.ByCause[cause] = count
+	}
+	for i, count := range e.now.Reasons {
+		reason := model.Reason(i)
+		count = count.Sub(e.start.Reasons[i])
+		// What could not be read cannot have been asked for by a filter.
+		asked := s.Origin.Filter == "" || reason.HasKey()
+		if reason.IsOverflow() && asked && count.SKBs > 0 {
+			s.ByCause[reason.String()] = count
+		}
+	}
+	for _, count := range s.ByCause {
+		s.Overflow.Add(count)
+	}
+	s.Totals.Add(s.Overflow)
+}
+
+// device compares the totals with the interface's own counters. Those are read before and after the
+// flow table at both ends of the window, so the truth lies between the narrowest and the widest pair.
+func (e *Engine) device(totals model.Count) *model.Device {
+	from, to := &e.start, &e.now
+	return &model.Device{
+		Packets: to.After.Packets - from.After.Packets,
+		Bytes:   to.After.Bytes - from.After.Bytes,
+		Dropped: to.After.Dropped - from.After.Dropped,
+		Agrees: within(totals.Packets, from.Before.Packets, from.After.Packets, to.Before.Packets, to.After.Packets) &&
+			within(totals.Bytes, from.Before.Bytes, from.After.Bytes, to.Before.Bytes, to.After.Bytes),
+	}
+}
+
+// within asks whether total lies between toBefore-fromAfter and toAfter-fromBefore, without the
+// first of them turning negative.
+func within(total, fromBefore, fromAfter, toBefore, toAfter uint64) bool {
+	return total+fromAfter >= toBefore && total <= toAfter-fromBefore
+}
+
+func sumReasons(r *model.Reading) model.Count {
+	var sum model.Count
+	for _, count := range r.Reasons {
+		sum.Add(count)
+	}
+	return sum
+}

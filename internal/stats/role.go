@@ -1,0 +1,85 @@
+package stats
+
+import (
+	"net/netip"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// listeners finds out whether an endpoint is one that waited for others when counting began.
+type listeners map[listenerKey][]model.Listener
+
+type listenerKey struct {
+	proto model.Proto
+	port  uint16
+}
+
+func newListeners(all []model.Listener) listeners {
+	l := make(listeners, len(all))
+	for _, one := range all {
+		key := listenerKey{one.Proto, one.Port}
+		l[key] = append(l[key], one)
+	}
+	return l
+}
+
+func (l listeners) has(proto model.Proto, end netip.AddrPort) bool {
+	for _, one := range l[listenerKey{proto, end.Port()}] {
+		sameFamily := one.Addr.Is4() == end.Addr().Is4()
+		switch {
+		case one.Addr == end.Addr():
+			return true
+		case one.Addr.IsUnspecified() && (sameFamily || one.Addr.Is6() && !one.V6Only):
+			return true
+		}
+	}
+	return false
+}
+
+// roleOf says which end of the slot (0 or 1) is the client, and how that is known.
+func (l listeners) roleOf(slot *model.Slot) (client int, source model.RoleSource) {
+	key := &slot.Key
+	first := int(slot.Client & 1)
+	if slot.Role == model.SlotRoleSYN {
+		return first, model.RoleSYN
+	}
+	if key.Proto == model.ProtoICMP || key.Proto == model.ProtoICMPv6 {
+		// Echo: the side with the identifier is the one that pings.
+		if key.Port[0] != 0 || key.Port[1] != 0 {
+			first = 0
+			if key.Port[1] != 0 {
+				first = 1
+			}
+		}
+		return first, model.RoleFirst
+	}
+	zero, one := l.has(key.Proto, key.Endpoint(0)), l.has(key.Proto, key.Endpoint(1))
+	switch {
+	case zero && !one:
+		return 1, model.RoleListener
+	case one && !zero:
+		return 0, model.RoleListener
+	case slot.Role == model.SlotRoleFirst:
+		return first, model.RoleFirst
+	default:
+		return guessByPort(key.Port), model.RolePort
+	}
+}
+
+// ephemeralFrom is where Linux begins to pick ports for clients (ip_local_port_range).
+const ephemeralFrom = 32768
+
+// guessByPort takes the end whose port a client would be given; of two alike, the larger.
+func guessByPort(port [2]uint16) (client int) {
+	zero, one := port[0] >= ephemeralFrom, port[1] >= ephemeralFrom
+	if zero != one {
+		if zero {
+			return 0
+		}
+		return 1
+	}
+	if port[0] > port[1] {
+		return 0
+	}
+	return 1
+}
