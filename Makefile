@@ -1,0 +1,48 @@
+# Each target is a few lines here; what takes more is a script in scripts/.
+.DEFAULT_GOAL := help
+.PHONY: help run build install test check generate vmlinux test-kernels bench clean
+
+PREFIX ?= /usr/local
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+export CGO_ENABLED := 0
+
+# Debian packages, installed by the targets that need them, and only when missing.
+TEST_PACKAGES := iproute2
+BPF_PACKAGES := clang-19 llvm-19 libbpf-dev
+CHECK_PACKAGES := $(BPF_PACKAGES) clang-format-19 shellcheck
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Show the traffic on lo (root); on an idle machine make some first
+	@scripts/run
+
+build: ## Build bin/lotrace; needs Go and nothing else
+	go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lotrace ./cmd/lotrace
+
+install: build ## Install it to $(DESTDIR)$(PREFIX)/bin
+	install -D -m 0755 bin/lotrace '$(DESTDIR)$(PREFIX)/bin/lotrace'
+
+test: build ## Run all tests; those of the kernel need root, and say so
+	@scripts/need $(TEST_PACKAGES)
+	@scripts/test
+
+check: ## Format, vet, lint, and prove that generated files are current
+	@scripts/need $(CHECK_PACKAGES)
+	@scripts/check
+
+generate: ## Compile the BPF programs into internal/loader
+	@scripts/need $(BPF_PACKAGES)
+	go generate ./internal/loader
+
+vmlinux: ## Cut vmlinux.h out of the running kernel's BTF
+	go run ./tools/vmlinux
+
+test-kernels: ## Run the tests of the kernel side on a matrix of kernels, in qemu
+	@scripts/test-kernels
+
+bench: ## Measure what watching costs (root)
+	go run ./bench
+
+clean: ## Remove what was built here
+	rm -rf bin build

@@ -1,0 +1,25 @@
+# Reads outputs of scripts/kernels/run-tests and prints what ran nowhere and so proves nothing: tests that
+# every kernel skipped, and requirements that no kernel met. The second says more than the first: a test
+# may have asked before a part of it. A ledger line is "run|skip TEST NEED KERNEL".
+match($0, /--- (PASS|FAIL|SKIP): [^ ]+/) {
+	verdict[substr($0, RSTART + 10, RLENGTH - 10)] = substr($0, RSTART + 4, 4)
+}
+/^@@ exit / {
+	package = $4
+	for (test in verdict)
+		note(verdict[test] != "SKIP", package " " test)
+	split("", verdict)
+}
+/^@@ ledger / { note($3 == "run", package " " $4 " needs " $5) }
+END {
+	for (what in unmet)
+		if (!(what in met))
+			print "  " what
+}
+
+function note(ran, what) {
+	if (ran)
+		met[what]
+	else
+		unmet[what]
+}
