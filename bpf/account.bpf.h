@@ -151,12 +151,12 @@ static __always_inline void lt_add_locked(struct lt_dir *dir, const struct lt_am
 	}
 }
 
-#define lt_add_atomic(to, a)                                                     \
-	({                                                                       \
-		__sync_fetch_and_add(&(to)->packets, (a)->wire.packets);         \
-		__sync_fetch_and_add(&(to)->bytes, (a)->wire.bytes);             \
-		__sync_fetch_and_add(&(to)->skbs, 1);                            \
-		if ((a)->payload)                                                \
+#define lt_add_atomic(to, a)                                                      \
+	({                                                                        \
+		__sync_fetch_and_add(&(to)->packets, (a)->wire.packets);          \
+		__sync_fetch_and_add(&(to)->bytes, (a)->wire.bytes);              \
+		__sync_fetch_and_add(&(to)->skbs, 1);                             \
+		if ((a)->payload)                                                 \
 			__sync_fetch_and_add(&(to)->payload_bytes, (a)->payload); \
 	})
 

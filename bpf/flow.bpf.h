@@ -89,7 +89,8 @@ static __always_inline __s64 lt_take_index(void)
 }
 
 /* Who is the client, as far as the first packet tells. */
-static __always_inline void lt_init_role(struct lt_slot *slot, const struct lt_packet *p, __u32 side)
+static __always_inline void lt_init_role(struct lt_slot *slot, const struct lt_packet *p,
+					 __u32 side)
 {
 	slot->client = side;
 	slot->role = LT_ROLE_FIRST;
@@ -188,8 +189,8 @@ static __always_inline struct lt_slot *lt_find(const struct lt_packet *p, struct
 	if (sk) {
 		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, 0);
 		slot = hint ? lt_slot_at(hint->slot1 - 1) : NULL;
-		if (slot && READ_ONCE(slot->state) == LT_SLOT_LIVE && lt_is_flow_of(slot, p, side) &&
-		    !lt_opens(p))
+		if (slot && READ_ONCE(slot->state) == LT_SLOT_LIVE &&
+		    lt_is_flow_of(slot, p, side) && !lt_opens(p))
 			return slot;
 	}
 	slot = lt_find_by_tuple(p, side, now, reason);

@@ -103,7 +103,8 @@ struct lt_key {
 	__u8 pad[3];
 };
 
-_Static_assert(sizeof(struct lt_key) == 44, "lt_key is hashed as it lies in memory: no hidden padding");
+_Static_assert(sizeof(struct lt_key) == 44,
+	       "lt_key is hashed as it lies in memory: no hidden padding");
 
 /*
  * What one sender sent, in device terms. Cumulative from the slot's creation; 64 bits wide.

@@ -231,7 +231,8 @@ static __always_inline enum lt_reason lt_parse_ports(const struct lt_frame *f, s
 
 /* Echo: the identifier stands for the port of the side that pings. */
 static __always_inline enum lt_reason lt_parse_icmp(const struct lt_frame *f, struct lt_packet *p,
-						    __u32 *off, const __u8 request, const __u8 reply)
+						    __u32 *off, const __u8 request,
+						    const __u8 reply)
 {
 	struct icmphdr buf;
 	const struct icmphdr *icmp = lt_bytes(f, *off, &buf, sizeof(buf));

@@ -79,6 +79,15 @@ func loadError(err error) error {
 	return e
 }
 
+// VerifierLog is what the kernel's verifier wrote about a program it refused, or "".
+func VerifierLog(err error) string {
+	var verifier *ebpf.VerifierError
+	if !errors.As(err, &verifier) {
+		return ""
+	}
+	return fmt.Sprintf("%+v", verifier)
+}
+
 // checkBTF asks for what relocation needs.
 func checkBTF() error {
 	const path = "/sys/kernel/btf/vmlinux"

@@ -6,6 +6,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -75,6 +76,7 @@ type Loader struct {
 	baseDevice model.DeviceCount // when counting began
 	baseHook   model.Count
 
+	warnings []string
 	cleanups []func() error // undone in reverse order by Close
 }
 
@@ -107,7 +109,24 @@ func (l *Loader) open(c Config) (err error) {
 	if err := l.netns.do(func() error { return l.attach(c.Hook) }); err != nil {
 		return err
 	}
-	return l.begin()
+	if err := l.begin(); err != nil || l.hook != HookXDP {
+		return err
+	}
+	l.warn("%s", xdpWarning)
+	if err := l.netns.do(l.selfTestXDP); err != nil {
+		return err
+	}
+	return l.empty()
+}
+
+// empty frees every slot, so that what ran before counting began holds none.
+func (l *Loader) empty() error {
+	slots, err := l.table.read(nil)
+	if err != nil {
+		return err
+	}
+	_, err = l.table.retire(slots, nil)
+	return err
 }
 
 func (l *Loader) findDevice() error {
@@ -116,6 +135,9 @@ func (l *Loader) findDevice() error {
 		return err
 	}
 	l.device, l.ifindex = link.Attrs().Name, link.Attrs().Index
+	if link.Attrs().Flags&net.FlagUp == 0 {
+		l.warn("%s is down: nothing crosses it until `ip link set %[1]s up`.", l.device)
+	}
 	l.stats, err = openDeviceStats(l.ifindex)
 	if err == nil {
 		l.onClose(l.stats.Close)
@@ -223,6 +245,17 @@ func (l *Loader) Device() string { return l.device }
 
 // Hook is where packets are counted; never HookAuto.
 func (l *Loader) Hook() Hook { return l.hook }
+
+// Cost is the mean run time of our program per packet at the hook in nanoseconds, or 0 where the
+// kernel does not measure it (sysctl kernel.bpf_stats_enabled).
+func (l *Loader) Cost() float64 {
+	program := l.coll.Programs[programs(l.hook, false)[0]]
+	stats, err := program.Stats()
+	if err != nil || stats.RunCount == 0 {
+		return 0
+	}
+	return float64(stats.Runtime.Nanoseconds()) / float64(stats.RunCount)
+}
 
 // Alive returns ErrNetnsGone once the watched namespace's name leads nowhere or elsewhere.
 func (l *Loader) Alive() error {

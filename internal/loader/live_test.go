@@ -1,0 +1,336 @@
+package loader_test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/stats"
+	"github.com/lotrace/lotrace/internal/testkit"
+)
+
+// rig counts the loopback traffic of a namespace of its own.
+type rig struct {
+	testing.TB
+	ns     *testkit.Netns
+	loader *loader.Loader
+	engine *stats.Engine
+}
+
+func newRig(tb testing.TB, c loader.Config) *rig {
+	tb.Helper()
+	testkit.RequireRoot(tb)
+	testkit.RequireKernel(tb, minimum(c.Hook), "hook "+string(c.Hook))
+	return newRigIn(tb, testkit.NewNetns(tb), c)
+}
+
+func newRigIn(tb testing.TB, ns *testkit.Netns, c loader.Config) *rig {
+	tb.Helper()
+	c.Netns = ns.Path()
+	l, err := loader.Open(c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	listeners, err := l.Listeners()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	maxFlows := c.MaxFlows
+	if maxFlows == 0 {
+		maxFlows = loader.DefaultFlows
+	}
+	e, err := stats.Start(l, stats.Config{MaxFlows: maxFlows, Listeners: listeners})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &rig{tb, ns, l, e}
+}
+
+// minimum is the oldest kernel that has the hook.
+func minimum(hook loader.Hook) string {
+	if hook == loader.HookTCX {
+		return "6.6"
+	}
+	return "6.1"
+}
+
+// window waits for traffic to rest and ends the window, in which every packet must be accounted for.
+func (r *rig) window() *model.Snapshot {
+	r.Helper()
+	testkit.Quiesce(r.ns)
+	s, err := r.engine.Window()
+	if err != nil {
+		r.Fatal(err)
+	}
+	sum := s.Overflow
+	for _, f := range s.Flows {
+		for _, c := range []model.Counters{f.ToServer, f.ToClient} {
+			sum.Add(model.Count{SKBs: c.SKBs, Packets: c.Packets, Bytes: c.Bytes})
+		}
+	}
+	if sum != s.Totals {
+		r.Errorf("rows and overflow make %+v, totals %+v", sum, s.Totals)
+	}
+	if s.Totals.Packets != s.Device.Packets || s.Totals.Bytes != s.Device.Bytes || !s.Device.Agrees {
+		r.Errorf("totals %+v, device %+v", s.Totals, *s.Device)
+	}
+	if s.Totals.Packets == 0 {
+		r.Error("no packet was seen")
+	}
+	return s
+}
+
+// flow finds the row of one conversation.
+func (r *rig) flow(s *model.Snapshot, client, server netip.AddrPort) *model.Flow {
+	r.Helper()
+	for i := range s.Flows {
+		if f := &s.Flows[i]; f.Client.AddrPort() == client && f.Server.AddrPort() == server {
+			return f
+		}
+	}
+	r.Fatalf("no flow %v to %v among %d", client, server, len(s.Flows))
+	return nil
+}
+
+// checkSent compares the row with what the senders say.
+func (r *rig) checkSent(s *model.Snapshot, sent testkit.Sent) {
+	r.Helper()
+	if sent.Flows != 1 {
+		r.checkMany(s, sent)
+		return
+	}
+	f := r.flow(s, sent.Client, sent.Server)
+	if f.Proto != sent.Proto {
+		r.Errorf("proto %v, want %v", f.Proto, sent.Proto)
+	}
+	r.checkAmount("to server", f.ToServer, sent.ToServer)
+	r.checkAmount("to client", f.ToClient, sent.ToClient)
+	if f.Proto == model.ProtoTCP && (!f.Closed || f.RoleSource != model.RoleSYN) {
+		r.Errorf("closed %v, role from %q", f.Closed, f.RoleSource)
+	}
+}
+
+func (r *rig) checkAmount(direction string, got model.Counters, want testkit.Amount) {
+	r.Helper()
+	if got.PayloadBytes != want.Payload {
+		r.Errorf("%s: %d payload bytes, sender wrote %d", direction, got.PayloadBytes, want.Payload)
+	}
+	if want.Packets != 0 && got.Packets != want.Packets {
+		r.Errorf("%s: %d packets, sender made %d", direction, got.Packets, want.Packets)
+	}
+}
+
+// checkMany compares the sum of all rows to one server.
+func (r *rig) checkMany(s *model.Snapshot, sent testkit.Sent) {
+	r.Helper()
+	var flows int
+	var toServer, toClient model.Counters
+	for _, f := range s.Flows {
+		if f.Server.AddrPort() == sent.Server {
+			flows++
+			toServer.Add(f.ToServer)
+			toClient.Add(f.ToClient)
+		}
+	}
+	if flows != sent.Flows {
+		r.Errorf("%d flows, want %d", flows, sent.Flows)
+	}
+	r.checkAmount("to server", toServer, sent.ToServer)
+	r.checkAmount("to client", toClient, sent.ToClient)
+}
+
+var allHooks = []loader.Hook{loader.HookTCX, loader.HookClsact, loader.HookXDP}
+
+// traffic is every kind that is counted exactly by every hook.
+var traffic = []struct {
+	name string
+	mtu  int // 0: as it is
+	send func(ns *testkit.Netns) (testkit.Sent, error)
+}{
+	{"bulk tcp", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.TCPBulk(ns, 4, 256<<20) }},
+	{"bulk tcp over ipv6", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.TCPBulk(ns, 6, 256<<20) }},
+	{"bulk tcp at mtu 1500", 1500, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.TCPBulk(ns, 4, 64<<20) }},
+	{"bulk tcp over ipv6 at mtu 1500", 1500, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.TCPBulk(ns, 6, 64<<20) }},
+	{"200-byte writes", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.TCPSmallWrites(ns, 4, 50_000, 200) }},
+	{"ping-pong", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.PingPong(ns, 4, 10_007, 64) }},
+	{"ping-pong over ipv6", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.PingPong(ns, 6, 10_007, 64) }},
+	{"7919 datagrams", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.UDPCount(ns, 4, 7919, 100) }},
+	{"7919 datagrams over ipv6", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.UDPCount(ns, 6, 7919, 100) }},
+	{"65000-byte datagrams", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.UDPLarge(ns, 4, 1009, 65000) }},
+	{"fragments", 1500, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.UDPLarge(ns, 4, 211, 65000) }},
+	{"fragments over ipv6", 1500, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.UDPLarge(ns, 6, 211, 65000) }},
+	{"udp segments", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.UDPSegment(ns, 4, 101, 20, 1400) }},
+	{"ipv4 options", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.IPv4Options(ns, 101, 333) }},
+	{"ipv6 hop-by-hop", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.IPv6HopByHop(ns, 101, 333) }},
+	{"icmp echo", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.ICMPEcho(ns, 4, 101, 56) }},
+	{"icmpv6 echo", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.ICMPEcho(ns, 6, 101, 56) }},
+	{"icmp echo in fragments", 1500, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.ICMPEcho(ns, 4, 101, 9000) }},
+	{"protocol 253", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.RawProtocol(ns, 4, 253, 101, 77) }},
+	{"sctp", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.SCTPExchange(ns, 101, 500) }},
+	{"short connections", 0, func(ns *testkit.Netns) (testkit.Sent, error) { return testkit.ShortConnections(ns, 4, 20_000, 16) }},
+}
+
+func TestTrafficIsExact(t *testing.T) {
+	for _, hook := range allHooks {
+		for _, kind := range traffic {
+			t.Run(fmt.Sprintf("%s/%s", hook, kind.name), func(t *testing.T) {
+				r := newRig(t, loader.Config{Hook: hook})
+				if kind.mtu != 0 {
+					r.ns.SetMTU(kind.mtu)
+				}
+				sent, err := kind.send(r.ns)
+				if errors.Is(err, errors.ErrUnsupported) {
+					t.Skipf("this kernel has none: %v", err)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.checkSent(r.window(), sent)
+			})
+		}
+	}
+}
+
+// A device whose limits were changed makes other packets of the same skbs; nobody tells the program.
+func TestChangedLimits(t *testing.T) {
+	for _, hook := range allHooks {
+		for _, size := range []int{16 << 10, 32 << 10, 65536, 130_000, 500_000} {
+			t.Run(fmt.Sprintf("%s/%d", hook, size), func(t *testing.T) {
+				r := newRig(t, loader.Config{Hook: hook})
+				r.ns.SetGSO(size)
+				for _, family := range []uint8{4, 6} {
+					sent, err := testkit.TCPBulk(r.ns, family, 64<<20)
+					if err != nil {
+						t.Fatal(err)
+					}
+					r.checkSent(r.window(), sent)
+				}
+			})
+		}
+	}
+}
+
+func TestFullTable(t *testing.T) {
+	for _, hook := range allHooks {
+		t.Run(string(hook), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: hook, MaxFlows: loader.MinFlows})
+			if _, err := testkit.ShortConnections(r.ns, 4, 5000, 16); err != nil {
+				t.Fatal(err)
+			}
+			s := r.window()
+			if len(s.Flows) != loader.MinFlows {
+				t.Errorf("%d flows in a table of %d", len(s.Flows), loader.MinFlows)
+			}
+			if full := s.ByCause["table_full"]; full != s.Overflow || full.Packets == 0 {
+				t.Errorf("overflow %+v, by cause %+v", s.Overflow, s.ByCause)
+			}
+
+			// What is over makes room.
+			for range 100 {
+				if err := r.engine.Sweep(); err != nil {
+					t.Fatal(err)
+				}
+				sent, err := testkit.PingPong(r.ns, 4, 1, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if s := r.window(); s.Overflow.Packets == 0 {
+					r.checkSent(s, sent)
+					return
+				}
+			}
+			t.Error("the table stayed full")
+		})
+	}
+}
+
+// Attached in the middle of traffic, a window still begins and ends to the packet.
+func TestAttachInMidTraffic(t *testing.T) {
+	for _, hook := range allHooks {
+		t.Run(string(hook), func(t *testing.T) {
+			testkit.RequireRoot(t)
+			testkit.RequireKernel(t, minimum(hook), "hook "+string(hook))
+			ns := testkit.NewNetns(t)
+			stop := make(chan struct{})
+			var senders sync.WaitGroup
+			for _, family := range []uint8{4, 6} {
+				senders.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						if _, err := testkit.TCPBulk(ns, family, 8<<20); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			for range 10 {
+				r := newRigIn(t, ns, loader.Config{Hook: hook})
+				for range 3 {
+					s, err := r.engine.Window()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !s.Device.Agrees {
+						t.Errorf("totals %+v outside of the device's readings around them %+v", s.Totals, *s.Device)
+					}
+				}
+				if err := r.loader.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			close(stop)
+			senders.Wait()
+		})
+	}
+}
+
+// Frames that no stack would send are counted, each under its reason, and harm nothing.
+func TestInjectedFrames(t *testing.T) {
+	for _, hook := range allHooks {
+		t.Run(string(hook), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: hook})
+			var sent int
+			r.ns.Run(t, func() {
+				fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer unix.Close(fd)
+				lo := &unix.SockaddrLinklayer{Ifindex: 1}
+				for _, packet := range testkit.Corpus() {
+					for n := 14; n <= len(packet.Frame); n++ {
+						if err := unix.Sendto(fd, packet.Frame[:n], 0, lo); err != nil {
+							t.Fatalf("%s, %d bytes: %v", packet.Name, n, err)
+						}
+						sent++
+					}
+				}
+			})
+			s := r.window()
+			if s.Totals.Packets < uint64(sent) {
+				t.Errorf("%d packets, sent %d", s.Totals.Packets, sent)
+			}
+			for _, cause := range []string{"not_ip", "truncated", "malformed", "header_chain"} {
+				if s.ByCause[cause].Packets == 0 {
+					t.Errorf("nothing %s in %+v", cause, s.ByCause)
+				}
+			}
+		})
+	}
+}
