@@ -1,0 +1,144 @@
+package export
+
+import (
+	"net/netip"
+	"strconv"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// column is one column of a view of T, for people.
+type column[T any] struct {
+	head string
+	text bool // left-aligned; a number otherwise
+	cell func(*T) string
+}
+
+func text[T any](head string, cell func(*T) string) column[T]   { return column[T]{head, true, cell} }
+func number[T any](head string, cell func(*T) string) column[T] { return column[T]{head, false, cell} }
+
+// flowColumns are the columns of --by flow: those that fit a terminal, or all there are.
+func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
+	endpoint, state := shortEndpoint, shortState
+	if wide {
+		endpoint, state = fullEndpoint, orDash
+	}
+	columns := []column[model.Flow]{
+		text("CLIENT", func(f *model.Flow) string { return endpoint(&f.Client) }),
+		text("SERVER", func(f *model.Flow) string { return endpoint(&f.Server) }),
+		text("PROTO", func(f *model.Flow) string { return f.Proto.String() }),
+		text("STATE", func(f *model.Flow) string { return state(f.State) }),
+	}
+	toServer := directionColumns("→ ", s, wide, func(f *model.Flow) *model.Counters { return &f.ToServer })
+	toClient := directionColumns("← ", s, wide, func(f *model.Flow) *model.Counters { return &f.ToClient })
+	if !wide {
+		return append(append(columns, toServer...), toClient...)
+	}
+	columns = append(columns, text("ROLE", func(f *model.Flow) string { return orDash(string(f.RoleSource)) }))
+	columns = append(columns, toServer...)
+	columns = append(columns,
+		number("→ SRTT", func(f *model.Flow) string { return unlessZero(f.ClientSRTT, span) }),
+		number("→ CWND", func(f *model.Flow) string { return unlessZero(f.ClientCwnd, decimal) }))
+	columns = append(columns, toClient...)
+	return append(columns,
+		number("← SRTT", func(f *model.Flow) string { return unlessZero(f.ServerSRTT, span) }),
+		number("← CWND", func(f *model.Flow) string { return unlessZero(f.ServerCwnd, decimal) }),
+		number("FIRST", func(f *model.Flow) string { return age(f.FirstSeen, s.End) }),
+		number("LAST", func(f *model.Flow) string { return age(f.LastSeen, s.End) }))
+}
+
+// serviceColumns are the columns of --by service. The name tells the process already, so only wide
+// repeats it.
+func serviceColumns(s *model.Snapshot, wide bool) []column[model.Service] {
+	endpoint := address
+	if wide {
+		endpoint = fullEndpoint
+	}
+	columns := []column[model.Service]{
+		text("SERVICE", func(v *model.Service) string { return plain(v.Name) }),
+		text("SERVER", func(v *model.Service) string { return endpoint(&v.Server) }),
+		text("PROTO", func(v *model.Service) string { return v.Proto.String() }),
+		number("FLOWS", func(v *model.Service) string { return commas(uint64(v.Flows)) }),
+		number("CLIENTS", func(v *model.Service) string { return commas(uint64(v.Clients)) }),
+	}
+	columns = append(columns,
+		directionColumns("→ ", s, wide, func(v *model.Service) *model.Counters { return &v.ToServer })...)
+	return append(columns,
+		directionColumns("← ", s, wide, func(v *model.Service) *model.Counters { return &v.ToClient })...)
+}
+
+// directionColumns are the counters of one direction, their heads behind its arrow.
+func directionColumns[T any](arrow string, s *model.Snapshot, wide bool, of func(*T) *model.Counters) []column[T] {
+	columns := []column[T]{
+		number(arrow+"PACKETS", func(row *T) string { return amount(of(row).Packets) }),
+		number(arrow+"BYTES", func(row *T) string { return size(of(row).Bytes) }),
+	}
+	if !wide {
+		return columns
+	}
+	return append(columns,
+		number(arrow+"PACKETS/S", func(row *T) string { return rate(of(row).Packets, s.Duration, amount) }),
+		number(arrow+"BYTES/S", func(row *T) string { return rate(of(row).Bytes, s.Duration, size) }),
+		number(arrow+"SKBS", func(row *T) string { return amount(of(row).SKBs) }),
+		number(arrow+"PAYLOAD", func(row *T) string { return size(of(row).PayloadBytes) }),
+		number(arrow+"RETRANS", func(row *T) string { return amount(of(row).Retransmits) }))
+}
+
+// shortState is the word ss prints in its own table, where it differs from that of its filters.
+func shortState(state string) string {
+	if state == "established" {
+		return "estab"
+	}
+	return orDash(state)
+}
+
+func unlessZero[T comparable](v T, format func(T) string) string {
+	var zero T
+	if v == zero {
+		return "-"
+	}
+	return format(v)
+}
+
+func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// address prints an endpoint without its owner.
+func address(e *model.Endpoint) string {
+	if e.Port == 0 {
+		return e.Addr.String()
+	}
+	return e.AddrPort().String()
+}
+
+// process prints an owner: its name, its PID.
+func process(o *model.Owner) string {
+	s := plain(o.Comm)
+	if o.PID != 0 {
+		s += "(" + decimal(o.PID) + ")"
+	}
+	return s
+}
+
+var localhost4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// shortEndpoint names an endpoint by its process; the address is left out if it is what
+// everybody's is, 127.0.0.1 or ::1.
+func shortEndpoint(e *model.Endpoint) string {
+	switch {
+	case e.Owner == nil:
+		return address(e)
+	case e.Addr != localhost4 && e.Addr != netip.IPv6Loopback():
+		return process(e.Owner) + " " + address(e)
+	case e.Port == 0:
+		return process(e.Owner)
+	}
+	return process(e.Owner) + ":" + decimal(uint32(e.Port))
+}
+
+// fullEndpoint is the address and, where it is known, the process.
+func fullEndpoint(e *model.Endpoint) string {
+	if e.Owner == nil {
+		return address(e)
+	}
+	return address(e) + " " + process(e.Owner)
+}

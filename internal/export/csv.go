@@ -1,0 +1,94 @@
+package export
+
+import (
+	"encoding/csv"
+	"io"
+	"reflect"
+	"strconv"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// csvEncoder writes the fields of JSON's rows as RFC 4180, their paths joined by dots in the
+// header line. Unknown is an empty field.
+type csvEncoder struct{ Options }
+
+var (
+	flowFields    = csvColumns(reflect.TypeFor[flowRow](), "", nil)
+	serviceFields = csvColumns(reflect.TypeFor[serviceRow](), "", nil)
+)
+
+// csvColumn is one leaf of a row type.
+type csvColumn struct {
+	name string
+	path []int // as reflect.Value.FieldByIndex takes it
+}
+
+// csvColumns flattens a row type, so that CSV has JSON's fields because it cannot have others.
+func csvColumns(t reflect.Type, prefix string, path []int) []csvColumn {
+	var columns []csvColumn
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name := prefix + f.Tag.Get("json")
+		at := append(path[:len(path):len(path)], i)
+		if f.Type.Kind() == reflect.Struct {
+			columns = append(columns, csvColumns(f.Type, name+".", at)...)
+			continue
+		}
+		columns = append(columns, csvColumn{name, at})
+	}
+	return columns
+}
+
+func (e csvEncoder) Encode(w io.Writer, s *model.Snapshot) error {
+	sel, err := e.pick(s)
+	if err != nil {
+		return err
+	}
+	if e.By == "service" {
+		return writeCSV(w, serviceFields, sel.services, newServiceRow)
+	}
+	return writeCSV(w, flowFields, sel.flows, newFlowRow)
+}
+
+func writeCSV[T, R any](w io.Writer, columns []csvColumn, rows []T, newRow func(*T) R) error {
+	out := csv.NewWriter(w)
+	record := make([]string, len(columns))
+	for i, c := range columns {
+		record[i] = c.name
+	}
+	if err := out.Write(record); err != nil {
+		return err
+	}
+	for i := range rows {
+		row := newRow(&rows[i])
+		v := reflect.ValueOf(&row).Elem()
+		for j, c := range columns {
+			record[j] = csvField(v.FieldByIndex(c.path))
+		}
+		if err := out.Write(record); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// csvField prints the kinds of leaves that rows have.
+func csvField(v reflect.Value) string {
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return ""
+		}
+		v = v.Elem()
+	}
+	switch {
+	case v.CanUint():
+		return strconv.FormatUint(v.Uint(), 10)
+	case v.CanInt():
+		return strconv.FormatInt(v.Int(), 10)
+	case v.Kind() == reflect.Bool:
+		return strconv.FormatBool(v.Bool())
+	}
+	return v.String()
+}

@@ -1,0 +1,153 @@
+package export
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
+
+func TestGolden(t *testing.T) {
+	snapshots := map[string]func() *model.Snapshot{
+		"usual": usual, "owned": owned, "lossy": lossy, "filtered": filtered, "empty": empty,
+	}
+	tests := []struct {
+		snapshot, format, variant string
+		o                         Options
+	}{
+		{"usual", "table", "", Options{}},
+		{"usual", "table", "-80", Options{Width: 80}},
+		{"usual", "table", "-service-80", Options{By: "service", Width: 80}},
+		{"usual", "table", "-limit", Options{Limit: 2, Sort: "client"}},
+		{"usual", "wide", "", Options{}},
+		{"usual", "wide", "-service", Options{By: "service"}},
+		{"usual", "json", "", Options{}},
+		{"usual", "jsonl", "-service", Options{By: "service"}},
+		{"usual", "csv", "", Options{}},
+		{"usual", "markdown", "", Options{}},
+		{"owned", "table", "-80", Options{Width: 80}},
+		{"owned", "table", "", Options{}},
+		{"owned", "wide", "", Options{}},
+		{"owned", "json", "", Options{}},
+		{"owned", "jsonl", "", Options{}},
+		{"owned", "csv", "", Options{}},
+		{"owned", "csv", "-service", Options{By: "service"}},
+		{"owned", "markdown", "", Options{}},
+		{"lossy", "table", "", Options{}},
+		{"lossy", "table", "-color", Options{Color: true}},
+		{"lossy", "json", "", Options{}},
+		{"lossy", "markdown", "", Options{}},
+		{"filtered", "table", "", Options{}},
+		{"filtered", "json", "", Options{}},
+		{"empty", "table", "-color", Options{Color: true}},
+		{"empty", "markdown", "", Options{}},
+		{"empty", "json", "", Options{}},
+		{"empty", "jsonl", "", Options{}},
+		{"empty", "csv", "", Options{}},
+	}
+	for _, tt := range tests {
+		name := tt.snapshot + tt.variant + "." + tt.format
+		t.Run(name, func(t *testing.T) {
+			golden(t, name, encode(t, tt.format, tt.o, snapshots[tt.snapshot]()))
+		})
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// What a process calls itself must not reach the terminal as anything but text, on its one line.
+func TestPeopleSeeHostileNamesEscaped(t *testing.T) {
+	for _, format := range []string{"table", "wide", "markdown"} {
+		out := encode(t, format, Options{}, owned())
+		if strings.ContainsAny(out, "\x1b\u202e\r\t") {
+			t.Errorf("%s: an escape got through: %q", format, out)
+		}
+		if n := strings.Count(out, "\n"); n > 8 {
+			t.Errorf("%s: got %d lines for 3 flows", format, n)
+		}
+		if !strings.Contains(out, `\n`) {
+			t.Errorf("%s: the new line in a name is not shown as one: %q", format, out)
+		}
+	}
+}
+
+// The table says how wide it may be, and keeps to it down to where nothing sensible is left.
+func TestTableFits(t *testing.T) {
+	for _, s := range []*model.Snapshot{usual(), owned(), filtered()} {
+		for _, by := range views {
+			for width := 80; width <= 130; width++ {
+				for line := range strings.Lines(encode(t, "table", Options{By: by, Width: width}, s)) {
+					if w := twwidth.Width(strings.TrimSuffix(line, "\n")); w > width {
+						t.Errorf("by %s, width %d: %d columns in %q", by, width, w, line)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A locale in which arrows count for two columns must not push the numbers out of line.
+func TestTableIgnoresLocale(t *testing.T) {
+	want := encode(t, "table", Options{Width: 80}, usual())
+	was := twwidth.IsEastAsian()
+	t.Cleanup(func() { twwidth.SetEastAsian(was) })
+	twwidth.SetEastAsian(true)
+	if got := encode(t, "table", Options{Width: 80}, usual()); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Colours may only be added: without them the same text remains.
+func TestColorIsOnlySignal(t *testing.T) {
+	for _, s := range []*model.Snapshot{usual(), owned(), lossy(), empty()} {
+		colored := encode(t, "table", Options{Color: true}, s)
+		bare := strings.NewReplacer(red, "", dim, "", reset, "").Replace(colored)
+		if want := encode(t, "table", Options{}, s); bare != want {
+			t.Errorf("got\n%s\nwant\n%s", bare, want)
+		}
+	}
+	if out := encode(t, "table", Options{Color: true}, filtered()); strings.Contains(out, "\x1b") {
+		t.Errorf("nothing is wrong, nothing closed, yet there is colour: %q", out)
+	}
+}
+
+func TestCut(t *testing.T) {
+	tests := []struct {
+		in    string
+		width int
+		want  string
+	}{
+		{"127.0.0.1:51234", 15, "127.0.0.1:51234"},
+		{"127.0.0.1:51234", 13, "127.0…1:51234"},
+		{"[fd00::1234:5678]:443", 12, "[fd0…78]:443"},
+		{"データベース(4194304)", 14, "データ…194304)"},
+	}
+	for _, tt := range tests {
+		if got := cut(tt.in, tt.width); got != tt.want || twwidth.Width(got) > tt.width {
+			t.Errorf("cut(%q, %d): got %q, want %q", tt.in, tt.width, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package export
+
+import (
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// commas prints n exactly, its digits in groups of three.
+func commas(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// signed is commas with a sign, also before what is not negative.
+func signed(n int64) string {
+	if n < 0 {
+		return "-" + commas(-uint64(n))
+	}
+	return "+" + commas(uint64(n))
+}
+
+// amount prints n exactly while that takes nine columns at most, which is how wide "→ PACKETS" is.
+func amount(n uint64) string {
+	if n < 10_000_000 {
+		return commas(n)
+	}
+	return scaled(float64(n), "")
+}
+
+// size prints bytes in decimal units, in seven columns at most.
+func size(n uint64) string { return scaled(float64(n), "B") }
+
+// scaled prints v with a decimal prefix before unit: 999 B, 1.2 kB, 45.6 kB, 123 kB.
+func scaled(v float64, unit string) string {
+	const prefixes = " kMGTPE"
+	i := 0
+	for ; v >= 999.5 && i < len(prefixes)-1; i++ {
+		v /= 1000
+	}
+	digits := 0
+	if i > 0 && v < 99.95 {
+		digits = 1
+	}
+	s := strconv.FormatFloat(v, 'f', digits, 64)
+	return strings.TrimSpace(s + " " + strings.TrimSpace(prefixes[i:i+1]) + unit)
+}
+
+// span prints a duration to three digits: 850 ns, 12.3 µs, 1.0 s; from a minute on as 1m40s.
+func span(d time.Duration) string {
+	if d >= time.Minute {
+		return d.Round(time.Second).String()
+	}
+	v, units := float64(d), []string{"ns", "µs", "ms", "s"}
+	for v >= 999.5 && len(units) > 1 {
+		v /= 1000
+		units = units[1:]
+	}
+	digits := 0
+	if v < 99.95 && units[0] != "ns" {
+		digits = 1
+	}
+	return strconv.FormatFloat(v, 'f', digits, 64) + " " + units[0]
+}
+
+// rate prints n per second over d; "-" where there is no time to divide by.
+func rate(n uint64, d time.Duration, format func(uint64) string) string {
+	if d <= 0 {
+		return "-"
+	}
+	return format(uint64(float64(n)/d.Seconds() + 0.5))
+}
+
+// age prints how long before end t was.
+func age(t, end time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return span(max(0, end.Sub(t)))
+}
+
+// orDash prints "-" for nothing.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// plain makes a string from somewhere else safe to show: what does not print, moves the cursor or
+// turns the writing direction is escaped as Go does it.
+func plain(s string) string {
+	unsafe := func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }
+	if strings.IndexFunc(s, unsafe) < 0 {
+		return s
+	}
+	q := strconv.Quote(s)
+	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
+}

@@ -1,0 +1,91 @@
+package export
+
+import (
+	"math"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func TestSize(t *testing.T) {
+	tests := map[uint64]string{
+		0: "0 B", 999: "999 B", 1_000: "1.0 kB", 1_249: "1.2 kB", 99_949: "99.9 kB", 99_950: "100 kB",
+		999_499: "999 kB", 999_500: "1.0 MB", 45_600_000: "45.6 MB", 12e9: "12.0 GB", math.MaxUint64: "18.4 EB",
+	}
+	for n, want := range tests {
+		if got := size(n); got != want {
+			t.Errorf("size(%d): got %q, want %q", n, got, want)
+		}
+	}
+}
+
+// The columns of the table are planned for seven and nine columns of number.
+func TestNumbersKeepTheirWidth(t *testing.T) {
+	for n := uint64(1); n < math.MaxUint64/7; n = n*7/2 + 1 {
+		if s := size(n); utf8.RuneCountInString(s) > 7 {
+			t.Errorf("size(%d) is %q", n, s)
+		}
+		if s := amount(n); utf8.RuneCountInString(s) > 9 {
+			t.Errorf("amount(%d) is %q", n, s)
+		}
+	}
+}
+
+func TestAmount(t *testing.T) {
+	tests := map[uint64]string{
+		0: "0", 999: "999", 1_000: "1,000", 123_456: "123,456", 9_999_999: "9,999,999", 10_000_000: "10.0 M", 98_765_432: "98.8 M",
+	}
+	for n, want := range tests {
+		if got := amount(n); got != want {
+			t.Errorf("amount(%d): got %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestSigned(t *testing.T) {
+	for n, want := range map[int64]string{0: "+0", 1_200: "+1,200", -34: "-34", math.MinInt64: "-9,223,372,036,854,775,808"} {
+		if got := signed(n); got != want {
+			t.Errorf("signed(%d): got %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestSpan(t *testing.T) {
+	tests := map[time.Duration]string{
+		0: "0 ns", 850: "850 ns", 1_250: "1.2 µs", 41 * time.Microsecond: "41.0 µs", 250 * time.Millisecond: "250 ms",
+		time.Second: "1.0 s", 59_940 * time.Millisecond: "59.9 s", 100 * time.Second: "1m40s",
+		999_950 * time.Nanosecond: "1.0 ms",
+	}
+	for d, want := range tests {
+		if got := span(d); got != want {
+			t.Errorf("span(%d): got %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestRate(t *testing.T) {
+	if got := rate(3_000, 2*time.Second, size); got != "1.5 kB" {
+		t.Errorf("got %q, want 1.5 kB", got)
+	}
+	if got := rate(3_000, 0, size); got != "-" {
+		t.Errorf("over no time: got %q, want -", got)
+	}
+}
+
+func TestPlain(t *testing.T) {
+	tests := map[string]string{
+		"curl":          "curl",
+		"Web Content":   "Web Content",
+		"データ":           "データ",
+		"a\x1b[31m\nb":  `a\x1b[31m\nb`,
+		"\u202eevil":    `\u202eevil`,
+		"bad \xff utf8": `bad \xff utf8`,
+		`say "hi"`:      `say "hi"`,
+		"say \"hi\"\a":  `say "hi"\a`,
+	}
+	for in, want := range tests {
+		if got := plain(in); got != want {
+			t.Errorf("plain(%q): got %q, want %q", in, got, want)
+		}
+	}
+}

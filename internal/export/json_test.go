@@ -1,0 +1,308 @@
+package export
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// additions are the fields that came after the contract's example was written.
+var additions = []string{
+	"device.dropped", "stages", "limited",
+	"rows.to_server.retrans_bytes", "rows.to_client.retrans_bytes",
+	"rows.cwnd.client", "rows.cwnd.server",
+}
+
+// testdata/contract.json is the documented example: each of its fields, in its order, of its type.
+func TestJSONKeepsContract(t *testing.T) {
+	example, err := os.ReadFile("testdata/contract.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := owned()
+	s.Flows = s.Flows[:1]
+	text := encode(t, "json", Options{}, s)
+
+	want, got := paths(t, string(example)), paths(t, text)
+	got = slices.DeleteFunc(got, func(p string) bool { return slices.Contains(additions, p) })
+	if !slices.Equal(got, want) {
+		t.Errorf("got fields\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	sameTypes(t, "", decode(t, string(example)), decode(t, text))
+}
+
+// paths lists the leaves of a JSON text in their order, an array's elements as one.
+func paths(t *testing.T, text string) []string {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(text))
+	var out []string
+	var walk func(prefix string)
+	walk = func(prefix string) {
+		token, err := d.Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch token {
+		case json.Delim('{'):
+			for d.More() {
+				key, err := d.Token()
+				if err != nil {
+					t.Fatal(err)
+				}
+				walk(strings.TrimPrefix(prefix+"."+key.(string), "."))
+			}
+			_, _ = d.Token()
+		case json.Delim('['):
+			for d.More() {
+				walk(prefix)
+			}
+			_, _ = d.Token()
+		default:
+			if !slices.Contains(out, prefix) {
+				out = append(out, prefix)
+			}
+		}
+	}
+	walk("")
+	return out
+}
+
+// sameTypes holds got against the example; null may stand on either side.
+func sameTypes(t *testing.T, path string, example, got any) {
+	t.Helper()
+	switch example := example.(type) {
+	case nil:
+	case map[string]any:
+		object, ok := got.(map[string]any)
+		if !ok {
+			t.Errorf("%s: got %v, want an object", path, got)
+			return
+		}
+		for name, value := range example {
+			sameTypes(t, path+"."+name, value, object[name])
+		}
+	case []any:
+		list, ok := got.([]any)
+		if !ok || len(list) == 0 {
+			t.Errorf("%s: got %v, want a list", path, got)
+			return
+		}
+		sameTypes(t, path, example[0], list[0])
+	default:
+		if got != nil && jsonType(example) != jsonType(got) {
+			t.Errorf("%s: got %v, want something like %v", path, got, example)
+		}
+	}
+}
+
+func jsonType(v any) string {
+	switch v.(type) {
+	case string:
+		return "string"
+	case bool:
+		return "bool"
+	case json.Number:
+		return "number"
+	}
+	return "?"
+}
+
+// at follows a dotted path; rows are counted from 0: "rows.0.client.pid".
+func at(t *testing.T, doc any, path string) any {
+	t.Helper()
+	for name := range strings.SplitSeq(path, ".") {
+		switch v := doc.(type) {
+		case map[string]any:
+			field, ok := v[name]
+			if !ok {
+				t.Fatalf("%s: no field %q", path, name)
+			}
+			doc = field
+		case []any:
+			doc = v[name[0]-'0']
+		default:
+			t.Fatalf("%s: no object above %q", path, name)
+		}
+	}
+	if n, ok := doc.(json.Number); ok {
+		return n.String()
+	}
+	return doc
+}
+
+func TestJSONValues(t *testing.T) {
+	tests := []struct {
+		name string
+		s    *model.Snapshot
+		o    Options
+		want map[string]any
+	}{
+		{"nothing known", usual(), Options{}, map[string]any{
+			"start": "2026-03-01T12:00:00.000005000Z", "duration_ns": "1000000000",
+			"totals.packets": "98777864", "totals.flows": "6", "source.filter": nil, "stages": nil,
+			"device.agrees": true, "attribution.none": "6", "self.bpf_ns_per_packet": "143.5",
+			"rows.1.client.port": "51234", "rows.1.client.pid": nil, "rows.1.client.comm": nil,
+			"rows.1.client.uid": nil, "rows.1.client.owner_source": nil,
+			"rows.1.srtt_ns.client": "41000", "rows.0.srtt_ns.client": nil, "rows.0.family": "ipv6",
+			"rows.1.cwnd.server": "124", "rows.0.cwnd.server": nil, "rows.0.to_client.retrans_bytes": "66",
+			"rows.2.state": "time-wait", "rows.2.closed": true, "rows.3.state": nil,
+			"rows.1.turn.count": nil, "rows.1.response.p99_ns": nil, "rows.1.connect_ns": nil,
+			"rows.4.proto": "icmp", "rows.4.client.port": "4711", "rows.4.server.port": "0",
+			"rows.5.proto": "47", "rows.5.client.port": nil, "rows.5.server.port": nil,
+		}},
+		{"owners", owned(), Options{}, map[string]any{
+			"attribution.flows": "3", "attribution.both": "2", "attribution.one": "1", "attribution.none": "0",
+			"rows.0.client.cmdline": "curl <&> \x1b[2J", "rows.0.client.uid": "1000",
+			"rows.0.client.container": "0123456789ab",
+			"rows.0.server.uid":       "0", "rows.0.server.exe": nil, "rows.0.server.owner_source": "scan",
+		}},
+		{"services", owned(), Options{By: "service"}, map[string]any{
+			"kind": "flows", "totals.flows": "3", "rows.0.service": "nginx", "rows.0.flows": "2", "rows.0.clients": "2",
+			"rows.0.server.pid": nil, "rows.0.server.comm": "nginx", "rows.0.to_client.bytes": "770000",
+		}},
+		{"service without ports", usual(), Options{By: "service", Sort: "-proto"}, map[string]any{
+			"rows.4.service": "47", "rows.4.server.port": nil,
+		}},
+		{"limited", usual(), Options{Limit: 2}, map[string]any{
+			"limited": "4", "totals.flows": "6", "attribution.flows": "6",
+		}},
+		{"lossy", lossy(), Options{}, map[string]any{
+			"device.agrees": false, "device.dropped": "3", "totals.overflow.packets": "12",
+			"totals.overflow.by_cause.table_full.bytes": "1000", "stages.missing_packets": "4",
+			"stages.ingress.skbs": "6",
+		}},
+		{"filtered", filtered(), Options{}, map[string]any{"source.filter": "port:5432", "device": nil}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			doc := decode(t, encode(t, "json", tt.o, tt.s))
+			for path, want := range tt.want {
+				if got := at(t, doc, path); got != want {
+					t.Errorf("%s: got %v, want %v", path, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestJSONUnknownIsNull(t *testing.T) {
+	doc := decode(t, encode(t, "json", Options{}, &model.Snapshot{Flows: make([]model.Flow, 1)}))
+	for _, path := range []string{
+		"start", "end", "source.host", "source.kernel", "source.hook", "device", "self.bpf_ns_per_packet",
+		"rows.0.role_source", "rows.0.first_seen", "rows.0.last_seen",
+	} {
+		if got := at(t, doc, path); got != nil {
+			t.Errorf("%s: got %v, want null", path, got)
+		}
+	}
+	doc = decode(t, encode(t, "json", Options{}, &model.Snapshot{}))
+	if rows, ok := doc["rows"].([]any); !ok || len(rows) != 0 {
+		t.Errorf("rows: got %v, want []", doc["rows"])
+	}
+	if causes, ok := at(t, doc, "totals.overflow.by_cause").(map[string]any); !ok || len(causes) != 0 {
+		t.Errorf("by_cause: got %v, want {}", causes)
+	}
+}
+
+func TestJSONTimesAreRFC3339(t *testing.T) {
+	doc := decode(t, encode(t, "json", Options{}, usual()))
+	for path, want := range map[string]time.Time{"start": end.Add(-time.Second), "end": end, "rows.0.last_seen": end.Add(-40 * time.Millisecond)} {
+		got, err := time.Parse(time.RFC3339Nano, at(t, doc, path).(string))
+		if err != nil || !got.Equal(want) {
+			t.Errorf("%s: got %v, error %v, want %v", path, got, err, want)
+		}
+	}
+}
+
+// --watch promises one document a line, and jsonl one object a line, whatever names contain.
+func TestJSONLines(t *testing.T) {
+	if text := encode(t, "json", Options{}, owned()); strings.Count(text, "\n") != 1 || !strings.HasSuffix(text, "}\n") {
+		t.Errorf("json: want one line, got %q", text)
+	}
+	for by, kind := range map[string]string{"flow": "flow", "service": "service"} {
+		lines := strings.SplitAfter(encode(t, "jsonl", Options{By: by}, owned()), "\n")
+		lines = lines[:len(lines)-1] // what follows the last new line
+		doc := decode(t, encode(t, "json", Options{By: by}, owned()))
+		rows := doc["rows"].([]any)
+		if len(lines) != len(rows)+1 {
+			t.Fatalf("by %s: got %d lines for %d rows", by, len(lines), len(rows))
+		}
+		for i, row := range rows {
+			if !strings.HasPrefix(lines[i], `{"kind":"`+kind+`",`) {
+				t.Errorf("by %s: want kind first in %s", by, lines[i])
+			}
+			row.(map[string]any)["kind"] = kind
+			sameJSON(t, lines[i], row)
+		}
+		delete(doc, "rows")
+		doc["kind"] = "summary"
+		last := lines[len(lines)-1]
+		if !strings.HasPrefix(last, `{"kind":"summary","schema":"lotrace/v1",`) {
+			t.Errorf("by %s: want the summary last, got %s", by, last)
+		}
+		sameJSON(t, last, doc)
+	}
+}
+
+func sameJSON(t *testing.T, got string, want any) {
+	t.Helper()
+	a, _ := json.Marshal(decode(t, got))
+	b, _ := json.Marshal(want)
+	if string(a) != string(b) {
+		t.Errorf("got\n%s\nwant\n%s", a, b)
+	}
+}
+
+// docs/json.md names each field in a table, and no field that does not exist.
+func TestJSONIsDocumented(t *testing.T) {
+	file, err := os.Open("../../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllSubmatch(text, -1) {
+		documented = append(documented, string(m[1]))
+	}
+
+	everything := lossy()
+	everything.Flows = append(everything.Flows, owned().Flows...)
+	var emitted []string
+	for _, by := range views {
+		emitted = append(emitted, paths(t, encode(t, "json", Options{By: by}, everything))...)
+	}
+	generic := regexp.MustCompile(`by_cause\.[a-z_]+`)
+	shared := regexp.MustCompile(`^rows\.(client|server|to_server|to_client|turn|response)\.`)
+	kinds := map[string]string{
+		"client": "endpoint", "server": "endpoint", "to_server": "direction", "to_client": "direction",
+		"turn": "latency", "response": "latency",
+	}
+	for i, path := range emitted {
+		path = generic.ReplaceAllString(path, "by_cause.CAUSE")
+		if m := shared.FindStringSubmatch(path); m != nil {
+			path = kinds[m[1]] + "." + strings.TrimPrefix(path, m[0])
+		}
+		emitted[i] = strings.TrimPrefix(path, "rows.")
+	}
+	for _, path := range emitted {
+		if !slices.Contains(documented, path) {
+			t.Errorf("docs/json.md does not explain %s", path)
+		}
+	}
+	for _, path := range documented {
+		if !slices.Contains(emitted, path) {
+			t.Errorf("docs/json.md explains %s, which does not exist", path)
+		}
+	}
+}

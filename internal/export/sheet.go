@@ -1,0 +1,146 @@
+package export
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// sheet is what people get to see, before anything is drawn.
+type sheet struct {
+	title  []note
+	heads  []string
+	texts  []bool // per column: left-aligned text; numbers otherwise
+	rows   [][]string
+	closed []bool // per row
+	more   string // what the limit hid, or why there is no row; "" for neither
+}
+
+// note is a piece of a title line; an alarm is what nobody should overlook.
+type note struct {
+	text  string
+	alarm bool
+	line  bool // begins a line of its own
+}
+
+// newSheet lays out the rows o asks for.
+func newSheet(o Options, s *model.Snapshot, wide bool) (sheet, error) {
+	sel, err := o.pick(s)
+	if err != nil {
+		return sheet{}, err
+	}
+	sh := sheet{title: titleOf(s)}
+	if o.By == "service" {
+		fill(&sh, serviceColumns(s, wide), sel.services)
+	} else {
+		fill(&sh, flowColumns(s, wide), sel.flows)
+	}
+	for i := range sel.flows {
+		sh.closed[i] = sel.flows[i].Closed
+	}
+	switch {
+	case sel.hidden > 0:
+		sh.more = fmt.Sprintf("… and %s more (-n 0 shows all)", commas(uint64(sel.hidden)))
+	case len(sh.rows) == 0 && s.Totals.Packets == 0:
+		sh.more = "no packets on " + plain(s.Origin.Device) + " in this window"
+	case len(sh.rows) == 0:
+		sh.more = "no flows on " + plain(s.Origin.Device) + " in this window"
+	}
+	return sh, nil
+}
+
+func fill[T any](sh *sheet, columns []column[T], rows []T) {
+	for _, c := range columns {
+		sh.heads = append(sh.heads, c.head)
+		sh.texts = append(sh.texts, c.text)
+	}
+	sh.closed = make([]bool, len(rows))
+	for i := range rows {
+		cells := make([]string, len(columns))
+		for j, c := range columns {
+			cells[j] = c.cell(&rows[i])
+		}
+		sh.rows = append(sh.rows, cells)
+	}
+}
+
+// titleOf says what was watched and how far the numbers can be trusted.
+func titleOf(s *model.Snapshot) []note {
+	title := []note{
+		{text: plain(s.Origin.Device)},
+		{text: span(s.Duration)},
+		{text: counted(s.Totals.Packets, "packet")},
+		{text: size(s.Totals.Bytes)},
+		{text: counted(uint64(len(s.Flows)), "flow")},
+	}
+	if s.Origin.Filter != "" {
+		title = append(title, note{text: "filter " + plain(s.Origin.Filter)})
+	}
+	if d := s.Device; d != nil {
+		title = append(title, agreement(s.Totals, d))
+		if d.Dropped > 0 {
+			title = append(title, note{text: commas(d.Dropped) + " dropped", alarm: true})
+		}
+	}
+	if s.Overflow != (model.Count{}) {
+		title = append(title, overflowNote(s))
+	}
+	if st := s.Stages; st != nil {
+		n := missing(st)
+		title = append(title, note{line: true, alarm: n > 0, text: fmt.Sprintf("egress %s, ingress %s, missing %s",
+			counted(st.Egress.Packets, "packet"), counted(st.Ingress.Packets, "packet"), strings.TrimPrefix(signed(n), "+"))})
+	}
+	return title
+}
+
+// agreement says whether the totals are the device's, and what the device counted more if not.
+func agreement(t model.Count, d *model.Device) note {
+	if d.Agrees {
+		return note{text: "exact"}
+	}
+	return note{line: true, alarm: true, text: fmt.Sprintf("not exact: device %s packets, %s bytes",
+		signed(int64(d.Packets-t.Packets)), signed(int64(d.Bytes-t.Bytes)))}
+}
+
+// overflowNote says what is in no flow, the most frequent cause first.
+func overflowNote(s *model.Snapshot) note {
+	causes := slices.SortedFunc(maps.Keys(s.ByCause), func(a, b string) int {
+		return cmp.Or(cmp.Compare(s.ByCause[b].Packets, s.ByCause[a].Packets), strings.Compare(a, b))
+	})
+	for i, c := range causes {
+		causes[i] = plain(c) + " " + commas(s.ByCause[c].Packets)
+	}
+	text := fmt.Sprintf("overflow %s, %s in no flow", counted(s.Overflow.Packets, "packet"), size(s.Overflow.Bytes))
+	if len(causes) > 0 {
+		text += ": " + strings.Join(causes, ", ")
+	}
+	return note{line: true, alarm: true, text: text}
+}
+
+func counted(n uint64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return commas(n) + " " + noun + "s"
+}
+
+// lines joins notes into title lines; mark shows an alarm.
+func lines(title []note, mark func(string) string) []string {
+	var out []string
+	for i, n := range title {
+		text := n.text
+		if n.alarm {
+			text = mark(text)
+		}
+		if i == 0 || n.line {
+			out = append(out, text)
+		} else {
+			out[len(out)-1] += " · " + text
+		}
+	}
+	return out
+}
