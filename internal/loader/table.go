@@ -156,9 +156,11 @@ func (t *table) retire(slots, into []model.Slot) ([]model.Slot, error) {
 		return into, err
 	}
 	for i := range slots {
-		index := slots[i].Index
 		into = append(into, model.Slot{})
-		decodeSlot(&into[len(into)-1], &t.slots[index], model.SlotRetiring)
+		decodeSlot(&into[len(into)-1], &t.slots[slots[i].Index], model.SlotRetiring)
+	}
+	for i := range slots {
+		index := slots[i].Index
 		t.slots[index] = lotraceLtSlot{}
 		if err := t.free.Put(nil, index); err != nil {
 			return into, fmt.Errorf("give slot back: %w", err)

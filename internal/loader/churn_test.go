@@ -1,0 +1,232 @@
+package loader_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/testkit"
+	"github.com/lotrace/lotrace/internal/watch"
+)
+
+// senders runs each function over and over until stopped.
+type senders struct {
+	tb   testing.TB
+	stop chan struct{}
+	wg   sync.WaitGroup
+}
+
+func newSenders(tb testing.TB) *senders {
+	return &senders{tb: tb, stop: make(chan struct{})}
+}
+
+func (s *senders) repeat(send func() error) {
+	s.wg.Go(func() {
+		for {
+			select {
+			case <-s.stop:
+				return
+			default:
+			}
+			if err := send(); err != nil {
+				s.tb.Error(err)
+				return
+			}
+		}
+	})
+}
+
+func (s *senders) wait() {
+	close(s.stop)
+	s.wg.Wait()
+}
+
+// mixed is traffic in which flows begin, end, pause and go on.
+func (s *senders) mixed(ns *testkit.Netns) {
+	s.repeat(func() error { _, err := testkit.TCPBulk(ns, 4, 8<<20); return err })
+	s.repeat(func() error { _, err := testkit.PingPong(ns, 6, 2000, 64); return err })
+	s.repeat(func() error { _, err := testkit.UDPCount(ns, 4, 1009, 100); return err })
+	s.repeat(func() error { _, err := testkit.ICMPEcho(ns, 4, 101, 56); return err })
+	s.repeat(func() error { _, err := testkit.ShortConnections(ns, 4, 211, 8); return err })
+}
+
+// Every slot is taken from under running traffic, again and again: no packet may fall between the
+// last reading of a slot and its next use.
+func TestRetireLosesNoPacket(t *testing.T) {
+	for _, hook := range allHooks {
+		t.Run(string(hook), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: hook, MaxFlows: loader.MinFlows})
+			var reading model.Reading
+			var total model.Count
+			add := func(slots []model.Slot) {
+				for i := range slots {
+					for _, d := range slots[i].Dir {
+						total.Add(model.Count{SKBs: d.SKBs, Packets: d.Packets, Bytes: d.Bytes})
+					}
+				}
+			}
+			if err := r.loader.Read(&reading); err != nil {
+				t.Fatal(err)
+			}
+			before := reading.After
+			traffic := newSenders(t)
+			traffic.mixed(r.ns)
+			var finals []model.Slot
+			// By time, not by rounds: without the grace period a round is short, and it takes
+			// thousands to hit the moment.
+			for begin := time.Now(); time.Since(begin) < 4*time.Second && !t.Failed(); {
+				if err := r.loader.ReadSlots(&reading); err != nil {
+					t.Fatal(err)
+				}
+				var err error
+				if finals, err = r.loader.Retire(reading.Slots, finals[:0]); err != nil {
+					t.Fatal(err)
+				}
+				add(finals)
+			}
+			traffic.wait()
+			testkit.Quiesce(r.ns)
+			if err := r.loader.Read(&reading); err != nil {
+				t.Fatal(err)
+			}
+			add(reading.Slots)
+			for reason, count := range reading.Reasons {
+				if model.Reason(reason).IsOverflow() {
+					total.Add(count)
+				}
+			}
+			packets, bytes := reading.After.Packets-before.Packets, reading.After.Bytes-before.Bytes
+			if total.Packets != packets || total.Bytes != bytes {
+				t.Errorf("counted %d packets %d bytes, device %d and %d", total.Packets, total.Bytes, packets, bytes)
+			}
+		})
+	}
+}
+
+// A minute of everything, counted by all hooks side by side.
+func TestMinuteOfChurn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	testkit.RequireRoot(t)
+	testkit.RequireKernel(t, "6.6", "tcx beside the other hooks")
+	const (
+		seconds = 60
+		rate    = 2000 // connections a second
+		batch   = rate / 10
+	)
+	ns := testkit.NewNetns(t)
+	var rigs []*rig
+	for _, hook := range allHooks {
+		rigs = append(rigs, newRigIn(t, ns, loader.Config{Hook: hook}))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var watchers sync.WaitGroup
+	for _, r := range rigs {
+		watchers.Go(func() {
+			// Sweeps only: the one window is taken below, when traffic rests.
+			err := watch.Run(ctx, sweeper{r}, watch.Config{Duration: -1}, func(*model.Snapshot) error { return nil })
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	traffic := newSenders(t)
+	traffic.mixed(ns)
+	ticker := time.NewTicker(time.Second / (rate / batch))
+	var batches sync.WaitGroup
+	for range seconds * rate / batch {
+		<-ticker.C
+		batches.Go(func() {
+			if _, err := testkit.ShortConnections(ns, 4, batch, 8); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ticker.Stop()
+	batches.Wait()
+	traffic.wait()
+	testkit.Quiesce(ns)
+	cancel()
+	watchers.Wait()
+	for _, r := range rigs {
+		if s := r.window(); len(s.Flows) < seconds*rate {
+			t.Errorf("%s: %d rows for %d connections", r.loader.Hook(), len(s.Flows), seconds*rate)
+		} else if s.Overflow.Packets != 0 {
+			t.Errorf("%s: overflow %+v", r.loader.Hook(), s.ByCause)
+		}
+	}
+}
+
+// sweeper is an engine whose windows are somebody else's business.
+type sweeper struct{ *rig }
+
+func (s sweeper) Sweep() error                      { return s.engine.Sweep() }
+func (s sweeper) Window() (*model.Snapshot, error) { return &model.Snapshot{}, nil }
+
+// Connections that are older than the loader show with the right client at their first packet.
+func TestOlderConnections(t *testing.T) {
+	testkit.RequireRoot(t)
+	testkit.RequireKernel(t, "6.1", "any hook")
+	for _, family := range []uint8{4, 6} {
+		ns := testkit.NewNetns(t)
+		conn, err := testkit.Dial(ns, family)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRigIn(t, ns, loader.Config{})
+		if err := conn.Answer(); err != nil { // the server's packet is the first we see
+			t.Fatal(err)
+		}
+		s := r.window()
+		f := r.flow(s, conn.Client, conn.Server)
+		if f.RoleSource != model.RoleListener || f.State != "established" {
+			t.Errorf("role from %q, state %q", f.RoleSource, f.State)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestListeners(t *testing.T) {
+	testkit.RequireRoot(t)
+	ns := testkit.NewNetns(t)
+	conn, err := testkit.Dial(ns, 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	r := newRigIn(t, ns, loader.Config{})
+	listeners, err := r.loader.Listeners()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(listeners) != 1 || listeners[0].Port != conn.Server.Port() || listeners[0].Proto != model.ProtoTCP {
+		t.Errorf("listeners %+v, want port %d alone", listeners, conn.Server.Port())
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for _, c := range []loader.Config{
+		{MaxFlows: loader.MinFlows - 1},
+		{MaxFlows: loader.MaxFlows + 1},
+		{Hook: loader.HookXDP, Stages: true},
+		{Netns: "no-such-name"},
+		{Hook: "nonsense"},
+	} {
+		l, err := loader.Open(c)
+		if err == nil {
+			err = errors.Join(errors.New("opened"), l.Close())
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
