@@ -165,7 +165,7 @@ func TestMinuteOfChurn(t *testing.T) {
 // sweeper is an engine whose windows are somebody else's business.
 type sweeper struct{ *rig }
 
-func (s sweeper) Sweep() error                      { return s.engine.Sweep() }
+func (s sweeper) Sweep() error                     { return s.engine.Sweep() }
 func (s sweeper) Window() (*model.Snapshot, error) { return &model.Snapshot{}, nil }
 
 // Connections that are older than the loader show with the right client at their first packet.

@@ -1,0 +1,154 @@
+package loader
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// contract is the header that both sides are held to. Test binaries may run away from the tree, as
+// they do in a virtual machine.
+func contract(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "bpf", "lotrace.h"))
+	if os.IsNotExist(err) {
+		t.Skip("not in the source tree")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// enumerators are the names of one C enum in order. The compiler leaves enums that only inlined
+// code uses out of BTF, so the header itself is read.
+func enumerators(t *testing.T, header, name string) []string {
+	t.Helper()
+	body := regexp.MustCompile(`(?s)enum ` + name + ` \{(.*?)\n\};`).FindStringSubmatch(header)
+	if body == nil {
+		t.Fatalf("no enum %s in the header", name)
+	}
+	code := regexp.MustCompile(`(?s)/\*.*?\*/`).ReplaceAllString(body[1], "")
+	return regexp.MustCompile(`LT_\w+`).FindAllString(code, -1)
+}
+
+func TestEnumsHaveGoNames(t *testing.T) {
+	header := contract(t)
+	for enum, want := range map[string]map[string]int{
+		"lt_reason": {
+			"LT_COUNTED": int(model.ReasonCounted), "LT_FILTERED": int(model.ReasonFiltered),
+			"LT_TABLE_FULL": int(model.ReasonTableFull), "LT_INDEX_FULL": int(model.ReasonIndexFull),
+			"LT_INDEX_RACE": int(model.ReasonIndexRace), "LT_NOT_IP": int(model.ReasonNotIP),
+			"LT_TRUNCATED": int(model.ReasonTruncated), "LT_MALFORMED": int(model.ReasonMalformed),
+			"LT_HEADER_CHAIN": int(model.ReasonHeaderChain), "LT_REASON_COUNT": int(model.ReasonCount),
+		},
+		"lt_role": {
+			"LT_ROLE_NONE": int(model.SlotRoleNone), "LT_ROLE_SYN": int(model.SlotRoleSYN),
+			"LT_ROLE_FIRST": int(model.SlotRoleFirst),
+		},
+		"lt_slot_state": {
+			"LT_SLOT_FREE": int(model.SlotFree), "LT_SLOT_LIVE": int(model.SlotLive),
+			"LT_SLOT_ORPHAN": int(model.SlotOrphan), "LT_SLOT_RETIRING": int(model.SlotRetiring),
+		},
+		"lt_test": {
+			"LT_TEST_PROTO": int(model.TestProto), "LT_TEST_FAMILY": int(model.TestFamily),
+			"LT_TEST_PORT": int(model.TestPort), "LT_TEST_ADDR": int(model.TestAddr),
+			"LT_TEST_COUNT": int(model.TestAddr) + 1,
+		},
+	} {
+		names := enumerators(t, header, enum)
+		if len(names) != len(want) {
+			t.Errorf("enum %s has %d names, Go knows %d", enum, len(names), len(want))
+		}
+		for value, name := range names {
+			if got, ok := want[name]; !ok || got != value {
+				t.Errorf("%s is %d in C and %d in Go (known: %v)", name, value, got, ok)
+			}
+		}
+	}
+}
+
+func TestReasonsAreNamedAlike(t *testing.T) {
+	for value, name := range enumerators(t, contract(t), "lt_reason") {
+		if reason := model.Reason(value); reason != model.ReasonCount && "LT_"+strings.ToUpper(reason.String()) != name {
+			t.Errorf("%s is called %q", name, reason)
+		}
+	}
+}
+
+func TestLimitsAgree(t *testing.T) {
+	header := contract(t)
+	for name, want := range map[string]int{
+		"LT_MAX_FILTER_TERMS": model.MaxFilterTerms,
+		"LT_FILTER_REJECT":    model.FilterReject,
+		"LT_FILTER_ACCEPT":    model.FilterAccept,
+	} {
+		match := regexp.MustCompile(name + ` = (\d+)`).FindStringSubmatch(header)
+		if match == nil {
+			t.Errorf("no %s in the header", name)
+		} else if got, err := strconv.Atoi(match[1]); err != nil || got != want {
+			t.Errorf("%s is %s in C and %d in Go", name, match[1], want)
+		}
+	}
+}
+
+// The object's own type information against the Go types that user space reads memory with.
+func TestTypesMatchBTF(t *testing.T) {
+	spec, err := loadLotrace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var slot lotraceLtSlot
+	for name, want := range map[string]uintptr{
+		"lt_key":         unsafe.Sizeof(lotraceLtKey{}),
+		"lt_dir":         unsafe.Sizeof(lotraceLtDir{}),
+		"lt_unlocked":    unsafe.Sizeof(lotraceLtUnlocked{}),
+		"lt_slot":        unsafe.Sizeof(slot),
+		"lt_counts":      unsafe.Sizeof(lotraceLtCounts{}),
+		"lt_filter":      unsafe.Sizeof(lotraceLtFilter{}),
+		"lt_filter_term": unsafe.Sizeof(lotraceLtFilterTerm{}),
+		"lt_config":      unsafe.Sizeof(lotraceLtConfig{}),
+		"lt_pool":        unsafe.Sizeof(lotraceLtPool{}),
+	} {
+		if got := structOf(t, spec.Types, name).Size; uintptr(got) != want {
+			t.Errorf("struct %s has %d bytes, the Go type %d", name, got, want)
+		}
+	}
+	for name, want := range map[string]uintptr{
+		"key": unsafe.Offsetof(slot.Key), "state": unsafe.Offsetof(slot.State),
+		"created_ns": unsafe.Offsetof(slot.CreatedNs), "tcp_flags": unsafe.Offsetof(slot.TcpFlags),
+		"client": unsafe.Offsetof(slot.Client), "role": unsafe.Offsetof(slot.Role),
+		"index": unsafe.Offsetof(slot.Index), "dir": unsafe.Offsetof(slot.Dir),
+		"unlocked": unsafe.Offsetof(slot.Unlocked),
+	} {
+		found := false
+		for _, member := range structOf(t, spec.Types, "lt_slot").Members {
+			if member.Name == name {
+				found = true
+				if got := uintptr(member.Offset.Bytes()); got != want {
+					t.Errorf("lt_slot.%s is at %d, in Go at %d", name, got, want)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("lt_slot has no %s", name)
+		}
+	}
+}
+
+func structOf(t *testing.T, types *btf.Spec, name string) *btf.Struct {
+	t.Helper()
+	var s *btf.Struct
+	if err := types.TypeByName(name, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
