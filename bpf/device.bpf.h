@@ -40,10 +40,10 @@ static __always_inline bool lt_is_segmented(struct __sk_buff *ctx, __u32 len)
 static __always_inline struct lt_wire lt_wire(const struct lt_frame *f, const struct lt_packet *p)
 {
 	struct lt_wire wire = { .packets = 1, .bytes = f->len - LT_ETH_HLEN };
-	struct __sk_buff *skb = f->skb;
+	struct __sk_buff *skb = f->ctx;
 	__u32 gso_size;
 
-	if (!skb)
+	if (f->is_xdp)
 		return wire;
 	gso_size = skb->gso_size;
 	if (!gso_size || !lt_is_segmented(skb, f->len))

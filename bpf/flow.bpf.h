@@ -152,31 +152,40 @@ static __always_inline bool lt_opens(const struct lt_packet *p)
 }
 
 /*
- * Through the index. Its values are reused memory: a number read here may already belong to another
- * key, so the slot's own key decides. A slot not yet LIVE is being made by another CPU and is ours.
+ * Through the index, to a slot's number, or to -reason. Its values are reused memory: a number read
+ * here may already belong to another key, so the slot's own key decides. A slot not yet LIVE is being
+ * made by another CPU and is ours.
+ *
+ * Not inlined and not static: the verifier then checks it once by itself, not once per path that
+ * leads here, which on 6.1 is more than it has patience for.
  */
-static __always_inline struct lt_slot *lt_find_by_tuple(const struct lt_packet *p, __u32 side,
-							__u64 now, enum lt_reason *reason)
+__noinline int lt_find_by_tuple(const struct lt_packet *p, __u32 side, __u64 now)
 {
+	enum lt_reason reason = LT_INDEX_RACE;
 	struct lt_key key;
 
+	if (!p)
+		return -LT_INDEX_RACE;
 	lt_make_key(&key, p, side);
 	for (int i = 0; i < 2; i++) {
 		__u32 *index = bpf_map_lookup_elem(&lt_index, &key);
-		struct lt_slot *slot = index ? lt_slot_at(*index) : NULL;
+		struct lt_slot *old = index ? lt_slot_at(*index) : NULL;
+		struct lt_slot *slot;
 
-		if (slot && lt_is_flow_of(slot, p, side)) {
-			if (!lt_opens(p) || !lt_ended(slot))
-				return slot;
-			/* A new connection on the ports of an ended one: a row of its own. */
-			WRITE_ONCE(slot->state, LT_SLOT_ORPHAN);
-			return lt_new_slot(p, &key, side, now, BPF_ANY, reason);
-		}
-		slot = lt_new_slot(p, &key, side, now, BPF_NOEXIST, reason);
-		if (slot || *reason != LT_INDEX_RACE)
-			return slot;
+		if (old && !lt_is_flow_of(old, p, side))
+			old = NULL;
+		if (old && (!lt_opens(p) || !lt_ended(old)))
+			return old->index;
+		/* A new connection on the ports of an ended one gets a row of its own. */
+		slot = lt_new_slot(p, &key, side, now, old ? BPF_ANY : BPF_NOEXIST, &reason);
+		if (slot && old)
+			WRITE_ONCE(old->state, LT_SLOT_ORPHAN);
+		if (slot)
+			return slot->index;
+		if (reason != LT_INDEX_RACE)
+			break;
 	}
-	return NULL;
+	return -reason;
 }
 
 static __always_inline struct lt_slot *lt_find(const struct lt_packet *p, struct bpf_sock *sk,
@@ -184,23 +193,26 @@ static __always_inline struct lt_slot *lt_find(const struct lt_packet *p, struct
 {
 	struct lt_sock *hint = NULL;
 	struct lt_slot *slot;
+	int index;
 
 	*reason = LT_COUNTED;
 	if (sk) {
 		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, 0);
 		slot = hint ? lt_slot_at(hint->slot1 - 1) : NULL;
-		if (slot && READ_ONCE(slot->state) == LT_SLOT_LIVE &&
-		    lt_is_flow_of(slot, p, side) && !lt_opens(p))
+		if (slot && READ_ONCE(slot->state) == LT_SLOT_LIVE && lt_is_flow_of(slot, p, side) &&
+		    !lt_opens(p))
 			return slot;
 	}
-	slot = lt_find_by_tuple(p, side, now, reason);
-	if (!slot || !sk)
-		return slot;
-	if (!hint)
+	index = lt_find_by_tuple(p, side, now);
+	if (index < 0) {
+		*reason = -index;
+		return NULL;
+	}
+	if (sk && !hint)
 		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (hint)
-		hint->slot1 = slot->index + 1;
-	return slot;
+		hint->slot1 = index + 1;
+	return lt_slot_at(index);
 }
 
 #endif

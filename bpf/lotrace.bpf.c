@@ -42,7 +42,7 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 	side = lt_side(&p);
 	slot = lt_find(&p, sk, side, now, &reason);
 	if (slot)
-		lt_account(slot, side, &p, &wire, tp, now, frame->skb);
+		lt_account(slot, side, &p, &wire, tp, now, !frame->is_xdp);
 end:
 	lt_end(reason, &wire);
 }
@@ -53,7 +53,7 @@ int lotrace_egress(struct __sk_buff *skb)
 	struct lt_frame frame = {
 		.data = (void *)(long)skb->data,
 		.end = (void *)(long)skb->data_end,
-		.skb = skb,
+		.ctx = skb,
 		.len = skb->len,
 	};
 
@@ -67,6 +67,8 @@ int lotrace_xdp(struct xdp_md *ctx)
 	struct lt_frame frame = {
 		.data = (void *)(long)ctx->data,
 		.end = (void *)(long)ctx->data_end,
+		.ctx = ctx,
+		.is_xdp = true,
 		.len = ctx->data_end - ctx->data,
 	};
 

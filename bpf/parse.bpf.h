@@ -31,17 +31,21 @@ enum {
 	LT_IPPROTO_SHIM6 = 140,
 };
 
+/* No chain of LT_MAX_IP6_HEADERS is longer: 40 + 8 * 2048. For the verifier, which must know a bound. */
+#define LT_MAX_HEADER_LEN 16424
+
 union lt_addr {
 	__u8 byte[16];
 	__be32 word[4];
 	__u64 half[2];
 };
 
-/* Where the bytes are. skb is NULL under XDP, where all of them are in [data, end). */
+/* Where the bytes are; under XDP all of them are in [data, end). */
 struct lt_frame {
 	void *data;
 	void *end;
-	struct __sk_buff *skb;
+	void *ctx;
+	bool is_xdp; /* known at compile time: ctx is struct xdp_md, else struct __sk_buff */
 	__u32 len; /* MAC header included */
 };
 
@@ -73,9 +77,20 @@ static __always_inline const void *lt_bytes(const struct lt_frame *f, __u32 off,
 {
 	if (f->data + off + len <= f->end)
 		return f->data + off;
-	if (f->skb && !bpf_skb_load_bytes(f->skb, off, buf, len))
+	if (!f->is_xdp && !bpf_skb_load_bytes(f->ctx, off, buf, len))
 		return buf;
 	return NULL;
+}
+
+/*
+ * The same by copy: for headers at offsets that only the packet knows. A pointer there would have the
+ * verifier follow every combination of lengths, 8 headers deep.
+ */
+static __always_inline long lt_copy(const struct lt_frame *f, __u32 off, void *to, const __u32 len)
+{
+	if (f->is_xdp)
+		return bpf_xdp_load_bytes(f->ctx, off, to, len);
+	return bpf_skb_load_bytes(f->ctx, off, to, len);
 }
 
 static __always_inline void lt_map_v4(union lt_addr *to, __be32 v4)
@@ -118,37 +133,6 @@ struct lt_ext {
 	__be32 frag_id;
 };
 
-/* One extension header at *off. Returns LT_COUNTED to go on. */
-static __always_inline enum lt_reason lt_parse_ext(const struct lt_frame *f, struct lt_packet *p,
-						   __u32 *off)
-{
-	struct lt_ext buf;
-	const struct lt_ext *ext = lt_bytes(f, *off, &buf, sizeof(buf));
-	__u32 len;
-
-	if (!ext)
-		return LT_TRUNCATED;
-	if (p->proto == LT_IPPROTO_FRAGMENT) {
-		len = sizeof(*ext);
-		p->frag_id = ext->frag_id;
-		p->frag_later = (bpf_ntohs(ext->frag_off) & 0xfff8) != 0;
-		p->frag_first = !p->frag_later && (bpf_ntohs(ext->frag_off) & 1);
-	} else if (p->proto == LT_IPPROTO_AH) {
-		len = (ext->len + 2) * 4;
-	} else {
-		len = (ext->len + 1) * 8;
-		/* Jumbo payload, option 0xc2 of 4 bytes (RFC 2675), alone as the stack writes it. */
-		if (p->proto == LT_IPPROTO_HOPOPTS && !ext->len &&
-		    ext->frag_off == bpf_htons(0xc204))
-			p->jumbo_len = sizeof(*ext);
-	}
-	if (*off + len > f->len)
-		return LT_TRUNCATED;
-	p->proto = ext->next;
-	*off += len;
-	return LT_COUNTED;
-}
-
 static __always_inline bool lt_is_ext(__u8 proto)
 {
 	switch (proto) {
@@ -165,11 +149,74 @@ static __always_inline bool lt_is_ext(__u8 proto)
 	return false;
 }
 
+/* One extension header, p->header_len behind the IP header's start. Returns LT_COUNTED to go on. */
+static __always_inline enum lt_reason lt_parse_ext(const struct lt_frame *f, struct lt_packet *p)
+{
+	struct lt_ext ext;
+	__u32 len;
+
+	if (lt_copy(f, LT_ETH_HLEN + p->header_len, &ext, sizeof(ext)))
+		return LT_TRUNCATED;
+	if (p->proto == LT_IPPROTO_FRAGMENT) {
+		len = sizeof(ext);
+		p->frag_id = ext.frag_id;
+		p->frag_later = (bpf_ntohs(ext.frag_off) & 0xfff8) != 0;
+		p->frag_first = !p->frag_later && (bpf_ntohs(ext.frag_off) & 1);
+	} else if (p->proto == LT_IPPROTO_AH) {
+		len = (ext.len + 2) * 4;
+	} else {
+		len = (ext.len + 1) * 8;
+		/* Jumbo payload, option 0xc2 of 4 bytes (RFC 2675), alone as the stack writes it. */
+		if (p->proto == LT_IPPROTO_HOPOPTS && !ext.len && ext.frag_off == bpf_htons(0xc204))
+			p->jumbo_len = sizeof(ext);
+	}
+	p->header_len += len;
+	p->proto = ext.next;
+	return LT_ETH_HLEN + p->header_len > f->len ? LT_TRUNCATED : LT_COUNTED;
+}
+
+static __always_inline enum lt_reason lt_walk(const struct lt_frame *f, struct lt_packet *p)
+{
+	for (int i = 0; i < LT_MAX_IP6_HEADERS; i++) {
+		enum lt_reason reason;
+
+		if (!lt_is_ext(p->proto))
+			return LT_COUNTED;
+		reason = lt_parse_ext(f, p);
+		if (reason != LT_COUNTED || p->frag_later)
+			return reason;
+	}
+	return lt_is_ext(p->proto) ? LT_HEADER_CHAIN : LT_COUNTED;
+}
+
+/*
+ * Neither inlined nor static: the verifier then checks the walk once, by itself. Inlined, every
+ * combination of 8 headers' lengths went on through the rest of the program, 10^6 steps on 6.1.
+ */
+__noinline int lt_walk_skb(struct __sk_buff *skb, struct lt_packet *p)
+{
+	struct lt_frame frame = { .ctx = skb, .len = skb->len };
+
+	return p ? lt_walk(&frame, p) : LT_TRUNCATED;
+}
+
+__noinline int lt_walk_xdp(struct xdp_md *ctx, struct lt_packet *p)
+{
+	struct lt_frame frame = {
+		.ctx = ctx,
+		.is_xdp = true,
+		.len = ctx->data_end - ctx->data,
+	};
+
+	return p ? lt_walk(&frame, p) : LT_TRUNCATED;
+}
+
 static __always_inline enum lt_reason lt_parse_v6(const struct lt_frame *f, struct lt_packet *p,
 						  __u32 *off)
 {
 	struct ipv6hdr buf;
 	const struct ipv6hdr *ip = lt_bytes(f, LT_ETH_HLEN, &buf, sizeof(buf));
+	enum lt_reason reason;
 
 	if (!ip)
 		return LT_TRUNCATED;
@@ -180,17 +227,15 @@ static __always_inline enum lt_reason lt_parse_v6(const struct lt_frame *f, stru
 	__builtin_memcpy(&p->saddr, &ip->saddr, sizeof(p->saddr));
 	__builtin_memcpy(&p->daddr, &ip->daddr, sizeof(p->daddr));
 	*off = LT_ETH_HLEN + sizeof(*ip);
+	if (!lt_is_ext(p->proto))
+		return LT_COUNTED;
 
-	for (int i = 0; i < LT_MAX_IP6_HEADERS; i++) {
-		enum lt_reason reason;
-
-		if (!lt_is_ext(p->proto))
-			return LT_COUNTED;
-		reason = lt_parse_ext(f, p, off);
-		if (reason != LT_COUNTED || p->frag_later)
-			return reason;
-	}
-	return lt_is_ext(p->proto) ? LT_HEADER_CHAIN : LT_COUNTED;
+	p->header_len = sizeof(*ip);
+	reason = f->is_xdp ? lt_walk_xdp(f->ctx, p) : lt_walk_skb(f->ctx, p);
+	if (p->header_len > LT_MAX_HEADER_LEN)
+		return LT_TRUNCATED;
+	*off = LT_ETH_HLEN + p->header_len;
+	return reason;
 }
 
 static __always_inline enum lt_reason lt_parse_tcp(const struct lt_frame *f, struct lt_packet *p,

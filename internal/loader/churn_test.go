@@ -54,6 +54,13 @@ func (s *senders) mixed(ns *testkit.Netns) {
 	s.repeat(func() error { _, err := testkit.ShortConnections(ns, 4, 211, 8); return err })
 }
 
+func retireFor() time.Duration {
+	if testing.Short() {
+		return time.Second
+	}
+	return 4 * time.Second
+}
+
 // Every slot is taken from under running traffic, again and again: no packet may fall between the
 // last reading of a slot and its next use.
 func TestRetireLosesNoPacket(t *testing.T) {
@@ -78,7 +85,7 @@ func TestRetireLosesNoPacket(t *testing.T) {
 			var finals []model.Slot
 			// By time, not by rounds: without the grace period a round is short, and it takes
 			// thousands to hit the moment.
-			for begin := time.Now(); time.Since(begin) < 4*time.Second && !t.Failed(); {
+			for begin := time.Now(); time.Since(begin) < retireFor() && !t.Failed(); {
 				if err := r.loader.ReadSlots(&reading); err != nil {
 					t.Fatal(err)
 				}

@@ -42,6 +42,7 @@ const (
 	offsetRxPackets    = 0  // in struct rtnl_link_stats64
 	offsetRxBytes      = 16
 	offsetRxDropped    = 48
+	offsetTxDropped    = 56
 	maxStatsAnswerSize = 4096
 )
 
@@ -79,7 +80,8 @@ func (d *deviceStats) read() (model.DeviceCount, error) {
 }
 
 // parseDeviceStats reads an RTM_NEWSTATS message whose one attribute is IFLA_STATS_LINK_64. On lo,
-// what was sent is what was received: one set of counters says both.
+// what was sent is what was received: one set of counters says both. Dropped is a full backlog on the
+// one side and a device that is down on the other.
 func parseDeviceStats(msg []byte) (model.DeviceCount, error) {
 	const attr = unix.NLMSG_HDRLEN + sizeofStatsMsg
 	const stats = attr + unix.SizeofRtAttr
@@ -88,7 +90,7 @@ func parseDeviceStats(msg []byte) (model.DeviceCount, error) {
 		errno := unix.Errno(-int32(order.Uint32(msg[unix.NLMSG_HDRLEN:])))
 		return model.DeviceCount{}, fmt.Errorf("read device counters: %w", errno)
 	}
-	if len(msg) < stats+offsetRxDropped+8 || order.Uint16(msg[4:]) != unix.RTM_NEWSTATS ||
+	if len(msg) < stats+offsetTxDropped+8 || order.Uint16(msg[4:]) != unix.RTM_NEWSTATS ||
 		order.Uint16(msg[attr+2:]) != iflaStatsLink64 {
 		return model.DeviceCount{}, errors.New("read device counters: unexpected answer from the kernel")
 	}
@@ -96,6 +98,6 @@ func parseDeviceStats(msg []byte) (model.DeviceCount, error) {
 	return model.DeviceCount{
 		Packets: order.Uint64(counters[offsetRxPackets:]),
 		Bytes:   order.Uint64(counters[offsetRxBytes:]),
-		Dropped: order.Uint64(counters[offsetRxDropped:]),
+		Dropped: order.Uint64(counters[offsetRxDropped:]) + order.Uint64(counters[offsetTxDropped:]),
 	}, nil
 }

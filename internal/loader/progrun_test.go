@@ -199,11 +199,18 @@ func TestEveryPrefixOfEveryPacket(t *testing.T) {
 	})
 }
 
+func randomFrames() int {
+	if testing.Short() {
+		return 1000
+	}
+	return 20_000
+}
+
 func TestRandomBytes(t *testing.T) {
 	eachHook(t, func(t *testing.T, b *bench) {
 		corpus := testkit.Corpus()
 		random := rand.New(rand.NewPCG(1, 2))
-		for range 20_000 {
+		for range randomFrames() {
 			// A sound packet with some bytes changed gets further into the parser than noise.
 			frame := append([]byte(nil), corpus[random.IntN(len(corpus))].Frame...)
 			for range random.IntN(4) {
@@ -232,5 +239,53 @@ func FuzzParse(f *testing.F) {
 		}
 		tc.check(t, frame)
 		xdp.check(t, frame)
+	})
+}
+
+// A port pair used again in a full table: the old row keeps what it has, and the index never leads to a
+// slot that is given away.
+func TestPortsUsedAgainInFullTable(t *testing.T) {
+	eachHook(t, func(t *testing.T, b *bench) {
+		pass := func(options ...testkit.Option) {
+			t.Helper()
+			if _, err := b.program.Run(&ebpf.RunOptions{Data: testkit.Packet(options...)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read := func() []model.Slot {
+			t.Helper()
+			slots, err := b.table.read(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return slots
+		}
+		reuse := func() { pass(testkit.IPv4(), testkit.TCP(testkit.SYN), testkit.Seq(1<<20)) }
+
+		pass(testkit.IPv4(), testkit.TCP(testkit.SYN))
+		pass(testkit.IPv4(), testkit.TCP(testkit.RST))
+		for port := range MinFlows {
+			pass(testkit.IPv4(), testkit.To(fmt.Sprintf("127.0.0.2:%d", port+1)), testkit.UDP())
+		}
+		reuse()
+		full := read()
+		if len(full) != MinFlows || full[0].State != model.SlotLive || full[0].Dir[0].SKBs+full[0].Dir[1].SKBs != 2 {
+			t.Fatalf("%d slots, the first %+v", len(full), full[0])
+		}
+		// The old slot and one other are freed: the key must be gone with it.
+		if _, err := b.table.retire(full[:2], nil); err != nil {
+			t.Fatal(err)
+		}
+		reuse()
+		reuse()
+		var found []model.Slot
+		for _, slot := range read() {
+			if slot.Key.Proto == model.ProtoTCP {
+				found = append(found, slot)
+			}
+		}
+		if len(found) != 1 || found[0].Dir[0].SKBs+found[0].Dir[1].SKBs != 2 {
+			t.Errorf("the new connection's slots: %+v", found)
+		}
 	})
 }

@@ -35,7 +35,7 @@ type Origin struct {
 type Device struct {
 	Packets uint64
 	Bytes   uint64
-	Dropped uint64 // packets the device refused after the hook had counted them (backlog full)
+	Dropped uint64 // packets refused after the hook had counted them (backlog full, device down)
 	Agrees  bool   // the totals lie within the readings around them, to the packet and byte
 }
 
