@@ -58,6 +58,11 @@ func (l *Loader) DropPrivileges() error {
 	if l.hook == HookClsact {
 		keep = 1 << unix.CAP_NET_ADMIN
 	}
+	return keepCapabilities(keep)
+}
+
+// keepCapabilities drops all others, which are given as bits, on every thread.
+func keepCapabilities(keep uint64) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	data := [2]unix.CapUserData{{Effective: uint32(keep), Permitted: uint32(keep)}}
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -13,10 +14,7 @@ import (
 
 // A clsact filter outlives the process that made it, so its name says who that was and whether the
 // qdisc is ours too: the next lotrace removes what a killed one left, and nothing else.
-const (
-	filterPrefix   = "lotrace"
-	filterPriority = 0x6c74 // "lt": between what people number by hand and what the kernel picks
-)
+const filterPrefix = "lotrace"
 
 // filterMark is what a filter of ours says in its name.
 type filterMark struct {
@@ -71,6 +69,9 @@ func processStart(pid int) (string, error) {
 	if len(fields) < 20 {
 		return "", fmt.Errorf("read /proc/%d/stat: %d fields", pid, len(fields))
 	}
+	if state := fields[0]; state == "Z" {
+		return "", fmt.Errorf("process %d has ended: %w", pid, os.ErrNotExist)
+	}
 	return fields[19], nil
 }
 
@@ -87,21 +88,37 @@ func (m filterMark) dead() bool {
 // attachClsact runs inside the watched namespace.
 func (l *Loader) attachClsact() error {
 	l.hook = HookClsact
-	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	guardian, err := startGuardian()
 	if err != nil {
-		return fmt.Errorf("open netlink: %w", err)
+		l.warn("%v; if lotrace is killed, its filter stays until the next --hook clsact", err)
 	}
-	l.onClose(func() error { handle.Close(); return nil })
-	c := &clsact{handle: handle, ifindex: l.ifindex}
-	if err := c.sweep(); err != nil {
+	l.onClose(guardian.Close)
+	c, err := newClsact(l.ifindex)
+	if err != nil {
 		return err
+	}
+	l.onClose(c.Close)
+	if err := c.locked(func() error { return c.attach(l, guardian) }); err != nil {
+		return err
+	}
+	if c.priority > firstPriority {
+		l.warn("another filter on %s comes first; what it takes for itself is not counted.", l.device)
+	}
+	return nil
+}
+
+func (c *clsact) attach(l *Loader, guardian *guardian) (err error) {
+	if err := c.remove(filterMark.dead); err != nil {
+		return fmt.Errorf("sweep leftovers: %w", err)
 	}
 	if c.mark, err = ownFilterMark(); err != nil {
 		return err
 	}
-	l.onClose(c.Close)
 	if err := c.addQdisc(); err != nil {
 		return err
+	}
+	if err := guardian.charge(c.ifindex, c.mark); err != nil {
+		l.warn("%v", err)
 	}
 	if err := c.addFilter(netlink.HANDLE_MIN_EGRESS, l.coll.Programs["lotrace_egress"].FD()); err != nil || !l.stages {
 		return err
@@ -111,10 +128,41 @@ func (l *Loader) attachClsact() error {
 
 // clsact is our part of a device's clsact qdisc.
 type clsact struct {
-	handle  *netlink.Handle
-	ifindex int
-	mark    filterMark
-	filters []*netlink.BpfFilter
+	handle   *netlink.Handle
+	netns    *os.File // for its lock
+	ifindex  int
+	mark     filterMark // zero until we own something
+	filters  []*netlink.BpfFilter
+	priority uint16 // the last of theirs
+}
+
+// newClsact must run inside the watched namespace.
+func newClsact(ifindex int) (*clsact, error) {
+	netns, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("open own network namespace: %w", err)
+	}
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open netlink: %w", err), netns.Close())
+	}
+	return &clsact{handle: handle, netns: netns, ifindex: ifindex}, nil
+}
+
+// lockLimit is how long another lotrace, or somebody unkind, may keep us waiting.
+const lockLimit = time.Second
+
+// locked runs f while no other lotrace changes what is in this namespace: the qdisc that one finds
+// empty and removes must not be the one that another just decided to share.
+func (c *clsact) locked(f func() error) error {
+	fd := int(c.netns.Fd())
+	for deadline := time.Now().Add(lockLimit); unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) != nil; {
+		if time.Now().After(deadline) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return errors.Join(f(), unix.Flock(fd, unix.LOCK_UN))
 }
 
 // eachFilter calls f for every BPF filter under clsact and returns how many filters there are.
@@ -153,29 +201,27 @@ func (c *clsact) hasQdisc() (bool, error) {
 	return false, nil
 }
 
-// sweep removes filters whose lotrace was killed, and the qdisc that it made if nobody uses it.
-func (c *clsact) sweep() error {
+// remove deletes the filters of ours that are chosen, and the qdisc if lotrace made it and nobody is
+// left in it.
+func (c *clsact) remove(chosen func(filterMark) bool) error {
 	there, err := c.hasQdisc()
 	if err != nil || !there {
 		return err
 	}
-	swept, ownQdisc := 0, false
+	removed, ownQdisc := 0, c.mark.ownQdisc
 	count, err := c.eachFilter(func(filter *netlink.BpfFilter) error {
 		mark, ours := parseFilterMark(filter.Name)
-		if !ours || !mark.dead() {
+		if !ours || !chosen(mark) {
 			return nil
 		}
-		swept++
+		removed++
 		ownQdisc = ownQdisc || mark.ownQdisc
 		return ignoreGone(c.handle.FilterDel(filter))
 	})
-	if err != nil {
-		return fmt.Errorf("sweep leftovers: %w", err)
+	if err != nil || !ownQdisc || removed < count {
+		return err
 	}
-	if ownQdisc && swept == count {
-		return ignoreGone(c.handle.QdiscDel(c.qdisc()))
-	}
-	return nil
+	return ignoreGone(c.handle.QdiscDel(c.qdisc()))
 }
 
 func (c *clsact) qdisc() *netlink.Clsact {
@@ -195,12 +241,7 @@ func (c *clsact) addQdisc() error {
 		c.mark.ownQdisc = true
 		return nil
 	case errors.Is(err, unix.EEXIST):
-		_, err := c.eachFilter(func(filter *netlink.BpfFilter) error {
-			mark, ours := parseFilterMark(filter.Name)
-			c.mark.ownQdisc = c.mark.ownQdisc || ours && mark.ownQdisc
-			return nil
-		})
-		return err
+		return c.shareQdisc(err)
 	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP):
 		return &Error{
 			Doing: "add qdisc clsact", Need: "the kernel module sch_ingress",
@@ -211,35 +252,64 @@ func (c *clsact) addQdisc() error {
 	}
 }
 
-// addFilter takes the first free handle from our process id up: two of us may differ in nothing
-// else.
-func (c *clsact) addFilter(parent uint32, fd int) error {
-	const tries = 16
-	var err error
-	for i := range tries {
-		filter := &netlink.BpfFilter{
-			FilterAttrs: netlink.FilterAttrs{
-				LinkIndex: c.ifindex,
-				Parent:    parent,
-				Handle:    uint32(c.mark.pid + i),
-				Protocol:  unix.ETH_P_ALL,
-				Priority:  filterPriority,
-			},
-			Fd:           fd,
-			Name:         c.mark.String(),
-			DirectAction: true,
-		}
-		if err = c.handle.FilterAdd(filter); err == nil {
-			c.filters = append(c.filters, filter)
-			return nil
-		}
-		if !errors.Is(err, unix.EEXIST) {
-			break
+// shareQdisc finds out whose the qdisc is that kept us from making one.
+func (c *clsact) shareQdisc(exists error) error {
+	there, err := c.hasQdisc()
+	if err != nil {
+		return err
+	}
+	if !there { // an ingress qdisc sits in the same place
+		return &Error{
+			Doing: "add qdisc clsact", Found: "a qdisc of another kind is in its place",
+			Fix: "use --hook tcx, or remove that qdisc", Err: exists,
 		}
 	}
-	if errors.Is(err, unix.ENOENT) {
-		return &Error{
-			Doing: "add tc filter", Need: "the kernel module cls_bpf", Fix: "modprobe cls_bpf", Err: err,
+	_, err = c.eachFilter(func(filter *netlink.BpfFilter) error {
+		mark, ours := parseFilterMark(filter.Name)
+		c.mark.ownQdisc = c.mark.ownQdisc || ours && mark.ownQdisc
+		return nil
+	})
+	return err
+}
+
+// firstPriority is that of a filter that runs before all others.
+const firstPriority = 1
+
+// addFilter puts our filter first, for the same reason as attachTCX. Filters of one priority must be
+// of one kind and protocol (EINVAL); of those that run BPF, the newest comes first. It takes the first
+// free handle from our process id up: two of us may differ in nothing else.
+func (c *clsact) addFilter(parent uint32, fd int) error {
+	const tries = 32
+	filter := &netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{
+			LinkIndex: c.ifindex,
+			Parent:    parent,
+			Handle:    uint32(c.mark.pid),
+			Protocol:  unix.ETH_P_ALL,
+			Priority:  firstPriority,
+		},
+		Fd:           fd,
+		Name:         c.mark.String(),
+		DirectAction: true,
+	}
+	var err error
+	for range tries {
+		err = c.handle.FilterAdd(filter)
+		switch {
+		case err == nil:
+			c.filters = append(c.filters, filter)
+			c.priority = max(c.priority, filter.Priority)
+			return nil
+		case errors.Is(err, unix.EEXIST):
+			filter.Handle++
+		case errors.Is(err, unix.EINVAL):
+			filter.Priority++
+		case errors.Is(err, unix.ENOENT):
+			return &Error{
+				Doing: "add tc filter", Need: "the kernel module cls_bpf", Fix: "modprobe cls_bpf", Err: err,
+			}
+		default:
+			return fmt.Errorf("add tc filter: %w", err)
 		}
 	}
 	return fmt.Errorf("add tc filter: %w", err)
@@ -247,19 +317,21 @@ func (c *clsact) addFilter(parent uint32, fd int) error {
 
 // Close removes our filters, and the qdisc if lotrace made it and nobody is left in it.
 func (c *clsact) Close() error {
+	err := c.locked(c.detach)
+	c.handle.Close()
+	return errors.Join(err, c.netns.Close())
+}
+
+func (c *clsact) detach() error {
 	var errs []error
 	for _, filter := range c.filters {
 		errs = append(errs, ignoreGone(c.handle.FilterDel(filter)))
 	}
-	c.filters = nil
-	if !c.mark.ownQdisc {
-		return errors.Join(errs...)
+	if c.mark.ownQdisc {
+		nobody := func(filterMark) bool { return false }
+		errs = append(errs, c.remove(nobody))
 	}
-	left, err := c.eachFilter(func(*netlink.BpfFilter) error { return nil })
-	if err == nil && left == 0 {
-		err = c.handle.QdiscDel(c.qdisc())
-	}
-	return errors.Join(append(errs, ignoreGone(err))...)
+	return errors.Join(errs...)
 }
 
 // ignoreGone forgives that somebody removed it before us.

@@ -234,6 +234,8 @@ func (l *Loader) Close() error {
 		errs = append(errs, f())
 	}
 	l.cleanups = nil
+	// The library unmaps variables, and so frees their maps, when nothing refers to them any more.
+	l.coll, l.table = nil, nil
 	return errors.Join(errs...)
 }
 

@@ -33,12 +33,11 @@ func findNetns(name string) (netns, error) {
 		n.path = filepath.Join("/run/netns", name)
 	}
 	inode, err := n.currentInode()
-	if err != nil {
-		return n, &Error{
-			Doing: "open network namespace " + name,
-			Need:  "a name from `ip netns`, a path, a process id or self",
-			Err:   err,
-		}
+	switch doing := "open network namespace " + name; {
+	case errors.Is(err, os.ErrPermission):
+		return n, &Error{Doing: doing, Err: err, Fix: "run as root"}
+	case err != nil:
+		return n, &Error{Doing: doing, Need: "a name from `ip netns`, a path, a process id or self", Err: err}
 	}
 	n.inode = inode
 	return n, nil
@@ -57,9 +56,14 @@ func (n netns) currentInode() (uint32, error) {
 	return uint32(st.Ino), nil
 }
 
-// gone reports whether the name leads nowhere, or somewhere else, since findNetns.
+// gone reports whether the name leads nowhere, or somewhere else, since findNetns. Without
+// privileges another process's /proc/PID/ns/net cannot be followed, but as long as the kernel says
+// so there is that process.
 func (n netns) gone() bool {
 	inode, err := n.currentInode()
+	if errors.Is(err, os.ErrPermission) {
+		return false
+	}
 	return err != nil || inode != n.inode
 }
 

@@ -1,0 +1,304 @@
+package loader_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/testkit"
+)
+
+// envCount makes this test binary count with the hook it names until it is killed.
+const envCount = "LOTRACE_TEST_COUNT"
+
+func TestMain(m *testing.M) {
+	hook := os.Getenv(envCount)
+	if hook == "" {
+		os.Exit(m.Run())
+	}
+	l, err := loader.Open(loader.Config{Hook: loader.Hook(hook)})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("counting")
+	err = unix.Pause()
+	fmt.Println(err, l.Close())
+	os.Exit(1)
+}
+
+// counter is another process that counts, without a guardian.
+type counter struct {
+	*exec.Cmd
+	held []testkit.BPFObject
+}
+
+func startCounter(t *testing.T, ns *testkit.Netns, hook loader.Hook) *counter {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), envCount+"="+string(hook))
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ns.Do(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	c := &counter{Cmd: cmd}
+	t.Cleanup(c.kill)
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "counting\n" {
+		t.Fatalf("the other process said %q: %v", line, err)
+	}
+	c.held = testkit.HeldBPF(t, cmd.Process.Pid)
+	return c
+}
+
+// kill does not ask. It may be called again.
+func (c *counter) kill() {
+	_ = c.Process.Kill()
+	_ = c.Wait()
+}
+
+// countOnce ends the window, in which our own numbers must be the sender's.
+func (r *rig) countOnce(sent testkit.Sent) {
+	r.Helper()
+	r.checkSent(r.window(), sent)
+}
+
+func checkAttached(t *testing.T, ns *testkit.Netns, want testkit.Attached, when string) {
+	t.Helper()
+	if diff := cmp.Diff(want, ns.Attached()); diff != "" {
+		t.Errorf("%s (-want +got): %s", when, diff)
+	}
+}
+
+func TestNeighboursNoticeNothing(t *testing.T) {
+	for _, hook := range allHooks {
+		t.Run(string(hook), func(t *testing.T) {
+			testkit.RequireRoot(t)
+			testkit.RequireKernel(t, minimum(hook), "hook "+string(hook))
+			ns := testkit.NewNetns(t)
+			all := neighbours(t, ns, hook)
+			checkSee(t, ns, all)
+			before := ns.Attached()
+
+			r := newRigIn(t, ns, loader.Config{Hook: hook, Stages: hook != loader.HookXDP})
+			r.countOnce(checkSee(t, ns, all))
+			if err := r.loader.Close(); err != nil {
+				t.Fatal(err)
+			}
+			checkAttached(t, ns, before, "after Close")
+			checkSee(t, ns, all)
+
+			startCounter(t, ns, hook).kill()
+			if hook != loader.HookClsact {
+				checkAttached(t, ns, before, "after SIGKILL")
+			}
+			checkSee(t, ns, all)
+		})
+	}
+}
+
+// Ours goes before those that are there, so that one which lets a packet pass at once hides none from
+// us; a program that came after us and put itself first sees what we see.
+func TestOrder(t *testing.T) {
+	testkit.RequireRoot(t)
+	testkit.RequireKernel(t, minimum(loader.HookTCX), "hook tcx")
+	ns := testkit.NewNetns(t)
+	behind := foreignTCX(t, ns, "tcx behind us", ebpf.AttachTCXEgress, link.Head(), tcOK)
+	r := newRigIn(t, ns, loader.Config{Hook: loader.HookTCX})
+	before := foreignTCX(t, ns, "tcx before us", ebpf.AttachTCXEgress, link.Head(), tcxNext)
+	r.countOnce(checkSee(t, ns, []*foreign{before, behind}))
+}
+
+// A filter for one protocol that has the first priority keeps ours from it. That is said.
+func TestFilterBeforeOurs(t *testing.T) {
+	testkit.RequireRoot(t)
+	ns := testkit.NewNetns(t)
+	addClsact(t, ns)
+	foreignFilter(t, ns, "ip only", netlink.HANDLE_MIN_EGRESS, 1, unix.ETH_P_IP)
+	before := ns.Attached()
+	r := newRigIn(t, ns, loader.Config{Hook: loader.HookClsact})
+	if warnings := strings.Join(r.loader.Warnings(), "\n"); !strings.Contains(warnings, "comes first") {
+		t.Errorf("warnings: %q", warnings)
+	}
+	if err := r.loader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkAttached(t, ns, before, "after Close")
+}
+
+// An ingress qdisc sits where clsact would.
+func TestIngressQdiscIsLeftAlone(t *testing.T) {
+	testkit.RequireRoot(t)
+	ns := testkit.NewNetns(t)
+	err := ns.Do(func() error {
+		return netlink.QdiscAdd(&netlink.Ingress{QdiscAttrs: netlink.QdiscAttrs{
+			LinkIndex: 1, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_INGRESS,
+		}})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := ns.Attached()
+	checkRefused(t, ns, loader.HookClsact, "use --hook tcx, or remove that qdisc")
+	checkAttached(t, ns, before, "after the refusal")
+}
+
+// checkRefused opens the hook, which must fail with that advice.
+func checkRefused(t *testing.T, ns *testkit.Netns, hook loader.Hook, fix string) {
+	t.Helper()
+	l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: hook})
+	if err == nil {
+		t.Fatal(errors.Join(errors.New("opened"), l.Close()))
+	}
+	var advice *loader.Error
+	if !errors.As(err, &advice) || advice.Fix != fix {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOneXDPProgramOnly(t *testing.T) {
+	testkit.RequireRoot(t)
+	testkit.RequireKernel(t, minimum(loader.HookXDP), "hook xdp")
+	ns := testkit.NewNetns(t)
+	theirs := foreignXDP(t, ns)
+	before := ns.Attached()
+	checkRefused(t, ns, loader.HookXDP, "use --hook auto")
+	checkAttached(t, ns, before, "after the refusal")
+	checkSee(t, ns, []*foreign{theirs})
+}
+
+// Two that count at once are both exact, and one that ends leaves the other alone.
+func TestTwoAtOnce(t *testing.T) {
+	for _, first := range allHooks {
+		for _, second := range allHooks {
+			if first == loader.HookXDP && second == loader.HookXDP {
+				continue // a device takes one
+			}
+			t.Run(fmt.Sprintf("%s and %s", first, second), func(t *testing.T) {
+				a := newRig(t, loader.Config{Hook: first})
+				testkit.RequireKernel(t, minimum(second), "hook "+string(second))
+				before := a.ns.Attached()
+				b := newRigIn(t, a.ns, loader.Config{Hook: second})
+				if _, err := a.engine.Window(); err != nil { // what attaching the second one sent
+					t.Fatal(err)
+				}
+				sent := checkSee(t, a.ns, nil)
+				a.countOnce(sent)
+				b.countOnce(sent)
+				if err := b.loader.Close(); err != nil {
+					t.Fatal(err)
+				}
+				checkAttached(t, a.ns, before, "after the second ended")
+				a.countOnce(checkSee(t, a.ns, nil))
+			})
+		}
+	}
+}
+
+// A qdisc that was there before us stays, though nobody uses it.
+func TestForeignQdiscStays(t *testing.T) {
+	testkit.RequireRoot(t)
+	ns := testkit.NewNetns(t)
+	addClsact(t, ns)
+	before := ns.Attached()
+	openAndClose(t, ns)
+	checkAttached(t, ns, before, "after Close")
+	startCounter(t, ns, loader.HookClsact).kill()
+	openAndClose(t, ns)
+	checkAttached(t, ns, before, "after SIGKILL and the next one")
+}
+
+// The one that ends first made the qdisc; the other one goes on, and takes it away in the end.
+func TestQdiscOutlivesItsMaker(t *testing.T) {
+	a := newRig(t, loader.Config{Hook: loader.HookClsact})
+	b := newRigIn(t, a.ns, loader.Config{Hook: loader.HookClsact})
+	if err := a.loader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.countOnce(checkSee(t, b.ns, nil))
+	if err := b.loader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkAttached(t, b.ns, testkit.Attached{Qdiscs: []string{"noqueue"}}, "after both")
+}
+
+// What a killed one leaves, the next one removes: filters of the dead, and nothing else.
+func TestSweep(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		t.Run(fmt.Sprintf("shared=%v", shared), func(t *testing.T) {
+			testkit.RequireRoot(t)
+			ns := testkit.NewNetns(t)
+			var theirs []*foreign
+			if shared {
+				theirs = neighbours(t, ns, loader.HookClsact)
+			}
+			before := ns.Attached()
+			living := startCounter(t, ns, loader.HookClsact)
+			beside := ns.Attached()
+			dead := startCounter(t, ns, loader.HookClsact)
+			dead.kill()
+			if left := ns.Attached(); len(left.Filters) != len(beside.Filters)+1 {
+				t.Fatalf("SIGKILL left %+v beside %+v: nothing to sweep", left, beside)
+			}
+			openAndClose(t, ns)
+			testkit.CheckBPFGone(t, dead.held)
+			checkAttached(t, ns, beside, "the living one remains")
+			checkSee(t, ns, theirs)
+
+			living.kill()
+			openAndClose(t, ns)
+			testkit.CheckBPFGone(t, living.held)
+			checkAttached(t, ns, before, "after the last")
+			checkSee(t, ns, theirs)
+		})
+	}
+}
+
+func openAndClose(t *testing.T, ns *testkit.Netns) {
+	t.Helper()
+	l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: loader.HookClsact})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// After Close and after SIGKILL the kernel holds no program, map or link of ours.
+func TestNothingStaysInTheKernel(t *testing.T) {
+	for _, hook := range allHooks {
+		t.Run(string(hook), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: hook})
+			held := testkit.HeldBPF(t, os.Getpid())
+			if err := r.loader.Close(); err != nil {
+				t.Fatal(err)
+			}
+			runtime.GC() // unmaps what the BPF library keeps of closed maps
+			testkit.CheckBPFGone(t, held)
+			checkAttached(t, r.ns, testkit.Attached{Qdiscs: []string{"noqueue"}}, "after Close")
+
+			killed := startCounter(t, r.ns, hook)
+			killed.kill()
+			if hook == loader.HookClsact {
+				openAndClose(t, r.ns)
+			}
+			testkit.CheckBPFGone(t, killed.held)
+			checkAttached(t, r.ns, testkit.Attached{Qdiscs: []string{"noqueue"}}, "after SIGKILL")
+		})
+	}
+}
