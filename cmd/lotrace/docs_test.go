@@ -1,0 +1,336 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/spf13/pflag"
+
+	"github.com/lotrace/lotrace/internal/export"
+	"github.com/lotrace/lotrace/internal/filter"
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// document reads a file of the source tree. Test binaries may run away from it, as they do in a
+// virtual machine.
+func document(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../..", name))
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat("../../go.mod"); err != nil {
+			t.Skip("not in the source tree")
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// pages are all documents in Markdown.
+func pages(t *testing.T) []string {
+	t.Helper()
+	document(t, "README.md")
+	var names []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md"} {
+		found, err := filepath.Glob(filepath.Join("../..", pattern))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d documents, error %v", pattern, len(found), err)
+		}
+		for _, path := range found {
+			names = append(names, strings.TrimPrefix(filepath.ToSlash(path), "../../"))
+		}
+	}
+	return names
+}
+
+// section is the text from a heading to the next of its level.
+func section(t *testing.T, text, heading string) string {
+	t.Helper()
+	_, rest, found := strings.Cut(text, "\n"+heading+"\n")
+	if !found {
+		t.Fatalf("no heading %q", heading)
+	}
+	level, _, _ := strings.Cut(heading, " ")
+	body, _, _ := strings.Cut(rest, "\n"+level+" ")
+	return body
+}
+
+// codeBlocks is what stands between fences.
+func codeBlocks(text string) string {
+	var code strings.Builder
+	for i, part := range strings.Split(text, "\n```") {
+		if i%2 == 1 {
+			code.WriteString(part + "\n")
+		}
+	}
+	return code.String()
+}
+
+// firstCells are the code words in the first cell of each table row.
+func firstCells(text string) []string {
+	var cells []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(text, -1) {
+		cells = append(cells, row[1])
+	}
+	return cells
+}
+
+func flagsOf(c *command) []string {
+	flags := []string{"--help", "-h"}
+	newFlagSet(c).VisitAll(func(f *pflag.Flag) {
+		flags = append(flags, "--"+f.Name)
+		if f.Shorthand != "" {
+			flags = append(flags, "-"+f.Shorthand)
+		}
+	})
+	return flags
+}
+
+var longFlag = regexp.MustCompile(`--[a-z][a-z-]*`)
+
+// The README names no other program's long flags, so that all of them can be asked for.
+func TestReadmeFlagsExist(t *testing.T) {
+	known := flagsOf(rootCommand())
+	for _, c := range commands() {
+		known = append(known, flagsOf(c)...)
+	}
+	found := longFlag.FindAllString(document(t, "README.md"), -1)
+	if len(found) == 0 {
+		t.Error("no flags found")
+	}
+	for _, flag := range found {
+		if !slices.Contains(known, flag) {
+			t.Errorf("no command has %s", flag)
+		}
+	}
+}
+
+// A line of a code block that runs lotrace, with a prompt or without, up to what the shell takes.
+var (
+	commandLine = regexp.MustCompile(`(?m)^(?:\$ )?(?:sudo )?(?:bin/)?lotrace ([^|&>#\n]*)`)
+	shellWord   = regexp.MustCompile(`'[^']*'|\S+`)
+	quotedWord  = regexp.MustCompile(`'[^']*'`)
+)
+
+func TestReadmeCommandLinesParse(t *testing.T) {
+	text := codeBlocks(document(t, "README.md"))
+	// What a quoted word holds is nobody's redirection.
+	hidden := quotedWord.ReplaceAllStringFunc(text, func(s string) string { return strings.ReplaceAll(s, ">", "\x00") })
+	lines := commandLine.FindAllStringSubmatch(hidden, -1)
+	if len(lines) == 0 {
+		t.Error("no command lines found")
+	}
+	for _, line := range lines {
+		var args []string
+		for _, word := range shellWord.FindAllString(strings.ReplaceAll(line[1], "\x00", ">"), -1) {
+			args = append(args, strings.Trim(word, "'"))
+		}
+		if err := parses(args); err != nil {
+			t.Errorf("lotrace %s: %v", strings.Join(args, " "), err)
+		}
+	}
+}
+
+// parses is nil for a command line that would run, a filter in it included.
+func parses(args []string) error {
+	c, rest, err := choose(commands(), args)
+	if err != nil {
+		return err
+	}
+	fs := newFlagSet(c)
+	if err := fs.Parse(rest); err != nil {
+		return err
+	}
+	if f := fs.Lookup("filter"); f != nil {
+		_, err = filter.Parse(f.Value.String())
+	}
+	return err
+}
+
+// A screen in the README is what a terminal of 80 columns shows.
+func TestReadmeScreensFit(t *testing.T) {
+	for line := range strings.Lines(codeBlocks(document(t, "README.md"))) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
+
+func TestReadmeExplainsColumns(t *testing.T) {
+	flow := model.Flow{Client: model.Endpoint{Addr: netip.IPv6Loopback()}, Server: model.Endpoint{Addr: netip.IPv6Loopback()}}
+	var want []string
+	for _, by := range []string{"flow", "service"} {
+		encoder, err := export.New("wide", export.Options{By: by})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := encoder.Encode(&out, &model.Snapshot{Flows: []model.Flow{flow}}); err != nil {
+			t.Fatal(err)
+		}
+		_, table, _ := strings.Cut(out.String(), "\n\n")
+		heads, _, _ := strings.Cut(table, "\n")
+		want = append(want, strings.Fields(strings.NewReplacer("→", "", "←", "").Replace(heads))...)
+	}
+	slices.Sort(want)
+	want = slices.Compact(want)
+	got := firstCells(section(t, document(t, "README.md"), "## What the columns mean"))
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("explained %q\ncolumns   %q", got, want)
+	}
+}
+
+// manual is a section of the manual page, without font changes.
+func manual(t *testing.T, heading string) string {
+	t.Helper()
+	plain := strings.NewReplacer(`\-`, "-", `\fI`, "", `\fR`, "", `\fP`, "")
+	return section(t, plain.Replace(document(t, "docs/lotrace.1")), ".SH "+heading)
+}
+
+func TestManualNamesEveryCommandAndFlag(t *testing.T) {
+	var named []string
+	for _, part := range strings.Split("\n"+manual(t, "COMMANDS"), "\n.SS ")[1:] {
+		name, text, _ := strings.Cut(part, "\n")
+		named = append(named, name)
+		c := lookup(commands(), name)
+		if c == nil {
+			t.Errorf("no command %s", name)
+			continue
+		}
+		// A flag begins the line after .TP.
+		var flags []string
+		for _, head := range regexp.MustCompile(`(?m)^\.TP\n\.BR? (.*)`).FindAllStringSubmatch(text, -1) {
+			flags = append(flags, regexp.MustCompile(`--?[a-z][a-z-]*`).FindAllString(head[1], -1)...)
+		}
+		want := flagsOf(c)[2:]
+		slices.Sort(flags)
+		slices.Sort(want)
+		if !slices.Equal(flags, want) {
+			t.Errorf("%s: the manual has %q, the command %q", name, flags, want)
+		}
+	}
+	if want := commandNames(commands()); !slices.Equal(named, want) {
+		t.Errorf("the manual has %q, the program %q", named, want)
+	}
+}
+
+func TestManualNamesEveryFilterTerm(t *testing.T) {
+	text := manual(t, "FILTERS")
+	for _, term := range filter.Terms() {
+		if !regexp.MustCompile(`\b` + term.Name + `\b`).MatchString(text) {
+			t.Errorf("no %s", term.Name)
+		}
+	}
+}
+
+func TestAccountingNamesEveryReason(t *testing.T) {
+	text := section(t, document(t, "docs/accounting.md"), "## Reasons")
+	var want []string
+	for r := range model.ReasonCount {
+		want = append(want, r.String())
+		overflow := "no"
+		if r.IsOverflow() {
+			overflow = "yes"
+		}
+		if !strings.Contains(text, "| `"+r.String()+"` | "+overflow+" |") {
+			t.Errorf("%s: overflow should be %s", r, overflow)
+		}
+	}
+	if got := firstCells(text); !slices.Equal(got, want) {
+		t.Errorf("the table has %q, the program %q", got, want)
+	}
+}
+
+// Every "make X" in a document is a target, and the README begins with the two that matter.
+func TestMakeTargetsExist(t *testing.T) {
+	makefile := document(t, "Makefile")
+	for _, name := range pages(t) {
+		for _, target := range regexp.MustCompile("(?m)(?:^ *|[`\"]|sudo )make ([a-z-]+)").FindAllStringSubmatch(document(t, name), -1) {
+			if !strings.Contains(makefile, "\n"+target[1]+":") {
+				t.Errorf("%s: no target %s", name, target[1])
+			}
+		}
+	}
+	start := section(t, document(t, "README.md"), "## Try it")
+	for _, line := range []string{"\nsudo make run ", "\nmake test "} {
+		if !strings.Contains(start, line) {
+			t.Errorf("README does not begin with %q", line)
+		}
+	}
+}
+
+// Links within the tree lead somewhere, and tests that documents appeal to exist.
+func TestDocumentsLeadSomewhere(t *testing.T) {
+	tests := testNames(t)
+	for _, name := range pages(t) {
+		text := document(t, name)
+		for _, link := range regexp.MustCompile(`\]\(([^):#]+)\)`).FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join("../..", filepath.Dir(name), link[1])); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		for _, test := range regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]+)`").FindAllStringSubmatch(text, -1) {
+			if !slices.Contains(tests, test[1]) {
+				t.Errorf("%s: no %s", name, test[1])
+			}
+		}
+	}
+}
+
+func testNames(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("../../internal/*/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`(?m)^func (Test\w+)`).FindAllSubmatch(text, -1) {
+			names = append(names, string(name[1]))
+		}
+	}
+	return names
+}
+
+// The house has no room and no direct dependency that its plan does not show.
+func TestArchitectureIsComplete(t *testing.T) {
+	text := document(t, "docs/architecture.md")
+	rooms, err := os.ReadDir("../../internal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, room := range rooms {
+		if !strings.Contains(text, "**internal/"+room.Name()+"** ") {
+			t.Errorf("no paragraph about internal/%s", room.Name())
+		}
+	}
+	decisions, err := os.ReadDir("../../docs/decisions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, decision := range decisions {
+		if !strings.Contains(text, "decisions/"+decision.Name()) {
+			t.Errorf("no link to %s", decision.Name())
+		}
+	}
+	for _, line := range regexp.MustCompile(`(?m)^\t(\S+) v\S+$`).FindAllStringSubmatch(document(t, "go.mod"), -1) {
+		if !strings.Contains(section(t, text, "## Direct dependencies"), "| `"+line[1]) {
+			t.Errorf("no reason for %s", line[1])
+		}
+	}
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"lotrace": main})
+}
+
+// TestScripts runs testdata/script/*.txt, which read as the manual.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:  "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"unread": unread},
+	})
+}
+
+// unread runs a program whose standard output nobody reads: "unread lotrace version". The program
+// must end well and say nothing.
+func unread(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: unread program [args...]")
+	}
+	r, w, err := os.Pipe()
+	ts.Check(err)
+	ts.Check(r.Close())
+	defer w.Close()
+	var stderr bytes.Buffer
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr = w, &stderr
+	ts.Check(cmd.Run())
+	if stderr.Len() > 0 {
+		ts.Fatalf("said %q", stderr.String())
+	}
+}
