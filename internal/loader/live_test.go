@@ -114,7 +114,7 @@ func (r *rig) flow(s *model.Snapshot, client, server netip.AddrPort) *model.Flow
 // checkSent compares the row with what the senders say.
 func (r *rig) checkSent(s *model.Snapshot, sent testkit.Sent) {
 	r.Helper()
-	if sent.Flows != 1 {
+	if sent.Flows != 1 || sent.Client.Port() == 0 {
 		r.checkMany(s, sent)
 		return
 	}
@@ -145,7 +145,7 @@ func (r *rig) checkMany(s *model.Snapshot, sent testkit.Sent) {
 	var flows int
 	var toServer, toClient model.Counters
 	for _, f := range s.Flows {
-		if f.Server.AddrPort() == sent.Server {
+		if f.Proto == sent.Proto && f.Server.AddrPort() == sent.Server {
 			flows++
 			toServer.Add(f.ToServer)
 			toClient.Add(f.ToClient)
@@ -333,6 +333,28 @@ func TestAttachInMidTraffic(t *testing.T) {
 			}
 			close(stop)
 			senders.Wait()
+		})
+	}
+}
+
+// A refused connection is a closed flow of two packets, a refused datagram brings an ICMP error back.
+func TestClosedPorts(t *testing.T) {
+	for _, hook := range allHooks {
+		t.Run(string(hook), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: hook})
+			for _, family := range []uint8{4, 6} {
+				refused, err := testkit.ClosedPort(r.ns, family, 33)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := r.window()
+				for _, sent := range []testkit.Sent{refused.TCP, refused.UDP, refused.ICMP} {
+					r.checkSent(s, sent)
+				}
+				if len(s.Flows) != 3 {
+					t.Errorf("%d flows, want tcp, udp and icmp", len(s.Flows))
+				}
+			}
 		})
 	}
 }
