@@ -111,8 +111,8 @@ func (o *flowsOptions) count(ctx context.Context, inv *invocation, l *loader.Loa
 	if err != nil {
 		o.say(inv, "%v; roles of older connections are guessed", err)
 	}
-	if err := l.DropPrivileges(); err != nil && o.verbose {
-		o.say(inv, "%v", err)
+	if err := l.DropPrivileges(); err != nil {
+		o.say(inv, "warning: %v", err)
 	}
 	for _, warning := range l.Warnings() {
 		o.say(inv, "warning: %s", warning)

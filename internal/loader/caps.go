@@ -67,10 +67,16 @@ func keepCapabilities(keep uint64) error {
 	data := [2]unix.CapUserData{{Effective: uint32(keep), Permitted: uint32(keep)}}
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
 		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
-	if errno != 0 {
+	switch errno {
+	case 0:
+		return nil
+	case unix.ENOTSUP:
+		return &Error{
+			Doing: "drop capabilities", Need: "a build without cgo", Fix: "build with CGO_ENABLED=0", Err: errno,
+		}
+	default:
 		return fmt.Errorf("drop capabilities: %w", errno)
 	}
-	return nil
 }
 
 // Lockdown returns the kernel's lockdown mode ("none", "integrity", "confidentiality"), or "" if

@@ -48,7 +48,7 @@ func (s *senders) wait() {
 // mixed is traffic in which flows begin, end, pause and go on.
 func (s *senders) mixed(ns *testkit.Netns) {
 	s.repeat(func() error { _, err := testkit.TCPBulk(ns, 4, 8<<20); return err })
-	s.repeat(func() error { _, err := testkit.PingPong(ns, 6, 2000, 64); return err })
+	s.repeat(func() error { _, err := testkit.PingPong(ns, 6, 200, 64); return err })
 	s.repeat(func() error { _, err := testkit.UDPCount(ns, 4, 1009, 100); return err })
 	s.repeat(func() error { _, err := testkit.ICMPEcho(ns, 4, 101, 56); return err })
 	s.repeat(func() error { _, err := testkit.ShortConnections(ns, 4, 211, 8); return err })

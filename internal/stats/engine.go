@@ -29,6 +29,12 @@ type Config struct {
 	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
 }
 
+// With so many free slots at the newest reading, one call of Sweep in so many is enough.
+const (
+	plentyOfRoom  = 1 << 15
+	sweepInPlenty = 4
+)
+
 // Engine holds the state between readings. Its methods are for one goroutine at a time.
 type Engine struct {
 	source    Source
@@ -42,6 +48,7 @@ type Engine struct {
 	byKey map[model.SlotKey]int  // the newest of ended per key
 	cut   map[string]model.Count // counted, but past MaxEnded
 
+	calls    int // of Sweep
 	retiring []model.Slot
 	finals   []model.Slot
 	flows    []model.Flow
@@ -87,8 +94,13 @@ func (e *Engine) baseOf(index uint32) *[2]model.Counters {
 }
 
 // Sweep frees the slots of flows that are over, keeping their counts for the window. Call it a few
-// times a second: a table has room for the flows of one such period beside the living ones.
+// times a second: a table has room for the flows of one such period beside the living ones. While
+// there is plenty of room, most calls do nothing.
 func (e *Engine) Sweep() error {
+	e.calls++
+	if len(e.now.Slots) < e.config.MaxFlows-plentyOfRoom && e.calls%sweepInPlenty != 0 {
+		return nil
+	}
 	if err := e.source.ReadSlots(&e.now); err != nil {
 		return fmt.Errorf("read flows: %w", err)
 	}
