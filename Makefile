@@ -31,9 +31,9 @@ check: ## Format, vet, lint, and prove that generated files are current
 	@scripts/need $(CHECK_PACKAGES)
 	@scripts/check
 
-generate: ## Compile the BPF programs into internal/loader
+generate: ## Compile the BPF programs
 	@scripts/need $(BPF_PACKAGES)
-	go generate ./internal/loader
+	go generate ./internal/loader ./bench
 
 vmlinux: ## Cut vmlinux.h out of the running kernel's BTF
 	go run ./tools/vmlinux

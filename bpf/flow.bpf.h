@@ -199,8 +199,8 @@ static __always_inline struct lt_slot *lt_find(const struct lt_packet *p, struct
 	if (sk) {
 		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, 0);
 		slot = hint ? lt_slot_at(hint->slot1 - 1) : NULL;
-		if (slot && READ_ONCE(slot->state) == LT_SLOT_LIVE && lt_is_flow_of(slot, p, side) &&
-		    !lt_opens(p))
+		if (slot && READ_ONCE(slot->state) == LT_SLOT_LIVE &&
+		    lt_is_flow_of(slot, p, side) && !lt_opens(p))
 			return slot;
 	}
 	index = lt_find_by_tuple(p, side, now);

@@ -73,8 +73,7 @@ type Loader struct {
 	table *table
 	stats *deviceStats
 
-	baseDevice model.DeviceCount // when counting began
-	baseHook   model.Count
+	offset int64 // between the device's counter and the hook's, see settle
 
 	warnings []string
 	cleanups []func() error // undone in reverse order by Close
@@ -211,18 +210,12 @@ func encodeFilter(f model.KernelFilter) lotraceLtFilter {
 	return out
 }
 
-// begin waits until no packet is left that passed the hook's place before we were there, and takes
-// the readings that settle compares with.
+// begin waits until no packet is left that passed the hook's place before we were there.
 func (l *Loader) begin() error {
 	if err := l.table.grace(); err != nil {
 		return err
 	}
-	var err error
-	if l.baseDevice, err = l.stats.read(); err != nil {
-		return err
-	}
-	l.baseHook, err = l.hookCount()
-	return err
+	return l.learnOffset()
 }
 
 func (l *Loader) onClose(f func() error) { l.cleanups = append(l.cleanups, f) }

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -9,8 +10,8 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// settleLimit bounds the wait for packets between the hook and the device's counters. They are
-// there for microseconds, with bottom halves off; a virtual CPU may be taken away meanwhile.
+// settleLimit bounds the wait for packets that are between the hook and the device's counters. They
+// are there for microseconds, with bottom halves off; a virtual CPU may be taken away meanwhile.
 const settleLimit = 20 * time.Millisecond
 
 // Read takes a reading into r, reusing its memory. It takes a handful of system calls, however
@@ -20,8 +21,7 @@ func (l *Loader) Read(r *model.Reading) (err error) {
 		return err
 	}
 	if l.hook == HookXDP {
-		// Here the device counts first: wait until the hook has seen what the device had.
-		if err := l.settleHook(r.Before); err != nil {
+		if err := l.settle(r.Before.Packets); err != nil {
 			return err
 		}
 	}
@@ -38,8 +38,64 @@ func (l *Loader) Read(r *model.Reading) (err error) {
 		}
 		r.Ingress = &ingress
 	}
-	r.After, err = l.settleDevice(sum(r.Reasons))
+	if l.hook != HookXDP {
+		if err := l.settle(sum(r.Reasons).Packets); err != nil {
+			return err
+		}
+	}
+	r.After, err = l.stats.read()
 	return err
+}
+
+// Every packet reaches two counters, one shortly after the other: under TC the hook's and then the
+// device's, under XDP the other way round. What leads and what trails differ by a constant, from the
+// time before we came, and by the packets between the two.
+
+func (l *Loader) leading() (uint64, error) {
+	if l.hook == HookXDP {
+		device, err := l.stats.read()
+		return device.Packets, err
+	}
+	hook, err := l.hookCount()
+	return hook.Packets, err
+}
+
+func (l *Loader) trailing() (uint64, error) {
+	if l.hook == HookXDP {
+		hook, err := l.hookCount()
+		return hook.Packets, err
+	}
+	device, err := l.stats.read()
+	return device.Packets + device.Dropped, err
+}
+
+// learnOffset finds the constant: the most by which the trailing counter, read first, was ever ahead of
+// the leading one. It is found in any moment without a packet between the two.
+func (l *Loader) learnOffset() error {
+	const samples = 100
+	l.offset = math.MinInt64
+	for range samples {
+		trailing, err := l.trailing()
+		if err != nil {
+			return err
+		}
+		leading, err := l.leading()
+		if err != nil {
+			return err
+		}
+		l.offset = max(l.offset, int64(trailing-leading))
+	}
+	return nil
+}
+
+// settle waits until every packet that the leading counter had has reached the trailing one.
+func (l *Loader) settle(leading uint64) error {
+	for deadline := time.Now().Add(settleLimit); ; {
+		trailing, err := l.trailing()
+		if err != nil || int64(trailing-leading) >= l.offset || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // ReadSlots reads the flow table alone, without the device's counters around it.
@@ -51,36 +107,6 @@ func (l *Loader) ReadSlots(r *model.Reading) (err error) {
 	r.MonoNS, r.Wall = uint64(ts.Nano()), time.Now()
 	r.Slots, err = l.table.read(r.Slots[:0])
 	return err
-}
-
-// settleDevice reads the device's counters once they include every packet of hook, which the hook
-// has counted.
-func (l *Loader) settleDevice(hook model.Count) (model.DeviceCount, error) {
-	deadline := time.Now().Add(settleLimit)
-	for {
-		now, err := l.stats.read()
-		if err != nil {
-			return now, err
-		}
-		arrived := now.Packets - l.baseDevice.Packets + now.Dropped - l.baseDevice.Dropped
-		if arrived >= hook.Packets-l.baseHook.Packets || time.Now().After(deadline) {
-			return now, nil
-		}
-	}
-}
-
-// settleHook waits until the hook has seen every packet that device counts.
-func (l *Loader) settleHook(device model.DeviceCount) error {
-	deadline := time.Now().Add(settleLimit)
-	for {
-		seen, err := l.hookCount()
-		if err != nil {
-			return err
-		}
-		if seen.Packets-l.baseHook.Packets >= device.Packets-l.baseDevice.Packets || time.Now().After(deadline) {
-			return nil
-		}
-	}
 }
 
 func (l *Loader) hookCount() (model.Count, error) {

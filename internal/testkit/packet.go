@@ -125,8 +125,7 @@ func (d *draft) body() []byte {
 // finishTransport fills in what depends on the addresses, the ports and the length. A fragment's
 // checksum covers the fragment alone.
 func (d *draft) finishTransport(b []byte) {
-	switch d.proto {
-	case model.ProtoTCP, model.ProtoUDP, model.ProtoSCTP:
+	if d.proto.HasPorts() {
 		binary.BigEndian.PutUint16(b, d.src.Port())
 		binary.BigEndian.PutUint16(b[2:], d.dst.Port())
 	}

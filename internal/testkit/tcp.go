@@ -145,7 +145,7 @@ func (s *stream) expectEOF() error {
 	switch {
 	case n > 0:
 		return errors.New("expect end of stream: more data")
-	case err != io.EOF:
+	case !errors.Is(err, io.EOF):
 		return fmt.Errorf("expect end of stream: %w", err)
 	}
 	return nil

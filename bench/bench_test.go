@@ -1,0 +1,137 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/testkit"
+)
+
+// flow is what both programs must say of one flow, by sender.
+type flow struct {
+	Counters [2]model.Counters
+	TCPFlags [2]uint8
+	Client   uint8
+	Role     model.SlotRole
+}
+
+// A reference that counted less would be cheaper than it may be: on the same packets it must say what
+// lotrace says, of every flow.
+func TestReferenceCountsTheSame(t *testing.T) {
+	testkit.RequireRoot(t)
+	testkit.RequireKernel(t, "6.6", "tcx")
+	ns := testkit.NewNetns(t)
+	l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: loader.HookTCX})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var ref attached
+	ns.Run(t, func() { ref, err = reference.attach() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ref.Close()
+
+	sendEverything(t, ns)
+	testkit.Quiesce(ns)
+	var r model.Reading
+	if err := l.Read(&r); err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := flowsOf(r.Slots), referenceFlows(t, ref.(*other))
+	if len(ours) < 100 {
+		t.Fatalf("only %d flows", len(ours))
+	}
+	if diff := cmp.Diff(ours, theirs); diff != "" {
+		t.Errorf("flows (-lotrace +reference):\n%s", diff)
+	}
+}
+
+func sendEverything(t *testing.T, ns *testkit.Netns) {
+	t.Helper()
+	for _, family := range []uint8{4, 6} {
+		for _, send := range []func() (testkit.Sent, error){
+			func() (testkit.Sent, error) { return testkit.PingPong(ns, family, 1009, message) },
+			func() (testkit.Sent, error) { return testkit.TCPBulk(ns, family, 64<<20) },
+			func() (testkit.Sent, error) { return testkit.UDPCount(ns, family, 1009, message) },
+			func() (testkit.Sent, error) { return testkit.ICMPEcho(ns, family, 11, 56) },
+			func() (testkit.Sent, error) { return testkit.ShortConnections(ns, family, 101, 16) },
+		} {
+			if _, err := send(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func flowsOf(slots []model.Slot) map[model.SlotKey]flow {
+	flows := make(map[model.SlotKey]flow)
+	for _, s := range slots {
+		flows[s.Key] = flow{
+			Counters: [2]model.Counters{s.Dir[0].Counters, s.Dir[1].Counters},
+			TCPFlags: s.TCPFlags,
+			Client:   s.Client,
+			Role:     s.Role,
+		}
+	}
+	return flows
+}
+
+func referenceFlows(t *testing.T, o *other) map[model.SlotKey]flow {
+	t.Helper()
+	flows := make(map[model.SlotKey]flow)
+	var key referenceLtKey
+	var slot referenceLtSlot
+	entries := o.Flows.Iterate()
+	for entries.Next(&key, &slot) {
+		f := flow{TCPFlags: slot.TcpFlags, Client: slot.Client, Role: model.SlotRole(slot.Role)}
+		for i, dir := range slot.Dir {
+			f.Counters[i] = model.Counters{
+				Packets: dir.Packets, Bytes: dir.Bytes, SKBs: dir.Skbs, PayloadBytes: dir.PayloadBytes,
+				Retransmits: uint64(dir.Retransmits), RetransBytes: dir.RetransBytes,
+			}
+		}
+		flows[model.SlotKey{
+			Addr: key.Addr, Port: key.Port, Netns: key.Netns, Proto: model.Proto(key.Proto),
+		}] = f
+	}
+	if err := entries.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return flows
+}
+
+// What is measured must have been seen: a program with nothing to see is no result.
+func TestUnseenTrafficIsNoResult(t *testing.T) {
+	testkit.RequireRoot(t)
+	testkit.RequireKernel(t, "6.6", "tcx")
+	ns := testkit.NewNetns(t)
+	s := scenarios(shortPlan)[0]
+	s.send, s.warm = func(pair) error { return nil }, func(pair) error { return nil }
+	ns.Run(t, func() {
+		for _, v := range s.variants {
+			if _, err := s.run(v); err == nil {
+				t.Errorf("%s: measured without traffic", v.name)
+			}
+		}
+	})
+}
+
+func TestSpreadOf(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   spread
+	}{
+		{[]float64{3}, spread{3, 3, 3}},
+		{[]float64{9, 1, 4}, spread{4, 1, 9}},
+		{[]float64{8, 2, 1, 4}, spread{3, 1, 8}},
+	} {
+		if got := spreadOf(c.values); got != c.want {
+			t.Errorf("spread of %v: %v, want %v", c.values, got, c.want)
+		}
+	}
+}

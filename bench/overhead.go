@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// scenario is one kind of traffic and the programs measured on it.
+type scenario struct {
+	name     string
+	variants []variant // the empty one first, then ours, then what it is compared with, if anything
+	connect  func() (pair, error)
+	send     func(pair) error
+	warm     func(pair) error // a little of the same, before measuring
+	minRuns  uint64           // a program that ran less often did not see the traffic
+}
+
+func scenarios(p plan) []scenario {
+	pingPong := func(n int) func(pair) error { return func(c pair) error { return c.pingPong(n) } }
+	stream := func(n int) func(pair) error { return func(c pair) error { return c.stream(n) } }
+	tc := []variant{emptyTC, oursTC, reference}
+	trips := uint64(p.trips)
+	// No skb holds more than two maximal segments of 64 KiB.
+	skbs := uint64(p.bulkBytes >> 17)
+	all := []scenario{
+		{"TCP ping-pong", tc, tcpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
+		// A wake-up of the other CPU each way: several times as long as the others.
+		{"TCP ping-pong, two CPUs", tc, tcpPairApart, pingPong(p.trips / 4), pingPong(p.trips / 80), trips / 2},
+		{"UDP ping-pong", tc, udpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
+		{"TCP bulk", tc, tcpPair, stream(p.bulkBytes), stream(p.bulkBytes / 20), skbs},
+		{
+			"TCP ping-pong, XDP", []variant{emptyXDP, oursXDP},
+			tcpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips,
+		},
+	}
+	if runtime.NumCPU() == 1 {
+		all = slices.Delete(all, 1, 2)
+	}
+	return all
+}
+
+// spread is a median with the extremes around it.
+type spread struct{ median, low, high float64 }
+
+func spreadOf(values []float64) spread {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return spread{(sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[0], sorted[n-1]}
+}
+
+// cost is what a scenario's programs took, by variant in its order.
+type cost struct {
+	scenario   scenario
+	ns         []spread // a run, in nanoseconds
+	aboveEmpty []spread // less the empty program's of the same round
+	ratio      spread   // ours to the reference of the same round, both above empty; zero without one
+}
+
+// measure runs rounds in which every program takes one turn, each time in another order: what else the
+// machine does hits all of them.
+func (s scenario) measure(ctx context.Context, rounds int) (cost, error) {
+	ns := make([][]float64, len(s.variants))
+	for round := range rounds {
+		fmt.Fprintf(os.Stderr, "bench: %s, round %d of %d\n", s.name, round+1, rounds)
+		for turn := range s.variants {
+			if err := ctx.Err(); err != nil {
+				return cost{}, err
+			}
+			i := (round + turn) % len(s.variants)
+			v := s.variants[i]
+			took, err := s.run(v)
+			if err != nil {
+				return cost{}, fmt.Errorf("%s: %w", v.name, err)
+			}
+			ns[i] = append(ns[i], took)
+		}
+	}
+	return s.sum(ns), nil
+}
+
+// sum compares within each round.
+func (s scenario) sum(ns [][]float64) cost {
+	c := cost{scenario: s}
+	above := make([][]float64, len(ns))
+	for i := range ns {
+		for round := range ns[i] {
+			above[i] = append(above[i], ns[i][round]-ns[0][round])
+		}
+		c.ns = append(c.ns, spreadOf(ns[i]))
+		c.aboveEmpty = append(c.aboveEmpty, spreadOf(above[i]))
+	}
+	if len(ns) < 3 {
+		return c
+	}
+	var ratios []float64
+	for round := range above[1] {
+		ratios = append(ratios, above[1][round]/above[2][round])
+	}
+	c.ratio = spreadOf(ratios)
+	return c
+}
+
+// run measures one program, alone on the device, in nanoseconds a run.
+func (s scenario) run(v variant) (ns float64, err error) {
+	program, err := v.attach()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, program.Close()) }()
+	ends, err := s.connect()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, ends.Close()) }()
+	if err := s.warm(ends); err != nil {
+		return 0, err
+	}
+	_, before, err := program.cost()
+	if err != nil {
+		return 0, err
+	}
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		return 0, fmt.Errorf("switch run-time statistics on: %w", err)
+	}
+	if err := errors.Join(s.send(ends), stats.Close()); err != nil {
+		return 0, err
+	}
+	ns, after, err := program.cost()
+	if runs := after - before; err == nil && (ns == 0 || runs < s.minRuns) {
+		err = fmt.Errorf("did not see the traffic: %d runs, at least %d due", runs, s.minRuns)
+	}
+	return ns, err
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// loIndex is the ifindex of the loopback device; the kernel insists on it in every namespace.
+const loIndex = 1
+
+// attached is one program in its place.
+type attached interface {
+	// cost is the mean time of a run in nanoseconds, while the kernel's run-time statistics were on,
+	// and how many runs there were so far.
+	cost() (ns float64, runs uint64, err error)
+	Close() error
+}
+
+// variant is a program to measure. attach works on the lo of the calling thread's namespace.
+type variant struct {
+	name   string
+	attach func() (attached, error)
+}
+
+var (
+	emptyTC   = variant{"empty", func() (attached, error) { return attachOther("empty") }}
+	reference = variant{"reference", func() (attached, error) { return attachOther("reference") }}
+	oursTC    = variant{"lotrace", func() (attached, error) { return attachOurs(loader.HookTCX) }}
+	emptyXDP  = variant{"empty", func() (attached, error) { return attachOther("empty_xdp") }}
+	oursXDP   = variant{"lotrace", func() (attached, error) { return attachOurs(loader.HookXDP) }}
+)
+
+// other is a program of reference.bpf.c.
+type other struct {
+	alone
+	Flows *ebpf.Map `ebpf:"flows"` // nil unless it is the reference
+	link  link.Link
+}
+
+type alone struct {
+	Program *ebpf.Program `ebpf:"program"`
+}
+
+func attachOther(name string) (attached, error) {
+	o, err := loadOther(name)
+	if err != nil {
+		return nil, err
+	}
+	if o.Program.Type() == ebpf.XDP {
+		o.link, err = link.AttachXDP(link.XDPOptions{
+			Interface: loIndex, Program: o.Program, Flags: link.XDPGenericMode,
+		})
+	} else {
+		o.link, err = link.AttachTCX(link.TCXOptions{
+			Interface: loIndex, Program: o.Program, Attach: ebpf.AttachTCXEgress, Anchor: link.Head(),
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("attach %s: %w", name, err), o.Close())
+	}
+	return o, nil
+}
+
+func loadOther(name string) (*other, error) {
+	spec, err := loadReference()
+	if err != nil {
+		return nil, fmt.Errorf("read programs: %w", err)
+	}
+	var ns unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &ns); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: "/proc/thread-self/ns/net", Err: err}
+	}
+	if err := spec.Variables["config"].Set(referenceLtConfig{Netns: uint32(ns.Ino)}); err != nil {
+		return nil, fmt.Errorf("set configuration: %w", err)
+	}
+	// Maps that a program does not use are not made for it: to make and free them is work that other
+	// measurements would feel.
+	o := &other{}
+	spec.Programs = map[string]*ebpf.ProgramSpec{"program": spec.Programs[name]}
+	if name == "reference" {
+		err = spec.LoadAndAssign(o, nil)
+	} else {
+		err = spec.LoadAndAssign(&o.alone, nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", name, err)
+	}
+	return o, nil
+}
+
+func (o *other) Close() error {
+	var errs []error
+	if o.link != nil {
+		errs = append(errs, o.link.Close())
+	}
+	return errors.Join(append(errs, o.Program.Close(), o.Flows.Close())...)
+}
+
+func (o *other) cost() (float64, uint64, error) {
+	stats, err := o.Program.Stats()
+	if err != nil {
+		return 0, 0, fmt.Errorf("read run-time statistics: %w", err)
+	}
+	if stats.RunCount == 0 {
+		return 0, 0, nil
+	}
+	return float64(stats.Runtime.Nanoseconds()) / float64(stats.RunCount), stats.RunCount, nil
+}
+
+// ours is lotrace as users have it.
+type ours struct {
+	*loader.Loader
+}
+
+func attachOurs(hook loader.Hook) (attached, error) {
+	l, err := loader.Open(loader.Config{Hook: hook})
+	if err != nil {
+		return nil, err
+	}
+	return &ours{l}, nil
+}
+
+// cost counts runs by lotrace's own reasons: a packet that it ran for and did not count is missing.
+func (o *ours) cost() (float64, uint64, error) {
+	var r model.Reading
+	if err := o.Read(&r); err != nil {
+		return 0, 0, err
+	}
+	return o.Cost(), r.Reasons[model.ReasonCounted].SKBs, nil
+}

@@ -1,0 +1,114 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * What lotrace is measured against. The empty programs are the price of any program in that place.
+ * The reference does lotrace's whole job on the same parser, device arithmetic and TCP sequence
+ * tracking, and finds its flows as traffic tools usually do: one hash entry per tuple, both
+ * directions in it, shared between CPUs and so added to atomically, and bpf_ktime_get_ns() for the
+ * time.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_core_read.h>
+
+#include "lotrace.h"
+#include "config.bpf.h"
+#include "maps.bpf.h"
+#include "reasons.bpf.h"
+#include "parse.bpf.h"
+#include "device.bpf.h"
+#include "filter.bpf.h"
+#include "flow.bpf.h"
+#include "account.bpf.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct lt_key);
+	__type(value, struct lt_slot);
+} flows SEC(".maps");
+
+/* What a flow begins as: too large for the stack. */
+static const struct lt_slot unused = {};
+
+static __always_inline struct lt_slot *find(const struct lt_packet *p, __u32 side, __u64 now)
+{
+	struct lt_slot *slot;
+	struct lt_key key;
+
+	lt_make_key(&key, p, side);
+	slot = bpf_map_lookup_elem(&flows, &key);
+	if (slot)
+		return slot;
+	/* Another CPU may have been first: then its entry is the one found. */
+	bpf_map_update_elem(&flows, &key, &unused, BPF_NOEXIST);
+	slot = bpf_map_lookup_elem(&flows, &key);
+	if (slot && !slot->created_ns) {
+		slot->created_ns = now;
+		lt_init_role(slot, p, side);
+	}
+	return slot;
+}
+
+static __always_inline void account(struct lt_slot *slot, __u32 side, const struct lt_packet *p,
+				    const struct lt_wire *wire, struct tcp_sock *tp, __u64 now)
+{
+	struct lt_amount a = { .wire = *wire, .payload = p->payload_len };
+	struct lt_dir *dir = &slot->dir[side & 1];
+
+	if (p->proto == LT_IPPROTO_TCP) {
+		lt_follow_sequence(slot, dir, p, side, &a, true);
+		lt_add_retransmits_atomic(dir, &a);
+		lt_note_tcp(slot, dir, side, p, tp);
+	}
+	lt_add_atomic(dir, &a);
+	dir->last_ns = now;
+}
+
+SEC("tc")
+int reference(struct __sk_buff *skb)
+{
+	struct lt_frame frame = {
+		.data = (void *)(long)skb->data,
+		.end = (void *)(long)skb->data_end,
+		.ctx = skb,
+		.len = skb->len,
+	};
+	struct lt_packet p = {};
+	enum lt_reason reason = lt_parse(&frame, &p);
+	struct lt_wire wire = lt_wire(&frame, &p);
+	struct lt_slot *slot;
+	__u32 side;
+	__u64 now;
+
+	if (reason != LT_COUNTED)
+		goto end;
+	if (p.frag_first || p.frag_later)
+		lt_fragment_ports(&p);
+	now = bpf_ktime_get_ns();
+	side = lt_side(&p);
+	slot = find(&p, side, now);
+	if (slot)
+		account(slot, side, &p, &wire, lt_tcp_sock(skb->sk, &p), now);
+	else
+		reason = LT_TABLE_FULL;
+end:
+	lt_end(reason, &wire);
+	return TCX_NEXT;
+}
+
+SEC("tc")
+int empty(struct __sk_buff *skb)
+{
+	return TCX_NEXT;
+}
+
+SEC("xdp")
+int empty_xdp(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
