@@ -11,7 +11,7 @@ import (
 
 // patience is how long a request may take, and at the end a server that has company. So Run
 // outlasts its context by twice that at most.
-const patience = time.Second
+const patience = 5 * time.Second
 
 // maxLag is how far a client may fall behind its pace and still catch up.
 const maxLag = 100 * time.Millisecond
