@@ -131,7 +131,12 @@ func (o *flowsOptions) count(ctx context.Context, inv *invocation, l *loader.Loa
 	}
 	o.say(inv, "counting on %s (%s), network namespace %d", l.Device(), l.Hook(), l.Netns())
 	meter := watch.NewMeter()
+	separator := ""
 	err = watch.Run(ctx, engine, o.timing(inv, l), func(s *model.Snapshot) error {
+		fmt.Fprint(inv.stdout, separator)
+		if o.forPeople() {
+			separator = "\n"
+		}
 		s.Self = meter.Read()
 		s.Self.BPFNsPerPacket = l.Cost()
 		if o.output == "csv" { // has rows and no place for anything else
@@ -145,6 +150,9 @@ func (o *flowsOptions) count(ctx context.Context, inv *invocation, l *loader.Loa
 	}
 	return err
 }
+
+// forPeople reports whether a blank line between two windows helps rather than disturbs.
+func (o *flowsOptions) forPeople() bool { return export.DefaultLimit(o.output) > 0 }
 
 // timing is one window of --duration, or windows of --watch until ^C or for --duration if that was
 // asked for.
