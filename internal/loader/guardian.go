@@ -54,7 +54,7 @@ func startGuardian() (*guardian, error) {
 	child.Args[0] = os.Args[0]
 	child.Dir = "/"
 	child.Stdin = r
-	// In a session of its own it outlives what a terminal does to us.
+	// With no terminal in common it outlives what a terminal does to us.
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := child.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start guardian: %w", err), w.Close())
