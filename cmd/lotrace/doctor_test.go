@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -99,13 +98,10 @@ func TestDoctorNowhere(t *testing.T) {
 
 // docs/doctor.md explains every check and field, and none that does not exist.
 func TestDoctorIsDocumented(t *testing.T) {
-	text, err := os.ReadFile("../../docs/doctor.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := document(t, "docs/doctor.md")
 	var documented []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllSubmatch(text, -1) {
-		documented = append(documented, string(m[1]))
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(text, -1) {
+		documented = append(documented, m[1])
 	}
 	_, doc, raw := doctor(t)
 	existing := []string{"reasons.REASON"}
