@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
@@ -264,9 +265,16 @@ func openTerminal(t *testing.T, columns uint16) *os.File {
 	return open("/dev/pts/" + strconv.Itoa(number))
 }
 
+// stopSignals are those that end lotrace. One that the tests were started to ignore, as under nohup,
+// is ignored by every child too.
+func stopSignals() []syscall.Signal {
+	all := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+	return slices.DeleteFunc(all, func(s syscall.Signal) bool { return signal.Ignored(s) })
+}
+
 // TestSignals ends a real process with each signal, once it is known to be at work.
 func TestSignals(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, sig := range stopSignals() {
 		t.Run(sig.String(), func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), "lotrace", "demo", "--duration", "1h", "--kinds", "udp")
 			stdout := startAndAwait(t, cmd, "lotrace: demo: udp on")
