@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/lotrace/lotrace/internal/export"
 )
 
 // What the common flags with a fixed set of values can be, in all commands together. The first is
@@ -58,11 +60,7 @@ func rowLimit(limit int, format string) int {
 	if limit != limitUnset {
 		return limit
 	}
-	switch format {
-	case "json", "jsonl", "csv":
-		return 0
-	}
-	return 20
+	return export.DefaultLimit(format)
 }
 
 // durationFlag registers --duration, zero or more; usage says what goes on for so long.
