@@ -92,20 +92,12 @@ func (o Options) pick(s *model.Snapshot) (selection, error) {
 	var sel selection
 	var err error
 	if o.By == "service" {
-		sel.services = stats.Services(s.Flows)
-		err = stats.SortServices(sel.services, o.Sort)
-		sel.services, sel.hidden = head(sel.services, o.Limit)
+		services := stats.Services(s.Flows)
+		sel.services, err = stats.SortServices(services, o.Sort, o.Limit)
+		sel.hidden = len(services) - len(sel.services)
 	} else {
-		sel.flows = slices.Clone(s.Flows)
-		err = stats.SortFlows(sel.flows, o.Sort)
-		sel.flows, sel.hidden = head(sel.flows, o.Limit)
+		sel.flows, err = stats.SortFlows(s.Flows, o.Sort, o.Limit)
+		sel.hidden = len(s.Flows) - len(sel.flows)
 	}
 	return sel, err
-}
-
-func head[T any](rows []T, limit int) (shown []T, hidden int) {
-	if limit <= 0 || len(rows) <= limit {
-		return rows, 0
-	}
-	return rows[:limit], len(rows) - limit
 }

@@ -76,44 +76,70 @@ func CheckSort(by, field string) error {
 	return err
 }
 
-// SortFlows sorts flows in place by field: numbers and times largest first, text ascending, a
-// leading "-" the other way round, "" by DefaultSort. Equal rows come in the order of protocol,
-// client and server. It fails, and leaves flows alone, if there is no such field.
-func SortFlows(flows []model.Flow, field string) error {
+// SortFlows returns the first limit flows (0: all) in the order of field: numbers and times largest
+// first, text ascending, a leading "-" the other way round, "" by DefaultSort. Equal rows come in the
+// order of protocol, client and server. The flows given stay as they are. It fails if there is no
+// such field.
+func SortFlows(flows []model.Flow, field string, limit int) ([]model.Flow, error) {
 	f, sign, err := findSort("flow", field)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	sortRows(flows, sign, f.flows, compareFlows)
-	return nil
+	return sortRows(flows, limit, sign, f.flows, compareFlows), nil
 }
 
-// SortServices sorts services in place as SortFlows does flows.
-func SortServices(services []model.Service, field string) error {
+// SortServices does to services what SortFlows does to flows.
+func SortServices(services []model.Service, field string, limit int) ([]model.Service, error) {
 	f, sign, err := findSort("service", field)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	sortRows(services, sign, f.services, compareServices)
-	return nil
+	return sortRows(services, limit, sign, f.services, compareServices), nil
 }
 
-// sortRows sorts pointers and moves the rows, a few hundred bytes each, once at the end.
-func sortRows[T any](rows []T, sign int, field, key func(a, b *T) int) {
-	sorted := slices.Clone(rows)
-	order := make([]*T, len(rows))
-	for i := range sorted {
-		order[i] = &sorted[i]
-	}
-	slices.SortFunc(order, func(a, b *T) int {
+// sortRows orders pointers and copies only the rows that are wanted: they are a few hundred bytes each,
+// and of ten thousand a screen shows twenty.
+func sortRows[T any](rows []T, limit, sign int, field, key func(a, b *T) int) []T {
+	compare := func(a, b *T) int {
 		if c := sign * field(a, b); c != 0 {
 			return c
 		}
 		return key(a, b)
-	})
-	for i, row := range order {
-		rows[i] = *row
 	}
+	if limit <= 0 || limit > len(rows) {
+		limit = len(rows)
+	}
+	order := make([]*T, 0, limit)
+	if limit < len(rows) {
+		order = firstRows(order, rows, compare)
+	} else {
+		for i := range rows {
+			order = append(order, &rows[i])
+		}
+		slices.SortFunc(order, compare)
+	}
+	sorted := make([]T, len(order))
+	for i, row := range order {
+		sorted[i] = *row
+	}
+	return sorted
+}
+
+// firstRows fills order, up to its capacity, with the first of rows: each row is compared with the
+// last that is still in, and most end there.
+func firstRows[T any](order []*T, rows []T, compare func(a, b *T) int) []*T {
+	for i := range rows {
+		row := &rows[i]
+		if len(order) == cap(order) {
+			if compare(row, order[len(order)-1]) >= 0 {
+				continue
+			}
+			order = order[:len(order)-1]
+		}
+		at, _ := slices.BinarySearchFunc(order, row, compare)
+		order = slices.Insert(order, at, row)
+	}
+	return order
 }
 
 // findSort returns the field, and -1 where its natural order is to be turned round.

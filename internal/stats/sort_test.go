@@ -40,34 +40,40 @@ func TestSortFlows(t *testing.T) {
 	rows[1].Client.Owner = &model.Owner{Comm: "zsh"}
 	tests := []struct {
 		field string
-		want  [3]uint16
+		want  []uint16
 	}{
-		{"", [3]uint16{2, 1, 3}},
-		{"bytes", [3]uint16{2, 1, 3}},
-		{"-bytes", [3]uint16{3, 1, 2}},
-		{"packets", [3]uint16{1, 2, 3}}, // all equal: by key
-		{"payload", [3]uint16{1, 3, 2}},
-		{"retransmits", [3]uint16{1, 3, 2}},
-		{"skbs", [3]uint16{3, 2, 1}},
-		{"client", [3]uint16{1, 3, 2}}, // a process name comes after none
-		{"-client", [3]uint16{2, 3, 1}},
-		{"server", [3]uint16{3, 1, 2}},
-		{"proto", [3]uint16{1, 2, 3}},
-		{"-proto", [3]uint16{3, 1, 2}},
-		{"state", [3]uint16{2, 3, 1}},
-		{"first", [3]uint16{2, 3, 1}},
-		{"last", [3]uint16{1, 3, 2}},
+		{"", []uint16{2, 1, 3}},
+		{"bytes", []uint16{2, 1, 3}},
+		{"-bytes", []uint16{3, 1, 2}},
+		{"packets", []uint16{1, 2, 3}}, // all equal: by key
+		{"payload", []uint16{1, 3, 2}},
+		{"retransmits", []uint16{1, 3, 2}},
+		{"skbs", []uint16{3, 2, 1}},
+		{"client", []uint16{1, 3, 2}}, // a process name comes after none
+		{"-client", []uint16{2, 3, 1}},
+		{"server", []uint16{3, 1, 2}},
+		{"proto", []uint16{1, 2, 3}},
+		{"-proto", []uint16{3, 1, 2}},
+		{"state", []uint16{2, 3, 1}},
+		{"first", []uint16{2, 3, 1}},
+		{"last", []uint16{1, 3, 2}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.field, func(t *testing.T) {
-			got := slices.Clone(rows)
-			slices.Reverse(got)
-			if err := SortFlows(got, tt.field); err != nil {
-				t.Fatal(err)
-			}
-			ports := [3]uint16{got[0].Client.Port, got[1].Client.Port, got[2].Client.Port}
-			if ports != tt.want {
-				t.Errorf("got order %v, want %v", ports, tt.want)
+			given := slices.Clone(rows)
+			slices.Reverse(given)
+			for limit, want := range map[int]int{0: 3, 1: 1, 2: 2, 3: 3, 4: 3} {
+				got, err := SortFlows(given, tt.field, limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var ports []uint16
+				for _, f := range got {
+					ports = append(ports, f.Client.Port)
+				}
+				if !slices.Equal(ports, tt.want[:want]) {
+					t.Errorf("limit %d: got order %v, want %v", limit, ports, tt.want[:want])
+				}
 			}
 		})
 	}
@@ -93,9 +99,10 @@ func TestSortServices(t *testing.T) {
 	}
 	for field, want := range tests {
 		t.Run(field, func(t *testing.T) {
-			got := slices.Clone(rows)
-			slices.Reverse(got)
-			if err := SortServices(got, field); err != nil {
+			given := slices.Clone(rows)
+			slices.Reverse(given)
+			got, err := SortServices(given, field, 0)
+			if err != nil {
 				t.Fatal(err)
 			}
 			if order := got[0].Name + got[1].Name + got[2].Name; order != want {
@@ -116,12 +123,12 @@ func TestSortFields(t *testing.T) {
 		t.Errorf("service: got %s, want %s", got, want)
 	}
 	for _, field := range SortFields("flow") {
-		if err := SortFlows(make([]model.Flow, 2), field); err != nil {
+		if _, err := SortFlows(make([]model.Flow, 2), field, 0); err != nil {
 			t.Error(err)
 		}
 	}
 	for _, field := range SortFields("service") {
-		if err := SortServices(make([]model.Service, 2), "-"+field); err != nil {
+		if _, err := SortServices(make([]model.Service, 2), "-"+field, 0); err != nil {
 			t.Error(err)
 		}
 	}
@@ -129,11 +136,11 @@ func TestSortFields(t *testing.T) {
 
 func TestSortUnknownField(t *testing.T) {
 	const want = `unknown sort field "flows": need one of packets, bytes, payload, skbs, retransmits, client, server, proto, state, first, last`
-	if err := SortFlows(nil, "-flows"); err == nil || err.Error() != want {
+	if _, err := SortFlows(nil, "-flows", 0); err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
 	}
 	for _, field := range []string{"state", "--bytes", "-", "BYTES"} {
-		if err := SortServices(nil, field); err == nil {
+		if _, err := SortServices(nil, field, 0); err == nil {
 			t.Errorf("%q: got no error", field)
 		}
 	}
@@ -144,9 +151,13 @@ func BenchmarkSortFlows(b *testing.B) {
 	for i := range rows {
 		rows[i] = sortRow(uint16(i), "127.0.0.1:80", uint64(i*7919%10_007), 0, "established", 0)
 	}
-	for b.Loop() {
-		if err := SortFlows(slices.Clone(rows), "bytes"); err != nil {
-			b.Fatal(err)
-		}
+	for name, limit := range map[string]int{"all": 0, "screen": 20} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := SortFlows(rows, "bytes", limit); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
