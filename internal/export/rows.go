@@ -140,7 +140,7 @@ func newEndpoint(e *model.Endpoint) endpoint {
 		row.Cgroup = known(&o.Cgroup)
 		row.Unit = known(&o.Unit)
 		row.Container = known(&o.Container)
-		row.OwnerSource = known(&o.Source)
+		row.OwnerSource = known((*string)(&o.Source))
 	}
 	return row
 }

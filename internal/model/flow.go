@@ -92,19 +92,6 @@ const (
 	RolePort     RoleSource = "port"     // a guess by port numbers
 )
 
-// Owner is the process behind an endpoint. A nil *Owner means unknown.
-type Owner struct {
-	PID       uint32
-	Comm      string
-	Exe       string
-	Cmdline   string
-	UID       uint32
-	Cgroup    string
-	Unit      string
-	Container string
-	Source    string // "kernel" or "scan"
-}
-
 // Endpoint is one end of a flow.
 type Endpoint struct {
 	Addr  netip.Addr
@@ -136,15 +123,3 @@ type Flow struct {
 
 // IPv6 reports whether the flow runs over IPv6.
 func (f *Flow) IPv6() bool { return f.Server.Addr.Is6() }
-
-// Service is all flows to one server endpoint.
-type Service struct {
-	Name     string // display name
-	Netns    uint32
-	Proto    Proto
-	Server   Endpoint
-	Flows    int
-	Clients  int // distinct client processes; distinct client addresses where no owner is known
-	ToServer Counters
-	ToClient Counters
-}

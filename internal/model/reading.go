@@ -94,6 +94,7 @@ type Slot struct {
 	Client    uint8 // index of the client end; meaningful unless Role is SlotRoleNone
 	Role      SlotRole
 	Dir       [2]SlotDir
+	Owner     [2]*Process // who sends as Key.Addr[i], Key.Port[i]; nil: not seen
 }
 
 // LastNS is the time of the newest packet of either direction, CLOCK_MONOTONIC.

@@ -52,6 +52,13 @@ type Self struct {
 	RSSBytes       uint64
 }
 
+// Hidden is what was left out because it is lotrace's own traffic: in no row and not in the totals,
+// but part of what the device counted.
+type Hidden struct {
+	Flows int
+	Count
+}
+
 // Snapshot is one window of traffic, ready to show: what an encoder or a screen gets. Rows are in
 // no particular order until View sorts them.
 type Snapshot struct {
@@ -64,6 +71,7 @@ type Snapshot struct {
 	ByCause  map[string]Count // overflow by cause; only causes that occurred
 	Device   *Device          // nil under a filter
 	Stages   *Stages          // nil unless asked for
+	Hidden   Hidden
 	Self     Self
 	Flows    []Flow
 }

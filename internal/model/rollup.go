@@ -1,0 +1,35 @@
+package model
+
+// Service is all flows to one server endpoint.
+type Service struct {
+	Name     string // display name
+	Netns    uint32
+	Proto    Proto
+	Server   Endpoint
+	Flows    int
+	Clients  int // distinct client processes; distinct client addresses where no owner is known
+	ToServer Counters
+	ToClient Counters
+}
+
+// Pair is all flows from one client process to one service.
+type Pair struct {
+	Name     string // display name
+	Netns    uint32
+	Proto    Proto
+	Client   *Owner // nil: all clients whose owner is unknown
+	Server   Endpoint
+	Flows    int
+	ToServer Counters
+	ToClient Counters
+}
+
+// Usage is what one process, or everything in one cgroup, sent and received. Every packet has one
+// sender and one receiver, so over all rows of a view both sums are the totals less the overflow.
+type Usage struct {
+	Name     string // display name
+	Owner    *Owner // the process, or what all processes of the cgroup have in common; nil: unknown
+	Flows    int    // one that it talks to itself on counts once
+	Sent     Counters
+	Received Counters
+}
