@@ -10,10 +10,20 @@
 struct bpf_flow_keys;
 struct bpf_iter_meta;
 struct bpf_sock;
+struct cgroup;
+struct cred;
+struct css_set;
+struct file;
+struct kernfs_node;
 struct net;
 struct net_device;
+struct pid;
+struct pid_namespace;
 struct seq_file;
+struct sock;
 struct sock_common;
+struct socket;
+struct task_struct;
 struct udp_sock;
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -455,6 +465,7 @@ struct sk_buff {
 			};
 		};
 	};
+	struct sock *sk;
 	union {
 		struct {
 			__u8 encapsulation : 1;
@@ -526,6 +537,7 @@ typedef struct {
 
 struct sock {
 	struct sock_common __sk_common;
+	struct socket *sk_socket;
 	socket_lock_t sk_lock;
 	u32 sk_pacing_status;
 	u16 sk_protocol;
@@ -555,6 +567,73 @@ struct tcp_sock {
 
 struct udp_sock {
 	struct inet_sock inet;
+	__u8 encap_type;
+};
+
+struct socket {
+	struct file *file;
+	struct sock *sk;
+};
+
+struct bpf_iter__task_file {
+	union {
+		struct bpf_iter_meta *meta;
+	};
+	union {
+		struct task_struct *task;
+	};
+	u32 fd;
+	union {
+		struct file *file;
+	};
+};
+
+typedef struct {
+	uid_t val;
+} kuid_t;
+
+struct cred {
+	kuid_t uid;
+};
+
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[0];
+};
+
+typedef int __kernel_pid_t;
+typedef __kernel_pid_t pid_t;
+
+struct task_struct {
+	unsigned int flags;
+	pid_t tgid;
+	struct task_struct *group_leader;
+	struct pid *thread_pid;
+	u64 start_boottime;
+	const struct cred *cred;
+	char comm[16];
+	struct css_set *cgroups;
 };
 
 #pragma clang attribute pop

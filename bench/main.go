@@ -57,6 +57,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	output := flags.String("o", "table", "`format`: table or markdown")
+	only := flags.String("only", "", "measure only the `traffic` of this name, and not user space")
 	short := flags.Bool("short", false, "a quick look: few rounds, less traffic")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -72,7 +73,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if *short {
 		p = shortPlan
 	}
-	tables, err := measureAll(ctx, p, binary)
+	tables, err := measureAll(ctx, p, binary, *only)
 	if err != nil {
 		return err
 	}
@@ -108,17 +109,23 @@ func enter(ctx context.Context, args []string, stdout io.Writer) error {
 	return nil
 }
 
-func measureAll(ctx context.Context, p plan, binary string) ([]table, error) {
+func measureAll(ctx context.Context, p plan, binary, only string) ([]table, error) {
 	if err := netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: loIndex}}); err != nil {
 		return nil, fmt.Errorf("raise lo: %w", err)
 	}
 	var costs []cost
 	for _, s := range scenarios(p) {
+		if only != "" && only != s.name {
+			continue
+		}
 		c, err := s.measure(ctx, p.rounds)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		costs = append(costs, c)
+	}
+	if only != "" {
+		return []table{costTable(costs)}, nil
 	}
 	results, err := measureUserSpace(ctx, p, binary)
 	if err != nil {

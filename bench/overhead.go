@@ -15,7 +15,7 @@ import (
 // scenario is one kind of traffic and the programs measured on it.
 type scenario struct {
 	name     string
-	variants []variant // the empty one first, then ours, then what it is compared with, if anything
+	variants []variant // the empty one first, then ours, then what it is compared with, then ours cut down
 	connect  func() (pair, error)
 	send     func(pair) error
 	warm     func(pair) error // a little of the same, before measuring
@@ -25,7 +25,7 @@ type scenario struct {
 func scenarios(p plan) []scenario {
 	pingPong := func(n int) func(pair) error { return func(c pair) error { return c.pingPong(n) } }
 	stream := func(n int) func(pair) error { return func(c pair) error { return c.stream(n) } }
-	tc := []variant{emptyTC, oursTC, reference}
+	tc := []variant{emptyTC, oursTC, reference, countTC}
 	trips := uint64(p.trips)
 	// No skb holds more than two maximal segments of 64 KiB.
 	skbs := uint64(p.bulkBytes >> 17)
@@ -61,6 +61,7 @@ type cost struct {
 	ns         []spread // a run, in nanoseconds
 	aboveEmpty []spread // less the empty program's of the same round
 	ratio      spread   // ours to the reference of the same round, both above empty; zero without one
+	owners     spread   // what ours takes more than counting only, in the same round
 }
 
 // measure runs rounds in which every program takes one turn, each time in another order: what else the
@@ -96,14 +97,15 @@ func (s scenario) sum(ns [][]float64) cost {
 		c.ns = append(c.ns, spreadOf(ns[i]))
 		c.aboveEmpty = append(c.aboveEmpty, spreadOf(above[i]))
 	}
-	if len(ns) < 3 {
+	if len(ns) < 4 {
 		return c
 	}
-	var ratios []float64
+	var ratios, owners []float64
 	for round := range above[1] {
 		ratios = append(ratios, above[1][round]/above[2][round])
+		owners = append(owners, ns[1][round]-ns[3][round])
 	}
-	c.ratio = spreadOf(ratios)
+	c.ratio, c.owners = spreadOf(ratios), spreadOf(owners)
 	return c
 }
 

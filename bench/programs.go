@@ -33,9 +33,10 @@ type variant struct {
 var (
 	emptyTC   = variant{"empty", func() (attached, error) { return attachOther("empty") }}
 	reference = variant{"reference", func() (attached, error) { return attachOther("reference") }}
-	oursTC    = variant{"lotrace", func() (attached, error) { return attachOurs(loader.HookTCX) }}
+	oursTC    = variant{"lotrace", func() (attached, error) { return attachOurs(loader.HookTCX, false) }}
+	countTC   = variant{"lotrace, counting only", func() (attached, error) { return attachOurs(loader.HookTCX, true) }}
 	emptyXDP  = variant{"empty", func() (attached, error) { return attachOther("empty_xdp") }}
-	oursXDP   = variant{"lotrace", func() (attached, error) { return attachOurs(loader.HookXDP) }}
+	oursXDP   = variant{"lotrace", func() (attached, error) { return attachOurs(loader.HookXDP, false) }}
 )
 
 // other is a program of reference.bpf.c.
@@ -120,8 +121,8 @@ type ours struct {
 	*loader.Loader
 }
 
-func attachOurs(hook loader.Hook) (attached, error) {
-	l, err := loader.Open(loader.Config{Hook: hook})
+func attachOurs(hook loader.Hook, countOnly bool) (attached, error) {
+	l, err := loader.Open(loader.Config{Hook: hook, NoOwners: countOnly})
 	if err != nil {
 		return nil, err
 	}

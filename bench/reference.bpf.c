@@ -45,8 +45,8 @@ static __always_inline struct lt_slot *find(const struct lt_packet *p, __u32 sid
 	/* Another CPU may have been first: then its entry is the one found. */
 	bpf_map_update_elem(&flows, &key, &unused, BPF_NOEXIST);
 	slot = bpf_map_lookup_elem(&flows, &key);
-	if (slot && !slot->created_ns) {
-		slot->created_ns = now;
+	if (slot && !slot->state) {
+		slot->state = LT_SLOT_LIVE;
 		lt_init_role(slot, p, side);
 	}
 	return slot;

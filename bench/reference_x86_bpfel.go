@@ -18,7 +18,8 @@ type referenceLtConfig struct {
 	Netns     uint32
 	MaxFlows  uint32
 	HasFilter uint32
-	Pad       uint32
+	Pidns     uint32
+	NoOwners  uint32
 }
 
 type referenceLtKey struct {
@@ -31,15 +32,15 @@ type referenceLtKey struct {
 }
 
 type referenceLtSlot struct {
-	_         structs.HostLayout
-	Key       referenceLtKey
-	State     uint32
-	CreatedNs uint64
-	TcpFlags  [2]uint8
-	Client    uint8
-	Role      uint8
-	Index     uint32
-	Dir       [2]struct {
+	_        structs.HostLayout
+	Key      referenceLtKey
+	State    uint32
+	Asked1   [2]uint32
+	TcpFlags [2]uint8
+	Client   uint8
+	Role     uint8
+	Index    uint32
+	Dir      [2]struct {
 		_            structs.HostLayout
 		Packets      uint64
 		Bytes        uint64
@@ -70,6 +71,7 @@ const (
 	referenceMapLtFree     = "lt_free"
 	referenceMapLtIndex    = "lt_index"
 	referenceMapLtIngress  = "lt_ingress"
+	referenceMapLtOwners   = "lt_owners"
 	referenceMapLtReasons  = "lt_reasons"
 	referenceMapLtSlots    = "lt_slots"
 	referenceMapLtSocks    = "lt_socks"
@@ -137,6 +139,7 @@ type referenceMapSpecs struct {
 	LtFree    *ebpf.MapSpec `ebpf:"lt_free"`
 	LtIndex   *ebpf.MapSpec `ebpf:"lt_index"`
 	LtIngress *ebpf.MapSpec `ebpf:"lt_ingress"`
+	LtOwners  *ebpf.MapSpec `ebpf:"lt_owners"`
 	LtReasons *ebpf.MapSpec `ebpf:"lt_reasons"`
 	LtSlots   *ebpf.MapSpec `ebpf:"lt_slots"`
 	LtSocks   *ebpf.MapSpec `ebpf:"lt_socks"`
@@ -176,6 +179,7 @@ type referenceMaps struct {
 	LtFree    *ebpf.Map `ebpf:"lt_free"`
 	LtIndex   *ebpf.Map `ebpf:"lt_index"`
 	LtIngress *ebpf.Map `ebpf:"lt_ingress"`
+	LtOwners  *ebpf.Map `ebpf:"lt_owners"`
 	LtReasons *ebpf.Map `ebpf:"lt_reasons"`
 	LtSlots   *ebpf.Map `ebpf:"lt_slots"`
 	LtSocks   *ebpf.Map `ebpf:"lt_socks"`
@@ -188,6 +192,7 @@ func (m *referenceMaps) Close() error {
 		m.LtFree,
 		m.LtIndex,
 		m.LtIngress,
+		m.LtOwners,
 		m.LtReasons,
 		m.LtSlots,
 		m.LtSocks,

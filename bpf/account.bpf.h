@@ -12,8 +12,6 @@
 #ifndef LOTRACE_ACCOUNT_BPF_H
 #define LOTRACE_ACCOUNT_BPF_H
 
-#define LT_SOCK_STREAM 1
-
 /* One skb, with what of its payload went out before. */
 struct lt_amount {
 	struct lt_wire wire;

@@ -7,6 +7,7 @@
 #define LOTRACE_FLOW_BPF_H
 
 #define LT_EEXIST 17
+#define LT_SOCK_STREAM 1
 
 /* Loads and stores that the compiler may neither repeat nor merge: user space writes there too. */
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
@@ -112,6 +113,7 @@ static __always_inline struct lt_slot *lt_new_slot(const struct lt_packet *p,
 {
 	__s64 taken = lt_take_index();
 	__u32 index = taken;
+	struct lt_ends *ends;
 	struct lt_slot *slot;
 	long err;
 
@@ -119,10 +121,11 @@ static __always_inline struct lt_slot *lt_new_slot(const struct lt_packet *p,
 	if (taken < 0)
 		return NULL;
 	slot = lt_slot_at(index);
-	if (!slot)
+	ends = bpf_map_lookup_elem(&lt_owners, &index);
+	if (!slot || !ends)
 		return NULL;
 	slot->key = *key;
-	slot->created_ns = now;
+	ends->created_ns = now;
 	slot->index = index;
 	lt_init_role(slot, p, side);
 	err = bpf_map_update_elem(&lt_index, key, &index, flags);

@@ -15,6 +15,7 @@
 #include "filter.bpf.h"
 #include "flow.bpf.h"
 #include "account.bpf.h"
+#include "owner.bpf.h"
 #include "listen.bpf.h"
 
 #define LT_TC_PASS (-1) /* TCX_NEXT, TC_ACT_UNSPEC: whoever comes after us decides */
@@ -41,8 +42,11 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 	now = lt_now(tp);
 	side = lt_side(&p);
 	slot = lt_find(&p, sk, side, now, &reason);
-	if (slot)
+	if (slot) {
 		lt_account(slot, side, &p, &wire, tp, now, !frame->is_xdp);
+		if (!config.no_owners)
+			lt_notice_owner(frame, slot, side, &p, tp);
+	}
 end:
 	lt_end(reason, &wire);
 }
@@ -105,6 +109,17 @@ int lotrace_iter_udp(struct bpf_iter__udp *ctx)
 
 	if (udp && !udp->inet.sk.__sk_common.skc_dport)
 		lt_write_listener(ctx->meta->seq, &udp->inet.sk.__sk_common, LT_IPPROTO_UDP);
+	return 0;
+}
+
+SEC("iter/task_file")
+int lotrace_iter_files(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+
+	if (task && file)
+		lt_write_holder(ctx->meta->seq, task, file);
 	return 0;
 }
 

@@ -70,7 +70,8 @@ struct lt_config {
 	__u32 netns; /* inode number of the watched network namespace; part of every key */
 	__u32 max_flows; /* slots in the table */
 	__u32 has_filter; /* 0: the filter code is pruned by the verifier */
-	__u32 pad;
+	__u32 pidns; /* inode number of user space's PID namespace */
+	__u32 no_owners; /* 1: nobody asks whose packets they are */
 };
 
 /* One instruction: test, then go on at on_true or on_false (an index, or a LT_FILTER_* end). */
@@ -147,7 +148,7 @@ struct lt_unlocked {
 struct lt_slot {
 	struct lt_key key;
 	__u32 state; /* enum lt_slot_state */
-	__u64 created_ns; /* CLOCK_MONOTONIC of the first packet */
+	__u32 asked1[2]; /* per sender: PID last asked whether it is the owner, plus one; 0 none */
 	__u8 tcp_flags[2]; /* all flags seen, per sender */
 	__u8 client; /* index of the client endpoint; meaningful unless role is LT_ROLE_NONE */
 	__u8 role; /* enum lt_role */
@@ -157,6 +158,25 @@ struct lt_slot {
 };
 
 _Static_assert(sizeof(struct lt_slot) == 256, "four cache lines a flow");
+
+/* The process behind one end. Mapped into user space. */
+struct lt_owner {
+	__u32 version; /* 0 unknown; odd while being written; another even number after every change */
+	__u32 tgid; /* PID in the first PID namespace; 0 the kernel itself */
+	__u32 pid; /* in user space's PID namespace; 0 not visible there */
+	__u32 uid;
+	__u64 start_ns; /* CLOCK_BOOTTIME */
+	__u64 cgroup_id; /* cgroup v2: the directory's inode number */
+	char comm[16];
+};
+
+_Static_assert(sizeof(struct lt_owner) == 48, "no hidden padding");
+
+/* What of a flow is seldom written and seldom read; end[i] is that of key.addr[i], key.port[i]. */
+struct lt_ends {
+	__u64 created_ns; /* CLOCK_MONOTONIC of the first packet */
+	struct lt_owner end[2];
+};
 
 /* Kept with a socket: where its flow is. One-based, so that zero means nothing known. */
 struct lt_sock {
@@ -204,5 +224,21 @@ struct lt_listener {
 };
 
 _Static_assert(sizeof(struct lt_listener) == 24, "read as an array");
+
+/* What the file iterator writes per process and socket of the watched namespace. */
+struct lt_holder {
+	__u8 local[16]; /* v4 mapped; all zero: any */
+	__u8 remote[16]; /* all zero: not connected */
+	__u16 local_port;
+	__u16 remote_port;
+	__u8 proto;
+	__u8 family; /* 4 or 6 */
+	__u8 v6only;
+	__u8 listening;
+	__u64 socket; /* tells the sockets of one run apart */
+	struct lt_owner owner;
+};
+
+_Static_assert(sizeof(struct lt_holder) == 96, "read as an array");
 
 #endif

@@ -15,6 +15,15 @@ struct {
 	__type(value, struct lt_slot);
 } lt_slots SEC(".maps");
 
+/* Beside each slot: when it was made and who is behind its ends. Kernel writes, user space reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lt_ends);
+} lt_owners SEC(".maps");
+
 /* Tuple to slot. Kernel inserts, user space deletes before it retires a slot. Full: LT_INDEX_FULL. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

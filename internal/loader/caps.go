@@ -50,19 +50,25 @@ func effectiveCapabilities() (uint64, error) {
 }
 
 // DropPrivileges gives up, on every thread and for good, the capabilities that counting does not
-// need any more: all of them, but for the one that removes a clsact filter at Close. Map access
-// goes through open descriptors. Without AllThreadsSyscall (a cgo build) it returns an error and
+// need any more: all of them, but for the one that lets others' /proc/PID/exe be read and, with
+// clsact, the one that removes the filter at Close. Map access goes through open descriptors. Without AllThreadsSyscall (a cgo build) it returns an error and
 // changes nothing.
 func (l *Loader) DropPrivileges() error {
-	var keep uint64
+	keep := uint64(1 << unix.CAP_SYS_PTRACE)
 	if l.hook == HookClsact {
 		keep = 1 << unix.CAP_NET_ADMIN
 	}
 	return keepCapabilities(keep)
 }
 
-// keepCapabilities drops all others, which are given as bits, on every thread.
+// keepCapabilities drops, on every thread, all capabilities but those of keep, a set of bits, that the
+// process has.
 func keepCapabilities(keep uint64) error {
+	effective, err := effectiveCapabilities()
+	if err != nil {
+		return err
+	}
+	keep &= effective
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	data := [2]unix.CapUserData{{Effective: uint32(keep), Permitted: uint32(keep)}}
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,

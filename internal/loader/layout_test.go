@@ -112,6 +112,8 @@ func TestTypesMatchBTF(t *testing.T) {
 		"lt_dir":         unsafe.Sizeof(lotraceLtDir{}),
 		"lt_unlocked":    unsafe.Sizeof(lotraceLtUnlocked{}),
 		"lt_slot":        unsafe.Sizeof(slot),
+		"lt_ends":        unsafe.Sizeof(lotraceLtEnds{}),
+		"lt_owner":       unsafe.Sizeof(lotraceLtOwner{}),
 		"lt_counts":      unsafe.Sizeof(lotraceLtCounts{}),
 		"lt_filter":      unsafe.Sizeof(lotraceLtFilter{}),
 		"lt_filter_term": unsafe.Sizeof(lotraceLtFilterTerm{}),
@@ -124,7 +126,7 @@ func TestTypesMatchBTF(t *testing.T) {
 	}
 	for name, want := range map[string]uintptr{
 		"key": unsafe.Offsetof(slot.Key), "state": unsafe.Offsetof(slot.State),
-		"created_ns": unsafe.Offsetof(slot.CreatedNs), "tcp_flags": unsafe.Offsetof(slot.TcpFlags),
+		"asked1": unsafe.Offsetof(slot.Asked1), "tcp_flags": unsafe.Offsetof(slot.TcpFlags),
 		"client": unsafe.Offsetof(slot.Client), "role": unsafe.Offsetof(slot.Role),
 		"index": unsafe.Offsetof(slot.Index), "dir": unsafe.Offsetof(slot.Dir),
 		"unlocked": unsafe.Offsetof(slot.Unlocked),

@@ -82,13 +82,9 @@ func parseListeners(raw []byte) ([]model.Listener, error) {
 	}
 	var out []model.Listener
 	for ; len(raw) > 0; raw = raw[sizeofListener:] {
-		addr := netip.AddrFrom16([16]byte(raw)).Unmap()
-		if family := raw[19]; family == 4 && addr.IsUnspecified() {
-			addr = netip.IPv4Unspecified()
-		}
 		out = append(out, model.Listener{
 			Proto:  model.Proto(raw[18]),
-			Addr:   addr,
+			Addr:   socketAddr([16]byte(raw), raw[19]),
 			Port:   binary.NativeEndian.Uint16(raw[16:]),
 			V6Only: raw[20] != 0,
 		})

@@ -39,6 +39,8 @@ type Config struct {
 	MaxFlows int                // slots; 0 is DefaultFlows
 	Filter   model.KernelFilter // nil: everything
 	Stages   bool               // count at TC ingress too, into a counter of its own
+	NoOwners bool               // do not learn whose packets they are
+	NoScan   bool               // do not prepare Holders
 }
 
 func (c *Config) setDefaults() error {
@@ -73,6 +75,8 @@ type Loader struct {
 	table *table
 	stats *deviceStats
 
+	scan *scan // nil: none
+
 	offset int64 // between the device's counter and the hook's, see settle
 
 	warnings []string
@@ -104,6 +108,9 @@ func (l *Loader) open(c Config) (err error) {
 	}
 	if err := l.load(c); err != nil {
 		return err
+	}
+	if !c.NoScan {
+		l.openScan()
 	}
 	if err := l.netns.do(func() error { return l.attach(c.Hook) }); err != nil {
 		return err
@@ -167,12 +174,15 @@ func (l *Loader) load(c Config) error {
 			delete(spec.Programs, name)
 		}
 	}
-	for _, name := range []string{"lt_slots", "lt_index", "lt_free"} {
+	for _, name := range []string{"lt_slots", "lt_owners", "lt_index", "lt_free"} {
 		spec.Maps[name].MaxEntries = uint32(c.MaxFlows)
 	}
-	config := lotraceLtConfig{Netns: l.netns.inode, MaxFlows: uint32(c.MaxFlows)}
+	config := lotraceLtConfig{Netns: l.netns.inode, MaxFlows: uint32(c.MaxFlows), Pidns: ownPIDNamespace()}
 	if len(c.Filter) > 0 {
 		config.HasFilter = 1
+	}
+	if c.NoOwners {
+		config.NoOwners = 1
 	}
 	if err := spec.Variables["config"].Set(config); err != nil {
 		return fmt.Errorf("set configuration: %w", err)

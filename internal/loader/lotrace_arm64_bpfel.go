@@ -18,7 +18,8 @@ type lotraceLtConfig struct {
 	Netns     uint32
 	MaxFlows  uint32
 	HasFilter uint32
-	Pad       uint32
+	Pidns     uint32
+	NoOwners  uint32
 }
 
 type lotraceLtCount struct {
@@ -47,6 +48,12 @@ type lotraceLtDir struct {
 	Cwnd         uint32
 }
 
+type lotraceLtEnds struct {
+	_         structs.HostLayout
+	CreatedNs uint64
+	End       [2]lotraceLtOwner
+}
+
 type lotraceLtFilter struct {
 	_    structs.HostLayout
 	Term [32]lotraceLtFilterTerm
@@ -72,22 +79,33 @@ type lotraceLtKey struct {
 	Pad   [3]uint8
 }
 
+type lotraceLtOwner struct {
+	_        structs.HostLayout
+	Version  uint32
+	Tgid     uint32
+	Pid      uint32
+	Uid      uint32
+	StartNs  uint64
+	CgroupId uint64
+	Comm     [16]int8
+}
+
 type lotraceLtPool struct {
 	_     structs.HostLayout
 	Fresh uint64
 }
 
 type lotraceLtSlot struct {
-	_         structs.HostLayout
-	Key       lotraceLtKey
-	State     uint32
-	CreatedNs uint64
-	TcpFlags  [2]uint8
-	Client    uint8
-	Role      uint8
-	Index     uint32
-	Dir       [2]lotraceLtDir
-	Unlocked  [2]lotraceLtUnlocked
+	_        structs.HostLayout
+	Key      lotraceLtKey
+	State    uint32
+	Asked1   [2]uint32
+	TcpFlags [2]uint8
+	Client   uint8
+	Role     uint8
+	Index    uint32
+	Dir      [2]lotraceLtDir
+	Unlocked [2]lotraceLtUnlocked
 }
 
 type lotraceLtUnlocked struct {
@@ -102,21 +120,23 @@ type lotraceLtUnlocked struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	lotraceMapLtFrags         = "lt_frags"
-	lotraceMapLtFree          = "lt_free"
-	lotraceMapLtIndex         = "lt_index"
-	lotraceMapLtIngress       = "lt_ingress"
-	lotraceMapLtReasons       = "lt_reasons"
-	lotraceMapLtSlots         = "lt_slots"
-	lotraceMapLtSocks         = "lt_socks"
-	lotraceProgLotraceEgress  = "lotrace_egress"
-	lotraceProgLotraceIngress = "lotrace_ingress"
-	lotraceProgLotraceIterTcp = "lotrace_iter_tcp"
-	lotraceProgLotraceIterUdp = "lotrace_iter_udp"
-	lotraceProgLotraceXdp     = "lotrace_xdp"
-	lotraceVarConfig          = "config"
-	lotraceVarFilter          = "filter"
-	lotraceVarPool            = "pool"
+	lotraceMapLtFrags           = "lt_frags"
+	lotraceMapLtFree            = "lt_free"
+	lotraceMapLtIndex           = "lt_index"
+	lotraceMapLtIngress         = "lt_ingress"
+	lotraceMapLtOwners          = "lt_owners"
+	lotraceMapLtReasons         = "lt_reasons"
+	lotraceMapLtSlots           = "lt_slots"
+	lotraceMapLtSocks           = "lt_socks"
+	lotraceProgLotraceEgress    = "lotrace_egress"
+	lotraceProgLotraceIngress   = "lotrace_ingress"
+	lotraceProgLotraceIterFiles = "lotrace_iter_files"
+	lotraceProgLotraceIterTcp   = "lotrace_iter_tcp"
+	lotraceProgLotraceIterUdp   = "lotrace_iter_udp"
+	lotraceProgLotraceXdp       = "lotrace_xdp"
+	lotraceVarConfig            = "config"
+	lotraceVarFilter            = "filter"
+	lotraceVarPool              = "pool"
 )
 
 // loadLotrace returns the embedded CollectionSpec for lotrace.
@@ -161,11 +181,12 @@ type lotraceSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type lotraceProgramSpecs struct {
-	LotraceEgress  *ebpf.ProgramSpec `ebpf:"lotrace_egress"`
-	LotraceIngress *ebpf.ProgramSpec `ebpf:"lotrace_ingress"`
-	LotraceIterTcp *ebpf.ProgramSpec `ebpf:"lotrace_iter_tcp"`
-	LotraceIterUdp *ebpf.ProgramSpec `ebpf:"lotrace_iter_udp"`
-	LotraceXdp     *ebpf.ProgramSpec `ebpf:"lotrace_xdp"`
+	LotraceEgress    *ebpf.ProgramSpec `ebpf:"lotrace_egress"`
+	LotraceIngress   *ebpf.ProgramSpec `ebpf:"lotrace_ingress"`
+	LotraceIterFiles *ebpf.ProgramSpec `ebpf:"lotrace_iter_files"`
+	LotraceIterTcp   *ebpf.ProgramSpec `ebpf:"lotrace_iter_tcp"`
+	LotraceIterUdp   *ebpf.ProgramSpec `ebpf:"lotrace_iter_udp"`
+	LotraceXdp       *ebpf.ProgramSpec `ebpf:"lotrace_xdp"`
 }
 
 // lotraceMapSpecs contains maps before they are loaded into the kernel.
@@ -176,6 +197,7 @@ type lotraceMapSpecs struct {
 	LtFree    *ebpf.MapSpec `ebpf:"lt_free"`
 	LtIndex   *ebpf.MapSpec `ebpf:"lt_index"`
 	LtIngress *ebpf.MapSpec `ebpf:"lt_ingress"`
+	LtOwners  *ebpf.MapSpec `ebpf:"lt_owners"`
 	LtReasons *ebpf.MapSpec `ebpf:"lt_reasons"`
 	LtSlots   *ebpf.MapSpec `ebpf:"lt_slots"`
 	LtSocks   *ebpf.MapSpec `ebpf:"lt_socks"`
@@ -214,6 +236,7 @@ type lotraceMaps struct {
 	LtFree    *ebpf.Map `ebpf:"lt_free"`
 	LtIndex   *ebpf.Map `ebpf:"lt_index"`
 	LtIngress *ebpf.Map `ebpf:"lt_ingress"`
+	LtOwners  *ebpf.Map `ebpf:"lt_owners"`
 	LtReasons *ebpf.Map `ebpf:"lt_reasons"`
 	LtSlots   *ebpf.Map `ebpf:"lt_slots"`
 	LtSocks   *ebpf.Map `ebpf:"lt_socks"`
@@ -225,6 +248,7 @@ func (m *lotraceMaps) Close() error {
 		m.LtFree,
 		m.LtIndex,
 		m.LtIngress,
+		m.LtOwners,
 		m.LtReasons,
 		m.LtSlots,
 		m.LtSocks,
@@ -244,17 +268,19 @@ type lotraceVariables struct {
 //
 // It can be passed to loadLotraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type lotracePrograms struct {
-	LotraceEgress  *ebpf.Program `ebpf:"lotrace_egress"`
-	LotraceIngress *ebpf.Program `ebpf:"lotrace_ingress"`
-	LotraceIterTcp *ebpf.Program `ebpf:"lotrace_iter_tcp"`
-	LotraceIterUdp *ebpf.Program `ebpf:"lotrace_iter_udp"`
-	LotraceXdp     *ebpf.Program `ebpf:"lotrace_xdp"`
+	LotraceEgress    *ebpf.Program `ebpf:"lotrace_egress"`
+	LotraceIngress   *ebpf.Program `ebpf:"lotrace_ingress"`
+	LotraceIterFiles *ebpf.Program `ebpf:"lotrace_iter_files"`
+	LotraceIterTcp   *ebpf.Program `ebpf:"lotrace_iter_tcp"`
+	LotraceIterUdp   *ebpf.Program `ebpf:"lotrace_iter_udp"`
+	LotraceXdp       *ebpf.Program `ebpf:"lotrace_xdp"`
 }
 
 func (p *lotracePrograms) Close() error {
 	return _LotraceClose(
 		p.LotraceEgress,
 		p.LotraceIngress,
+		p.LotraceIterFiles,
 		p.LotraceIterTcp,
 		p.LotraceIterUdp,
 		p.LotraceXdp,

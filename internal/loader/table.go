@@ -15,11 +15,13 @@ import (
 
 // table is the flow slots as memory shared with the kernel, and the way back for the used ones.
 type table struct {
-	memory []byte
-	slots  []lotraceLtSlot // the same memory
-	index  *ebpf.Map
-	free   *ebpf.Map
-	pool   *ebpf.Variable
+	slots []lotraceLtSlot
+	ends  []lotraceLtEnds // beside the slots
+	known []knownEnds     // what was read of ends last
+
+	index *ebpf.Map
+	free  *ebpf.Map
+	pool  *ebpf.Variable
 
 	outer *ebpf.Map // a map of one map, updated to wait for running programs
 	inner *ebpf.Map
@@ -27,25 +29,37 @@ type table struct {
 
 func openTable(coll *ebpf.Collection, maxFlows int) (*table, error) {
 	t := &table{index: coll.Maps["lt_index"], free: coll.Maps["lt_free"], pool: coll.Variables["pool"]}
-	size := maxFlows * int(unsafe.Sizeof(lotraceLtSlot{}))
-	memory, err := unix.Mmap(coll.Maps["lt_slots"].FD(), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map flow table: %w", err)
-	}
-	t.memory = memory
-	t.slots = unsafe.Slice((*lotraceLtSlot)(unsafe.Pointer(&memory[0])), maxFlows)
-	if err := t.openGrace(); err != nil {
+	t.known = make([]knownEnds, maxFlows)
+	var slotsErr, endsErr error
+	t.slots, slotsErr = mapArray[lotraceLtSlot](coll.Maps["lt_slots"])
+	t.ends, endsErr = mapArray[lotraceLtEnds](coll.Maps["lt_owners"])
+	if err := errors.Join(slotsErr, endsErr, t.openGrace()); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
 func (t *table) Close() error {
-	var errs []error
-	for _, m := range []*ebpf.Map{t.outer, t.inner} {
-		errs = append(errs, m.Close())
+	return errors.Join(t.outer.Close(), t.inner.Close(), unmapArray(t.slots), unmapArray(t.ends))
+}
+
+// mapArray is the memory of an array map.
+func mapArray[T any](m *ebpf.Map) ([]T, error) {
+	n := int(m.MaxEntries())
+	size := n * int(unsafe.Sizeof(*new(T)))
+	memory, err := unix.Mmap(m.FD(), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", m, err)
 	}
-	return errors.Join(append(errs, unix.Munmap(t.memory))...)
+	return unsafe.Slice((*T)(unsafe.Pointer(&memory[0])), n), nil
+}
+
+func unmapArray[T any](array []T) error {
+	if len(array) == 0 {
+		return nil
+	}
+	size := len(array) * int(unsafe.Sizeof(array[0]))
+	return unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(&array[0])), size))
 }
 
 func (t *table) openGrace() (err error) {
@@ -87,15 +101,21 @@ func (t *table) read(into []model.Slot) ([]model.Slot, error) {
 		return into, err
 	}
 	for i := range used {
-		slot := &t.slots[i]
-		switch state := model.SlotState(atomic.LoadUint32(&slot.State)); state {
+		switch state := model.SlotState(atomic.LoadUint32(&t.slots[i].State)); state {
 		case model.SlotLive, model.SlotOrphan:
 			into = append(into, model.Slot{})
-			decodeSlot(&into[len(into)-1], slot, state)
+			t.decode(&into[len(into)-1], i, state)
 		case model.SlotFree, model.SlotRetiring:
 		}
 	}
 	return into, nil
+}
+
+// decode reads slot i and what lies beside it.
+func (t *table) decode(to *model.Slot, i int, state model.SlotState) {
+	decodeSlot(to, &t.slots[i], state)
+	to.CreatedNS = t.ends[i].CreatedNs
+	to.Owner = t.known[i].read(&t.ends[i])
 }
 
 // decodeSlot reads a slot that the kernel may be writing. Each counter is whole; a packet being
@@ -109,7 +129,6 @@ func decodeSlot(to *model.Slot, from *lotraceLtSlot, state model.SlotState) {
 		Netns: from.Key.Netns,
 		Proto: model.Proto(from.Key.Proto),
 	}
-	to.CreatedNS = from.CreatedNs
 	to.TCPFlags = from.TcpFlags
 	to.Client = from.Client
 	to.Role = model.SlotRole(from.Role)
@@ -157,11 +176,11 @@ func (t *table) retire(slots, into []model.Slot) ([]model.Slot, error) {
 	}
 	for i := range slots {
 		into = append(into, model.Slot{})
-		decodeSlot(&into[len(into)-1], &t.slots[slots[i].Index], model.SlotRetiring)
+		t.decode(&into[len(into)-1], int(slots[i].Index), model.SlotRetiring)
 	}
 	for i := range slots {
 		index := slots[i].Index
-		t.slots[index] = lotraceLtSlot{}
+		t.slots[index], t.ends[index], t.known[index] = lotraceLtSlot{}, lotraceLtEnds{}, knownEnds{}
 		if err := t.free.Put(nil, index); err != nil {
 			return into, fmt.Errorf("give slot back: %w", err)
 		}

@@ -20,11 +20,24 @@ type Source interface {
 	Retire(slots, into []model.Slot) ([]model.Slot, error)
 }
 
+// Owners names who is behind the ends of flows. Only Settle waits.
+type Owners interface {
+	// Owner is what is known of a process by now; details may come later.
+	Owner(p *model.Process) *model.Owner
+	// Holder is who holds the socket of an end of a flow whose first packet was at created
+	// (CLOCK_MONOTONIC, ns); nil: unknown so far.
+	Holder(key *model.SlotKey, end int, created uint64) *model.Owner
+	// Settle waits for what was asked for and is on its way, but no longer than limit.
+	Settle(limit time.Duration)
+}
+
 // Config says what the engine shows and how much it keeps.
 type Config struct {
 	MaxFlows  int                    // size of the source's table
 	Origin    model.Origin           // copied into every snapshot
 	Match     func(*model.Flow) bool // rows to keep; nil: all
+	Hide      func(*model.Flow) bool // of these, rows to count as hidden; nil: none
+	Owners    Owners                 // nil: nobody is named
 	Listeners []model.Listener       // sockets that waited when counting began
 	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
 }
@@ -47,6 +60,9 @@ type Engine struct {
 	ended []model.Slot           // flows whose slot was freed in this window; Dir holds the window's part
 	byKey map[model.SlotKey]int  // the newest of ended per key
 	cut   map[string]model.Count // counted, but past MaxEnded
+
+	noticed [][2]*model.Process // by slot index: owners that were asked for
+	hidden  model.Hidden        // of the window that is being shown
 
 	calls    int // of Sweep
 	retiring []model.Slot
@@ -104,6 +120,7 @@ func (e *Engine) Sweep() error {
 	if err := e.source.ReadSlots(&e.now); err != nil {
 		return fmt.Errorf("read flows: %w", err)
 	}
+	e.noticeOwners()
 	e.retiring = retirable(e.retiring[:0], e.now.Slots, e.now.MonoNS, e.config.MaxFlows)
 	var err error
 	e.finals, err = e.source.Retire(e.retiring, e.finals[:0])
@@ -153,6 +170,9 @@ func merge(to, from *model.Slot) {
 			to.Dir[i].LastNS = from.Dir[i].LastNS
 			to.Dir[i].SRTT, to.Dir[i].Cwnd = from.Dir[i].SRTT, from.Dir[i].Cwnd
 		}
+		if from.Owner[i] != nil {
+			to.Owner[i] = from.Owner[i]
+		}
 	}
 }
 
@@ -174,6 +194,10 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 	if err := e.source.Read(&e.now); err != nil {
 		return nil, fmt.Errorf("take reading: %w", err)
 	}
+	if e.config.Owners != nil {
+		e.noticeOwners()
+		e.config.Owners.Settle(settleOwners)
+	}
 	s := &model.Snapshot{
 		Start:    e.start.Wall,
 		End:      e.now.Wall,
@@ -181,9 +205,12 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 		Origin:   e.config.Origin,
 		Flows:    e.rows(),
 	}
+	s.Hidden = e.hidden
 	e.total(s)
 	if s.Origin.Filter == "" {
-		s.Device = e.device(s.Totals)
+		counted := s.Totals
+		counted.Add(s.Hidden.Count)
+		s.Device = e.device(counted)
 	}
 	if e.now.Ingress != nil {
 		s.Stages = &model.Stages{
@@ -197,7 +224,7 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 
 // rows makes one row of each flow with traffic in the window.
 func (e *Engine) rows() []model.Flow {
-	e.flows = e.flows[:0]
+	e.flows, e.hidden = e.flows[:0], model.Hidden{}
 	for i := range e.now.Slots {
 		slot := e.now.Slots[i]
 		base := e.baseOf(slot.Index)
@@ -222,9 +249,15 @@ func (e *Engine) addRow(slot *model.Slot) {
 	e.flows = append(e.flows, model.Flow{})
 	row := &e.flows[len(e.flows)-1]
 	e.fill(row, slot)
-	if e.config.Match != nil && !e.config.Match(row) {
-		e.flows = e.flows[:len(e.flows)-1]
+	switch {
+	case e.config.Match != nil && !e.config.Match(row):
+	case e.config.Hide != nil && e.config.Hide(row):
+		e.hidden.Flows++
+		e.hidden.Add(sumOf(slot))
+	default:
+		return
 	}
+	e.flows = e.flows[:len(e.flows)-1]
 }
 
 func (e *Engine) fill(row *model.Flow, slot *model.Slot) {
@@ -233,8 +266,8 @@ func (e *Engine) fill(row *model.Flow, slot *model.Slot) {
 	row.Netns = slot.Key.Netns
 	row.Proto = slot.Key.Proto
 	row.RoleSource = source
-	row.Client = endOf(slot, client)
-	row.Server = endOf(slot, server)
+	row.Client = e.endOf(slot, client)
+	row.Server = e.endOf(slot, server)
 	row.ToServer = slot.Dir[client].Counters
 	row.ToClient = slot.Dir[server].Counters
 	row.ClientSRTT, row.ServerSRTT = slot.Dir[client].SRTT, slot.Dir[server].SRTT
@@ -247,9 +280,9 @@ func (e *Engine) fill(row *model.Flow, slot *model.Slot) {
 	}
 }
 
-func endOf(slot *model.Slot, i int) model.Endpoint {
+func (e *Engine) endOf(slot *model.Slot, i int) model.Endpoint {
 	end := slot.Key.Endpoint(i)
-	return model.Endpoint{Addr: end.Addr(), Port: end.Port()}
+	return model.Endpoint{Addr: end.Addr(), Port: end.Port(), Owner: e.ownerOf(slot, i)}
 }
 
 // wall turns a CLOCK_MONOTONIC stamp into a time of day, by the newest reading's pair of clocks.

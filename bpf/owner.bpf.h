@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Whose socket is it? The process that runs here is often somebody else's: the receiver's softirq runs
+ * inside the sender's system call. But a process that sends, receives, connects or closes holds the
+ * socket's lock (sk_lock.owned), and softirq never transmits for a socket that a process holds. So
+ * while it is held, the running process is the one that uses the socket. Other protocols transmit
+ * in their sender's system call, lock or not.
+ */
+#ifndef LOTRACE_OWNER_BPF_H
+#define LOTRACE_OWNER_BPF_H
+
+#define LT_PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+#define LT_PIDNS_LEVELS 8 /* of nested PID namespaces that are searched for ours; the kernel allows 32 */
+
+/* The process's id in the namespace that user space lives in; 0 where it has none. */
+static __always_inline __u32 lt_pid_in_our_namespace(struct task_struct *leader)
+{
+	struct pid *pid = BPF_CORE_READ(leader, thread_pid);
+	void *numbers = (void *)pid + bpf_core_field_offset(struct pid, numbers);
+	__u32 level = BPF_CORE_READ(pid, level);
+
+	for (__u32 i = 0; i < LT_PIDNS_LEVELS && i <= level; i++) {
+		struct upid *upid = numbers + i * bpf_core_type_size(struct upid);
+
+		if (BPF_CORE_READ(upid, ns, ns.inum) == config.pidns)
+			return BPF_CORE_READ(upid, nr);
+	}
+	return 0;
+}
+
+/* All of a process but the version. Its main thread stands for it, alive or not. */
+static __always_inline void lt_describe(struct lt_owner *owner, struct task_struct *task)
+{
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+
+	owner->tgid = BPF_CORE_READ(task, tgid);
+	owner->pid = lt_pid_in_our_namespace(leader);
+	owner->uid = BPF_CORE_READ(task, cred, uid.val);
+	owner->start_ns = BPF_CORE_READ(leader, start_boottime);
+	owner->cgroup_id = BPF_CORE_READ(leader, cgroups, dfl_cgrp, kn, id);
+	bpf_core_read_str(owner->comm, sizeof(owner->comm), &leader->comm);
+}
+
+/* Nobody's process: the kernel's own sockets, and what it answers without any. */
+static __always_inline void lt_describe_kernel(struct lt_owner *owner)
+{
+	owner->tgid = 0;
+	owner->pid = 0;
+	owner->uid = 0;
+	owner->start_ns = 0;
+	owner->cgroup_id = 0;
+	__builtin_memset(owner->comm, 0, sizeof(owner->comm));
+}
+
+enum lt_verdict {
+	LT_NOBODY_KNOWS,
+	LT_OWNED_BY_KERNEL,
+	LT_OWNED_BY_CURRENT,
+};
+
+/*
+ * Judge by the socket. A user's socket has a file, a kernel's has none, and one that nobody has
+ * accepted yet or that was let go has not even the struct socket. Declined is what proves nothing: a
+ * kernel thread that finishes a user's work (kTLS), a socket whose packets are of another protocol
+ * than its own and so may claim any address, and one that the kernel sends tunnelled packets through.
+ */
+static __always_inline enum lt_verdict lt_judge(struct sock *sk, struct task_struct *task, __u8 proto)
+{
+	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
+
+	if (!socket || !BPF_CORE_READ(socket, file)) {
+		if (proto == LT_IPPROTO_TCP && !socket && sk &&
+		    BPF_CORE_READ(sk, sk_type) == LT_SOCK_STREAM)
+			return LT_NOBODY_KNOWS;
+		return LT_OWNED_BY_KERNEL;
+	}
+	if (BPF_CORE_READ(task, flags) & LT_PF_KTHREAD)
+		return LT_NOBODY_KNOWS;
+	if (BPF_CORE_READ(sk, sk_protocol) != proto)
+		return LT_NOBODY_KNOWS;
+	if (proto == LT_IPPROTO_TCP && BPF_CORE_READ(sk, sk_type) != LT_SOCK_STREAM)
+		return LT_NOBODY_KNOWS;
+	if (proto == LT_IPPROTO_UDP && BPF_CORE_READ((struct udp_sock *)sk, encap_type))
+		return LT_NOBODY_KNOWS;
+	return LT_OWNED_BY_CURRENT;
+}
+
+/*
+ * Write down who owns the end of a flow. Several CPUs may be at it where several processes share a UDP
+ * socket: the version is odd while one writes, the others leave it to their next packet. User space
+ * reads the version before and after.
+ *
+ * Not inlined, for the verifier's sake: see lt_find_by_tuple.
+ */
+__noinline int lt_learn_owner(struct __sk_buff *ctx, __u32 index, __u32 side, __u32 proto)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	struct sk_buff *skb = (struct sk_buff *)ctx;
+	struct lt_ends *ends = bpf_map_lookup_elem(&lt_owners, &index);
+	struct lt_slot *slot = bpf_map_lookup_elem(&lt_slots, &index);
+	enum lt_verdict verdict;
+	struct lt_owner *owner;
+	__u32 version;
+
+	if (!ends || !slot)
+		return 0;
+	owner = &ends->end[side & 1];
+	verdict = lt_judge(BPF_CORE_READ(skb, sk), task, proto);
+	if (verdict != LT_NOBODY_KNOWS) {
+		version = READ_ONCE(owner->version);
+		if (version & 1 ||
+		    __sync_val_compare_and_swap(&owner->version, version, version + 1) != version)
+			return 0;
+		if (verdict == LT_OWNED_BY_CURRENT)
+			lt_describe(owner, task);
+		else
+			lt_describe_kernel(owner);
+		__sync_fetch_and_add(&owner->version, 1);
+	}
+	slot->asked1[side & 1] = task->tgid + 1;
+	return 0;
+}
+
+/*
+ * Ask whose packet this is, if it can tell and there is a reason to: nobody is known, or another
+ * process than the one asked last sends payload. Who merely acknowledges or closes, such as the parent
+ * of a forked worker, takes nothing over.
+ */
+static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_slot *slot, __u32 side,
+					    const struct lt_packet *p, struct tcp_sock *tp)
+{
+	struct task_struct *task;
+	__u32 asked1 = slot->asked1[side & 1];
+
+	if (f->is_xdp)
+		return;
+	if (tp) {
+		if (!((struct sock *)tp)->sk_lock.owned)
+			return;
+	} else if (p->proto == LT_IPPROTO_TCP && !(p->tcp_flags & LT_TCP_RST)) {
+		return; /* for a listener or a TIME_WAIT: no full socket, nobody in particular */
+	}
+	if (asked1 && !p->payload_len)
+		return;
+	task = bpf_get_current_task_btf();
+	if (asked1 != task->tgid + 1)
+		lt_learn_owner(f->ctx, slot->index, side, p->proto);
+}
+
+#endif

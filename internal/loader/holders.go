@@ -1,0 +1,143 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// errNoScan is what Holders returns where the kernel refused the iterator at Open.
+var errNoScan = errors.New("walk open files: the kernel refused the iterator")
+
+// scan walks everybody's open files. It stays open, for it needs rights that are given up later.
+type scan struct {
+	program *ebpf.Program
+	iter    *link.Iter
+}
+
+// openScan is allowed to fail: then the ends of connections that are older than we are have no owner
+// until they speak.
+func (l *Loader) openScan() {
+	s, err := newScan(l.netns.inode)
+	if err != nil {
+		l.warn("%v: owners of silent sockets stay unknown", err)
+		return
+	}
+	l.scan = s
+	l.onClose(func() error { return errors.Join(s.iter.Close(), s.program.Close()) })
+}
+
+func newScan(netns uint32) (*scan, error) {
+	spec, err := loadLotrace()
+	if err != nil {
+		return nil, fmt.Errorf("read programs: %w", err)
+	}
+	const name = "lotrace_iter_files"
+	for other := range spec.Programs {
+		if other != name {
+			delete(spec.Programs, other)
+		}
+	}
+	if err := spec.Variables["config"].Set(lotraceLtConfig{Netns: netns, Pidns: ownPIDNamespace()}); err != nil {
+		return nil, fmt.Errorf("set configuration: %w", err)
+	}
+	coll, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return nil, fmt.Errorf("walk open files: %w", err)
+	}
+	defer coll.Close()
+	s := &scan{program: coll.DetachProgram(name)}
+	if s.iter, err = link.AttachIter(link.IterOptions{Program: s.program}); err != nil {
+		return nil, errors.Join(fmt.Errorf("walk open files: %w", err), s.program.Close())
+	}
+	return s, nil
+}
+
+// Holders lists who holds which socket of the watched namespace open, at this moment: as far as our
+// PID namespace shows their processes. Unlike the other methods it may run beside any of them but
+// Close.
+func (l *Loader) Holders() ([]model.Holder, error) {
+	if l.scan == nil {
+		return nil, errNoScan
+	}
+	reader, err := l.scan.iter.Open()
+	if err != nil {
+		return nil, fmt.Errorf("walk open files: %w", err)
+	}
+	defer reader.Close()
+	raw, err := io.ReadAll(reader)
+	if err != nil {
+		return nil, fmt.Errorf("walk open files: %w", err)
+	}
+	return parseHolders(raw)
+}
+
+// holderRecord is struct lt_holder, which the generator cannot see: no map holds it.
+type holderRecord struct {
+	Local, Remote                    [16]byte
+	LocalPort, RemotePort            uint16
+	Proto, Family, V6Only, Listening uint8
+	Socket                           uint64
+	Owner                            lotraceLtOwner
+}
+
+func parseHolders(raw []byte) ([]model.Holder, error) {
+	const size = int(unsafe.Sizeof(holderRecord{}))
+	if len(raw)%size != 0 {
+		return nil, fmt.Errorf("walk open files: %d bytes are no whole records", len(raw))
+	}
+	out := make([]model.Holder, 0, len(raw)/size)
+	processes := make(map[model.ProcessID]*model.Process)
+	for ; len(raw) > 0; raw = raw[size:] {
+		var record holderRecord
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(&record)), size), raw)
+		out = append(out, decodeHolder(&record, processes))
+	}
+	return out, nil
+}
+
+// decodeHolder takes its process from known, so that one of many sockets is one.
+func decodeHolder(from *holderRecord, known map[model.ProcessID]*model.Process) model.Holder {
+	id := model.ProcessID{TGID: from.Owner.Tgid, StartNS: from.Owner.StartNs}
+	if known[id] == nil {
+		known[id] = decodeOwner(&from.Owner)
+	}
+	h := model.Holder{
+		Process:   known[id],
+		Proto:     model.Proto(from.Proto),
+		Socket:    from.Socket,
+		Local:     netip.AddrPortFrom(socketAddr(from.Local, from.Family), from.LocalPort),
+		Listening: from.Listening != 0,
+		V6Only:    from.V6Only != 0,
+	}
+	if from.RemotePort != 0 {
+		h.Remote = netip.AddrPortFrom(socketAddr(from.Remote, from.Family), from.RemotePort)
+	}
+	return h
+}
+
+// socketAddr is an address as sockets have it: v4-mapped, and all zero for any of its family (4 or 6).
+func socketAddr(addr [16]byte, family uint8) netip.Addr {
+	a := netip.AddrFrom16(addr).Unmap()
+	if family == 4 && a.IsUnspecified() {
+		return netip.IPv4Unspecified()
+	}
+	return a
+}
+
+// ownPIDNamespace is the inode number of the PID namespace whose numbers people see.
+func ownPIDNamespace() uint32 {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/pid", &st); err != nil {
+		return 0 // no process is visible from there
+	}
+	return uint32(st.Ino)
+}
