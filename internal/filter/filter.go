@@ -125,7 +125,7 @@ func (n *node) write(b *strings.Builder) {
 			if i > 0 {
 				b.WriteByte(',')
 			}
-			b.WriteString(v.text)
+			b.WriteString(quote(v.text))
 		}
 	}
 }

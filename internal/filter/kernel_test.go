@@ -79,6 +79,7 @@ var (
 	poolNets  = []string{"127.0.0.0/8", "127.0.0.2/31", "0.0.0.0/0", "::/0", "::/64", "::/97", "::/80",
 		"fd00::/9", "::ffff:10.0.0.0/100", "localhost"}
 	poolPorts  = []uint16{0, 1, 80, 443, 5432, 65535}
+	poolOwners = []*model.Owner{nil, nil, api, web, kernel, several}
 	poolProtos = []model.Proto{model.ProtoTCP, model.ProtoUDP, model.ProtoICMP, model.ProtoICMPv6, model.ProtoSCTP, 47}
 )
 
@@ -94,8 +95,8 @@ func randomFlow(r *rand.Rand) *model.Flow {
 		Proto:      pick(r, poolProtos),
 		State:      pick(r, []string{"", "established", "time-wait"}),
 		RoleSource: pick(r, []model.RoleSource{model.RoleSYN, model.RolePort}),
-		Client:     model.Endpoint{Addr: client, Port: pick(r, poolPorts)},
-		Server:     model.Endpoint{Addr: server, Port: pick(r, poolPorts)},
+		Client:     model.Endpoint{Addr: client, Port: pick(r, poolPorts), Owner: pick(r, poolOwners)},
+		Server:     model.Endpoint{Addr: server, Port: pick(r, poolPorts), Owner: pick(r, poolOwners)},
 		ToServer:   model.Counters{Bytes: r.Uint64N(3000), Packets: r.Uint64N(9)},
 		ClientSRTT: time.Duration(r.IntN(3)) * time.Millisecond,
 		Closed:     r.IntN(2) == 0,
@@ -108,7 +109,7 @@ func randomTerm(r *rand.Rand) string {
 		return fmt.Sprintf("%d-%d,%d", min(lo, hi), max(lo, hi), pick(r, poolPorts))
 	}
 	addr := func() string { return pick(r, poolAddrs) + "," + pick(r, poolNets) }
-	switch r.IntN(16) {
+	switch r.IntN(17) {
 	case 0, 1, 2:
 		return fmt.Sprintf("proto:%d,%d", pick(r, poolProtos), pick(r, poolProtos))
 	case 3, 4, 5:
@@ -125,6 +126,9 @@ func randomTerm(r *rand.Rand) string {
 		return pick(r, []string{"saddr:", "caddr:"}) + addr()
 	case 13:
 		return pick(r, []string{"state:established", "role:syn", "closed:yes", "srtt>=2ms"})
+	case 14:
+		return pick(r, []string{"pid:311", "comm:a*", "exe:web", "client:api", "server:412", "cgroup:system.slice",
+			"unit:web", "container:4f", "uid:0", "owner:unknown", `comm:"web worker,(1)"`})
 	default:
 		return fmt.Sprintf("%s%s%d", pick(r, []string{"bytes", "packets"}),
 			pick(r, []string{">", ">=", "<", "<=", "="}), r.IntN(10))
@@ -204,7 +208,8 @@ func FuzzParse(f *testing.F) {
 	for _, doc := range Terms() {
 		f.Add(doc.Example)
 	}
-	for _, s := range []string{"", `addr:"::1",localhost`, "bytes > 1.5GiB", "not not(tcp or !udp)", "((", "port 80, 443"} {
+	for _, s := range []string{"", `addr:"::1",localhost`, "bytes > 1.5GiB", "not not(tcp or !udp)", "((", "port 80, 443",
+		`comm:"a b","(c)",[!x-]?\*`, "cgroup:/a/*/[b", "uid:root,nobody", `client:007,"007 james"`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, expr string) {

@@ -52,7 +52,7 @@ func (p *parser) done() bool { return p.pos == len(p.in) }
 
 func (p *parser) at(c byte) bool { return !p.done() && p.in[p.pos] == c }
 
-func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+func isSpace(c byte) bool { return strings.IndexByte(space, c) >= 0 }
 
 func (p *parser) skipSpace() {
 	for !p.done() && isSpace(p.in[p.pos]) {
@@ -70,6 +70,7 @@ func (p *parser) peek(stop string) string {
 }
 
 const (
+	space     = " \t\r\n"
 	nameStop  = `:<>=(),"`
 	valueStop = `(),"`
 )
@@ -239,7 +240,7 @@ func (p *parser) operator() string {
 		p.pos++
 		return ":"
 	}
-	rest := strings.TrimLeft(p.in[p.pos:], " \t\r\n")
+	rest := strings.TrimLeft(p.in[p.pos:], space)
 	for _, op := range []string{">=", "<=", ">", "<", "="} {
 		if strings.HasPrefix(rest, op) {
 			p.pos = len(p.in) - len(rest) + len(op)
@@ -312,4 +313,13 @@ func (p *parser) value() (string, error) {
 	}
 	p.pos += len(text) + 2
 	return text, nil
+}
+
+// quote is the way back from value: what has to be written so that text is read again. No value
+// holds a quotation mark, since nothing could stand for it.
+func quote(text string) string {
+	if strings.ContainsAny(text, space+valueStop) {
+		return `"` + text + `"`
+	}
+	return text
 }

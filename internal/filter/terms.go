@@ -110,6 +110,61 @@ var terms = []*term{
 		match: func(f *model.Flow, v value) bool { return string(f.RoleSource) == v.text },
 	},
 	{
+		Term:  Term{"pid", ":N", "pid:311", "process of either end, by its PID here or in the first namespace", false},
+		parse: parsePID,
+		match: eitherOwner(hasPID),
+	},
+	{
+		Term:  Term{"comm", ":GLOB", "comm:nginx", "process name of either end; kernel is the kernel itself", false},
+		parse: parseComm,
+		match: eitherOwner(hasComm),
+	},
+	{
+		Term: Term{"exe", ":GLOB", "exe:/opt/*",
+			"executable of either end; without a slash, its base name", false},
+		parse: parseGlob,
+		match: eitherOwner(hasExe),
+	},
+	{
+		Term:  Term{"client", ":GLOB|PID", "client:api", "process name or PID of the client", false},
+		parse: parseProcess,
+		match: func(f *model.Flow, v value) bool { return isProcess(f.Client.Owner, v) },
+	},
+	{
+		Term:  Term{"server", ":GLOB|PID", "server:redis*", "process name or PID of the server", false},
+		parse: parseProcess,
+		match: func(f *model.Flow, v value) bool { return isProcess(f.Server.Owner, v) },
+	},
+	{
+		Term: Term{"cgroup", ":GLOB", "cgroup:web*",
+			"cgroup of either end, or one above it; with a leading slash, from the root", false},
+		parse: parseCgroup,
+		match: eitherOwner(func(o *model.Owner, v value) bool { return v.names(o.Cgroup) }),
+	},
+	{
+		Term:  Term{"unit", ":GLOB", "unit:nginx", "systemd unit of either end; .service may be left out", false},
+		parse: parseGlob,
+		match: eitherOwner(hasUnit),
+	},
+	{
+		Term:  Term{"container", ":GLOB|ID", "container:4f1c", "container name of either end, or how its id begins", false},
+		parse: parseGlob,
+		match: eitherOwner(hasContainer),
+	},
+	{
+		Term:  Term{"uid", ":N|NAME", "uid:1000", "user of either end", false},
+		parse: parseUID,
+		match: eitherOwner(hasUID),
+	},
+	{
+		Term: Term{"owner", ":SOURCE", "owner:unknown",
+			"how the process of either end is known: kernel, scan or unknown", false},
+		parse: oneOf("owner source", []string{string(model.OwnerKernel), string(model.OwnerScan), ownerUnknown}, nil),
+		match: func(f *model.Flow, v value) bool {
+			return ownerSource(f.Client.Owner) == v.text || ownerSource(f.Server.Owner) == v.text
+		},
+	},
+	{
 		Term:   Term{"bytes", ">SIZE", "bytes>1MB", "device bytes, both directions", false},
 		parse:  parseSize,
 		amount: sum(func(c *model.Counters) uint64 { return c.Bytes }),

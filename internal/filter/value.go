@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/bits"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ type value struct {
 	text   string // canonical
 	lo, hi uint64 // a number (lo), or a range
 	prefix netip.Prefix
+	glob   *regexp.Regexp
 }
 
 // Value parsers return an *Error with Msg and Suggest alone; the parser knows the place.
