@@ -169,7 +169,7 @@ func TestReadmeScreensFit(t *testing.T) {
 func TestReadmeExplainsColumns(t *testing.T) {
 	flow := model.Flow{Client: model.Endpoint{Addr: netip.IPv6Loopback()}, Server: model.Endpoint{Addr: netip.IPv6Loopback()}}
 	var want []string
-	for _, by := range []string{"flow", "service"} {
+	for _, by := range export.Views() {
 		encoder, err := export.New("wide", export.Options{By: by})
 		if err != nil {
 			t.Fatal(err)

@@ -15,10 +15,10 @@ import (
 )
 
 // What the common flags with a fixed set of values can be, in all commands together. The first is
-// the default.
+// the default, unless the flag says otherwise.
 var (
 	outputFormats = []string{"table", "wide", "json", "jsonl", "csv", "markdown"}
-	views         = []string{"service", "pair", "flow", "process", "cgroup"}
+	views         = []string{"pair", "service", "flow", "process", "cgroup"}
 	hooks         = []string{"auto", "tcx", "clsact", "xdp"}
 	colors        = []string{"auto", "always", "never"}
 )
@@ -35,17 +35,24 @@ func outputFlag(fs *pflag.FlagSet, dst *string, formats ...string) {
 	v.register(fs, "output", "o", "")
 }
 
-// byFlag registers --by with the views that the command has, the default first.
+// byFlag registers --by with the views that the command has. The default is "", which export takes
+// for what suits the output format.
 func byFlag(fs *pflag.FlagSet, dst *string, has ...string) {
 	v := &enumValue{dst: dst, arg: "WHAT", values: has, elsewhere: views}
-	v.register(fs, "by", "b", "a row per ")
+	*dst = ""
+	fs.VarP(v, "by", "b", "a row per "+oneOf(has)+" (default pair; json, csv: flow)")
 }
 
 // sortFlag registers --sort with the fields that rows can be sorted by, the default first. A value
-// may begin with "-" for the reverse order.
+// may begin with "-" for the reverse order. Help names only the first few, or it would be no screen.
 func sortFlag(fs *pflag.FlagSet, dst *string, fields ...string) {
 	v := &enumValue{dst: dst, arg: "FIELD", values: fields, reversible: true}
-	v.register(fs, "sort", "s", "-FIELD reverses; ")
+	*dst = fields[0]
+	named := oneOf(fields)
+	if few := 5; len(fields) > few {
+		named = fmt.Sprintf("%s and %d more", strings.Join(fields[:few], ", "), len(fields)-few)
+	}
+	fs.VarP(v, "sort", "s", "-FIELD reverses; "+named)
 }
 
 // limitFlag registers --limit; rowLimit says what its value means.

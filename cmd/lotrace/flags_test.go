@@ -41,7 +41,7 @@ func everyFlag(s *settings) func(*pflag.FlagSet) {
 }
 
 func defaults() settings {
-	return settings{output: "table", by: "service", sort: "bytes", limit: limitUnset,
+	return settings{output: "table", sort: "bytes", limit: limitUnset,
 		duration: time.Second, interval: 2 * time.Second, netns: "self", hook: "auto",
 		maxFlows: 1000, color: "auto", kinds: []string{"a", "b"}}
 }
@@ -91,6 +91,7 @@ func TestFlags(t *testing.T) {
 		{"LOTRACE_FILTER=a=b c", "", func(s *settings) { s.filter = "a=b c" }},
 		// A view that other commands have is not this one's fault; the default stands.
 		{"LOTRACE_BY=process", "", func(*settings) {}},
+		{"LOTRACE_BY=service", "", func(s *settings) { s.by = "service" }},
 		{"LOTRACE_UNHEARD_OF=1", "", func(*settings) {}},
 	} {
 		t.Run(tt.env+" "+tt.args, func(t *testing.T) {

@@ -33,7 +33,7 @@ func flowsCommand() *command {
 		name:     "flows",
 		synopsis: "count local traffic for a while and print who talked to whom",
 		long: `
-One row per connection, both directions. The totals are the device's own (ip -s
+One row per client process and service. The totals are the device's own (ip -s
 link show lo), to the packet and the byte; the first line says if they agree.`,
 		examples: []string{
 			"sudo lotrace flows -d 10  what happened on lo in ten seconds",
@@ -48,10 +48,10 @@ link show lo), to the packet and the byte; the first line says if they agree.`,
 func (o *flowsOptions) register(fs *pflag.FlagSet) {
 	durationFlag(fs, &o.duration, time.Second, "count for so long; 0 is a glance")
 	durationVar(fs, &o.watch, "watch", "", 0, "print again every D, until ^C or --duration")
-	byFlag(fs, &o.by, "flow", "service")
+	byFlag(fs, &o.by, export.Views()...)
 	filterFlag(fs, &o.filter)
 	outputFlag(fs, &o.output, export.Formats()...)
-	sortFlag(fs, &o.sort, sortFields()...)
+	sortFlag(fs, &o.sort, export.SortFields()...)
 	limitFlag(fs, &o.limit)
 	netnsFlag(fs, &o.netns)
 	hookFlag(fs, &o.hook)
@@ -60,19 +60,6 @@ func (o *flowsOptions) register(fs *pflag.FlagSet) {
 	colorFlag(fs, &o.color)
 	quietFlag(fs, &o.quiet)
 	verboseFlag(fs, &o.verbose)
-}
-
-// sortFields are those of every view, the default first; export refuses those of the wrong one.
-func sortFields() []string {
-	fields := []string{"bytes"}
-	for _, by := range []string{"flow", "service"} {
-		for _, field := range stats.SortFields(by) {
-			if !slices.Contains(fields, field) {
-				fields = append(fields, field)
-			}
-		}
-	}
-	return fields
 }
 
 func (o *flowsOptions) run(ctx context.Context, inv *invocation) error {

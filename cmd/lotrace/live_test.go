@@ -365,7 +365,7 @@ func TestFormats(t *testing.T) {
 	for _, format := range outputFormats {
 		t.Run(format, func(t *testing.T) {
 			ns := newLiveNetns(t, "auto")
-			l := prepare(t, "flows", "-d", "60")
+			l := prepare(t, "flows", "-d", "60", "--by", "flow")
 			l.Env = append(os.Environ(), "LOTRACE_OUTPUT="+format)
 			l.start(ns)
 			l.awaitCounting()

@@ -2,6 +2,7 @@ package export
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/lotrace/lotrace/internal/model"
@@ -67,6 +68,80 @@ func serviceColumns(s *model.Snapshot, wide bool) []column[model.Service] {
 		directionColumns("← ", s, wide, func(v *model.Service) *model.Counters { return &v.ToClient })...)
 }
 
+// pairColumns are the columns of --by pair.
+func pairColumns(s *model.Snapshot, wide bool) []column[model.Pair] {
+	columns := []column[model.Pair]{
+		text("CLIENT", pairClient),
+		text("SERVICE", func(p *model.Pair) string { return plain(p.ServiceName) }),
+	}
+	if wide {
+		columns = append(columns, text("SERVER", func(p *model.Pair) string { return fullEndpoint(&p.Server) }))
+	}
+	columns = append(columns,
+		text("PROTO", func(p *model.Pair) string { return p.Proto.String() }),
+		number("FLOWS", func(p *model.Pair) string { return commas(uint64(p.Flows)) }))
+	columns = append(columns,
+		directionColumns("→ ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToServer })...)
+	columns = append(columns,
+		directionColumns("← ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToClient })...)
+	if !wide {
+		return columns
+	}
+	return append(columns,
+		text("→ UNIT", func(p *model.Pair) string { return ofOwner(p.Client, unit) }),
+		text("→ CONTAINER", func(p *model.Pair) string { return ofOwner(p.Client, container) }),
+		text("← UNIT", func(p *model.Pair) string { return ofOwner(p.Server.Owner, unit) }),
+		text("← CONTAINER", func(p *model.Pair) string { return ofOwner(p.Server.Owner, container) }))
+}
+
+// pairClient names the process with its PID: by name alone, two clients would be two equal rows.
+func pairClient(p *model.Pair) string {
+	if p.Client == nil {
+		return plain(p.ClientName)
+	}
+	return process(p.Client)
+}
+
+// processColumns are the columns of --by process.
+func processColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
+	columns := []column[model.Usage]{
+		text("PROCESS", usageName),
+		number("PID", func(u *model.Usage) string { return ofOwner(u.Owner, pid) }),
+	}
+	if wide {
+		columns = append(columns, number("UID", func(u *model.Usage) string { return ofOwner(u.Owner, uid) }))
+	}
+	columns = append(columns, usageColumns(s, wide)...)
+	if !wide {
+		return columns
+	}
+	return append(columns,
+		text("CGROUP", func(u *model.Usage) string { return ofOwner(u.Owner, cgroup) }),
+		text("UNIT", func(u *model.Usage) string { return ofOwner(u.Owner, unit) }),
+		text("CONTAINER", func(u *model.Usage) string { return ofOwner(u.Owner, container) }),
+		text("EXE", func(u *model.Usage) string { return ofOwner(u.Owner, exe) }),
+		text("CMDLINE", func(u *model.Usage) string { return ofOwner(u.Owner, cmdline) }))
+}
+
+// cgroupColumns are the columns of --by cgroup.
+func cgroupColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
+	return append([]column[model.Usage]{
+		text("CGROUP", usageName),
+		text("UNIT", func(u *model.Usage) string { return ofOwner(u.Owner, unit) }),
+		text("CONTAINER", func(u *model.Usage) string { return ofOwner(u.Owner, container) }),
+	}, usageColumns(s, wide)...)
+}
+
+func usageName(u *model.Usage) string { return plain(u.Name) }
+
+// usageColumns are what processes and cgroups have in common.
+func usageColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
+	return slices.Concat(
+		[]column[model.Usage]{number("FLOWS", func(u *model.Usage) string { return commas(uint64(u.Flows)) })},
+		directionColumns("→ ", s, wide, func(u *model.Usage) *model.Counters { return &u.Sent }),
+		directionColumns("← ", s, wide, func(u *model.Usage) *model.Counters { return &u.Received }))
+}
+
 // directionColumns are the counters of one direction, their heads behind its arrow.
 func directionColumns[T any](arrow string, s *model.Snapshot, wide bool, of func(*T) *model.Counters) []column[T] {
 	columns := []column[T]{
@@ -110,22 +185,13 @@ func address(e *model.Endpoint) string {
 	return e.AddrPort().String()
 }
 
-// process prints an owner: its name, its PID.
-func process(o *model.Owner) string {
-	s := plain(o.Comm)
-	if o.PID != 0 {
-		s += "(" + decimal(o.PID) + ")"
-	}
-	return s
-}
-
 var localhost4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // shortEndpoint names an endpoint by its process; the address is left out if it is what
 // everybody's is, 127.0.0.1 or ::1.
 func shortEndpoint(e *model.Endpoint) string {
 	switch {
-	case e.Owner == nil:
+	case nameless(e.Owner):
 		return address(e)
 	case e.Addr != localhost4 && e.Addr != netip.IPv6Loopback():
 		return process(e.Owner) + " " + address(e)
@@ -137,7 +203,7 @@ func shortEndpoint(e *model.Endpoint) string {
 
 // fullEndpoint is the address and, where it is known, the process.
 func fullEndpoint(e *model.Endpoint) string {
-	if e.Owner == nil {
+	if nameless(e.Owner) {
 		return address(e)
 	}
 	return address(e) + " " + process(e.Owner)

@@ -11,12 +11,7 @@ import (
 
 // csvEncoder writes the fields of JSON's rows as RFC 4180, their paths joined by dots in the
 // header line. Unknown is an empty field.
-type csvEncoder struct{ Options }
-
-var (
-	flowFields    = csvColumns(reflect.TypeFor[flowRow](), "", nil)
-	serviceFields = csvColumns(reflect.TypeFor[serviceRow](), "", nil)
-)
+type csvEncoder struct{ request }
 
 // csvColumn is one leaf of a row type.
 type csvColumn struct {
@@ -31,6 +26,10 @@ func csvColumns(t reflect.Type, prefix string, path []int) []csvColumn {
 		f := t.Field(i)
 		name := prefix + f.Tag.Get("json")
 		at := append(path[:len(path):len(path)], i)
+		if f.Anonymous {
+			columns = append(columns, csvColumns(f.Type, prefix, at)...)
+			continue
+		}
 		if f.Type.Kind() == reflect.Struct {
 			columns = append(columns, csvColumns(f.Type, name+".", at)...)
 			continue
@@ -45,13 +44,7 @@ func (e csvEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if e.By == "service" {
-		return writeCSV(w, serviceFields, sel.services, newServiceRow)
-	}
-	return writeCSV(w, flowFields, sel.flows, newFlowRow)
-}
-
-func writeCSV[T, R any](w io.Writer, columns []csvColumn, rows []T, newRow func(*T) R) error {
+	columns := sel.fields()
 	out := csv.NewWriter(w)
 	record := make([]string, len(columns))
 	for i, c := range columns {
@@ -60,11 +53,10 @@ func writeCSV[T, R any](w io.Writer, columns []csvColumn, rows []T, newRow func(
 	if err := out.Write(record); err != nil {
 		return err
 	}
-	for i := range rows {
-		row := newRow(&rows[i])
-		v := reflect.ValueOf(&row).Elem()
-		for j, c := range columns {
-			record[j] = csvField(v.FieldByIndex(c.path))
+	for row := range sel.rows() {
+		v := reflect.ValueOf(row)
+		for i, c := range columns {
+			record[i] = csvField(v.FieldByIndex(c.path))
 		}
 		if err := out.Write(record); err != nil {
 			return err

@@ -8,12 +8,12 @@ import (
 
 // Each CSV row must say what the JSON row says, under the same names.
 func TestCSVIsFlattenedJSON(t *testing.T) {
-	for _, by := range views {
-		records, err := csv.NewReader(strings.NewReader(encode(t, "csv", Options{By: by}, owned()))).ReadAll()
+	for _, by := range Views() {
+		records, err := csv.NewReader(strings.NewReader(encode(t, "csv", Options{By: by}, crowd()))).ReadAll()
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := encode(t, "json", Options{By: by}, owned())
+		text := encode(t, "json", Options{By: by}, crowd())
 		rows := decode(t, text)["rows"].([]any)
 		if len(records) != len(rows)+1 {
 			t.Fatalf("by %s: got %d records for %d rows", by, len(records), len(rows))

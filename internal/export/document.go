@@ -11,7 +11,7 @@ import (
 
 type document struct {
 	summary
-	Rows any `json:"rows"` // []flowRow or []serviceRow
+	Rows []any `json:"rows"`
 }
 
 // summary is a document without its rows.
@@ -46,6 +46,14 @@ type totals struct {
 	SKBs     uint64   `json:"skbs"`
 	Flows    int      `json:"flows"`
 	Overflow overflow `json:"overflow"`
+	Hidden   hidden   `json:"hidden"`
+}
+
+// hidden is what the rest of the totals leaves out.
+type hidden struct {
+	Flows   int    `json:"flows"`
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
 }
 
 type overflow struct {
@@ -124,6 +132,7 @@ func summarize(s *model.Snapshot, limited int) summary {
 				Bytes:   s.Overflow.Bytes,
 				ByCause: make(map[string]cause, len(s.ByCause)),
 			},
+			Hidden: hidden{Flows: s.Hidden.Flows, Packets: s.Hidden.Packets, Bytes: s.Hidden.Bytes},
 		},
 		Stages:      stagesOf(s.Stages),
 		Attribution: attribute(s.Flows),

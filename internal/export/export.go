@@ -3,19 +3,19 @@
 package export
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"github.com/lotrace/lotrace/internal/model"
-	"github.com/lotrace/lotrace/internal/stats"
 )
 
-// Options say what of a snapshot is shown, and how. The zero value shows every flow, plainly.
+// Options say what of a snapshot is shown, and how. The zero value shows everything, plainly.
 type Options struct {
-	By    string // "flow" or "service"; "" is "flow"
-	Sort  string // as stats.SortFlows takes it
+	By    string // one of Views; "": what suits the format: pairs for people, flows for programs
+	Sort  string // one of SortFields that the view has, reversed behind a "-"; "": by bytes
 	Limit int    // rows at most; 0: no limit
 	Color bool   // ANSI colours, table and wide only
 	Width int    // terminal columns, table only; 0: unknown, nothing is cut
@@ -27,22 +27,29 @@ type Encoder interface {
 	Encode(w io.Writer, s *model.Snapshot) error
 }
 
-// formats is all there is to know about --output.
-var formats = []struct {
-	name    string
-	limit   int
-	encoder func(Options) Encoder
-}{
-	{"table", 20, func(o Options) Encoder { return tableEncoder{Options: o} }},
-	{"wide", 20, func(o Options) Encoder { return tableEncoder{Options: o, wide: true} }},
-	{"json", 0, func(o Options) Encoder { return jsonEncoder{o} }},
-	{"jsonl", 0, func(o Options) Encoder { return jsonlEncoder{o} }},
-	{"csv", 0, func(o Options) Encoder { return csvEncoder{o} }},
-	{"markdown", 20, func(o Options) Encoder { return markdownEncoder{o} }},
+// request is Options with the view they name.
+type request struct {
+	Options
+	view view
 }
 
-// views are the values of Options.By.
-var views = []string{"flow", "service"}
+func (r request) pick(s *model.Snapshot) (selection, error) { return r.view.pick(r.Options, s) }
+
+// formats is all there is to know about --output. People want to know who talks to whom, programs
+// add up for themselves.
+var formats = []struct {
+	name    string
+	by      string
+	limit   int
+	encoder func(request) Encoder
+}{
+	{"table", "pair", 20, func(r request) Encoder { return tableEncoder{request: r} }},
+	{"wide", "pair", 20, func(r request) Encoder { return tableEncoder{request: r, wide: true} }},
+	{"json", "flow", 0, func(r request) Encoder { return jsonEncoder{r} }},
+	{"jsonl", "flow", 0, func(r request) Encoder { return jsonlEncoder{r} }},
+	{"csv", "flow", 0, func(r request) Encoder { return csvEncoder{r} }},
+	{"markdown", "pair", 20, func(r request) Encoder { return markdownEncoder{r} }},
+}
 
 // New returns the encoder of a format. It fails if format, o.By or o.Sort is unknown.
 func New(format string, o Options) (Encoder, error) {
@@ -50,16 +57,15 @@ func New(format string, o Options) (Encoder, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("unknown output format %q: need one of %s", format, strings.Join(Formats(), ", "))
 	}
-	if o.By == "" {
-		o.By = "flow"
+	by := cmp.Or(o.By, formats[i].by)
+	j := slices.Index(Views(), by)
+	if j < 0 {
+		return nil, fmt.Errorf("unknown view %q: need one of %s", by, strings.Join(Views(), ", "))
 	}
-	if !slices.Contains(views, o.By) {
-		return nil, fmt.Errorf("unknown view %q: need one of %s", o.By, strings.Join(views, ", "))
-	}
-	if err := stats.CheckSort(o.By, o.Sort); err != nil {
+	if err := views[j].CheckSort(o.Sort); err != nil {
 		return nil, err
 	}
-	return formats[i].encoder(o), nil
+	return formats[i].encoder(request{o, views[j]}), nil
 }
 
 // Formats lists the names New takes.
@@ -79,25 +85,4 @@ func DefaultLimit(format string) int {
 		}
 	}
 	return 0
-}
-
-// selection is the rows of one view, sorted and cut to the limit. Only one of the two is set.
-type selection struct {
-	flows    []model.Flow
-	services []model.Service
-	hidden   int // rows the limit cut off
-}
-
-func (o Options) pick(s *model.Snapshot) (selection, error) {
-	var sel selection
-	var err error
-	if o.By == "service" {
-		services := stats.Services(s.Flows)
-		sel.services, err = stats.SortServices(services, o.Sort, o.Limit)
-		sel.hidden = len(services) - len(sel.services)
-	} else {
-		sel.flows, err = stats.SortFlows(s.Flows, o.Sort, o.Limit)
-		sel.hidden = len(s.Flows) - len(sel.flows)
-	}
-	return sel, err
 }

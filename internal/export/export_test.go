@@ -33,13 +33,43 @@ func TestNewRejects(t *testing.T) {
 		want   string
 	}{
 		{"xml", Options{}, `unknown output format "xml": need one of table, wide, json, jsonl, csv, markdown`},
-		{"json", Options{By: "pear"}, `unknown view "pear": need one of flow, service`},
-		{"json", Options{Sort: "clients"}, `unknown sort field "clients": need one of packets, `},
-		{"json", Options{By: "service", Sort: "state"}, `unknown sort field "state": need one of packets, `},
+		{"json", Options{By: "pear"}, `unknown view "pear": need one of pair, service, flow, process, cgroup`},
+		{"json", Options{Sort: "clients"}, `unknown sort field "clients" for rows by flow: need one of packets, `},
+		{"json", Options{By: "service", Sort: "state"}, `unknown sort field "state" for rows by service: need one of packets, `},
+		{"table", Options{Sort: "state"}, `unknown sort field "state" for rows by pair: need one of packets, `},
 	}
 	for _, tt := range tests {
 		if _, err := New(tt.format, tt.o); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("New(%q, %+v): got error %v, want %s", tt.format, tt.o, err, tt.want)
+		}
+	}
+}
+
+// People get pairs, programs flows, unless they say otherwise.
+func TestDefaultView(t *testing.T) {
+	want := map[string]string{"table": "pair", "wide": "pair", "markdown": "pair", "json": "flow", "jsonl": "flow", "csv": "flow"}
+	for _, format := range Formats() {
+		if encode(t, format, Options{}, crowd()) != encode(t, format, Options{By: want[format]}, crowd()) {
+			t.Errorf("%s: not by %s", format, want[format])
+		}
+	}
+}
+
+// Every field of every view is offered, and every one offered is some view's.
+func TestSortFields(t *testing.T) {
+	if got, want := strings.Join(SortFields(), " "), "bytes packets payload skbs retransmits flows name client server proto"+
+		" clients state first last sent received"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	for _, field := range SortFields() {
+		fits := 0
+		for _, by := range Views() {
+			if _, err := New("json", Options{By: by, Sort: "-" + field}); err == nil {
+				fits++
+			}
+		}
+		if fits == 0 {
+			t.Errorf("no view has %s", field)
 		}
 	}
 }
@@ -61,10 +91,10 @@ func TestDefaultLimit(t *testing.T) {
 // A screen may be showing the snapshot that is being written.
 func TestEncodeLeavesSnapshotAlone(t *testing.T) {
 	for _, format := range Formats() {
-		for _, by := range views {
-			s := owned()
+		for _, by := range Views() {
+			s := crowd()
 			encode(t, format, Options{By: by, Sort: "-bytes", Limit: 1, Color: true, Width: 40}, s)
-			if !reflect.DeepEqual(s, owned()) {
+			if !reflect.DeepEqual(s, crowd()) {
 				t.Errorf("%s by %s changed its snapshot", format, by)
 			}
 		}
@@ -80,17 +110,17 @@ func TestLimit(t *testing.T) {
 		{"jsonl", `"limited":4}`},
 	}
 	for _, tt := range tests {
-		if out := encode(t, tt.format, Options{Limit: 2}, usual()); !strings.Contains(out, tt.want) {
+		if out := encode(t, tt.format, Options{By: "flow", Limit: 2}, usual()); !strings.Contains(out, tt.want) {
 			t.Errorf("%s: want %q in\n%s", tt.format, tt.want, out)
 		}
-		if out := encode(t, tt.format, Options{Limit: 6}, usual()); strings.Contains(out, "more") || strings.Contains(out, `"limited":4`) {
+		if out := encode(t, tt.format, Options{By: "flow", Limit: 6}, usual()); strings.Contains(out, "more") || strings.Contains(out, `"limited":4`) {
 			t.Errorf("%s: nothing is hidden, but it says so:\n%s", tt.format, out)
 		}
 	}
-	if lines := strings.Count(encode(t, "csv", Options{Limit: 2}, usual()), "\r\n"); lines > 0 {
+	if lines := strings.Count(encode(t, "csv", Options{By: "flow", Limit: 2}, usual()), "\r\n"); lines > 0 {
 		t.Errorf("csv: got %d lines that end in CRLF; unix tools want LF", lines)
 	}
-	if lines := strings.Count(encode(t, "csv", Options{Limit: 2}, usual()), "\n"); lines != 3 {
+	if lines := strings.Count(encode(t, "csv", Options{By: "flow", Limit: 2}, usual()), "\n"); lines != 3 {
 		t.Errorf("csv: got %d lines, want a header and 2 rows", lines)
 	}
 }
@@ -110,7 +140,7 @@ func (w *brokenPipe) Write(p []byte) (int, error) {
 func TestEncodeReportsWriteError(t *testing.T) {
 	small, large := empty(), finish(model.Snapshot{Flows: many(1_000)})
 	for _, format := range Formats() {
-		e, err := New(format, Options{})
+		e, err := New(format, Options{By: "flow"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,6 +18,12 @@ func sent(packets, bytes uint64) model.Counters {
 	return model.Counters{Packets: packets, Bytes: bytes, SKBs: packets / 2, PayloadBytes: bytes * 9 / 10}
 }
 
+// named is a process that lotrace sees under its own PID, which in the first PID namespace is another.
+func named(pid uint32, comm string, source model.OwnerSource) *model.Owner {
+	id := model.ProcessID{TGID: pid + 100_000, StartNS: uint64(pid) * 1e9}
+	return &model.Owner{ProcessID: id, PID: pid, Comm: comm, Source: source}
+}
+
 // finish fills in what follows from the flows: totals, and a device that agrees.
 func finish(s model.Snapshot) *model.Snapshot {
 	s.Start, s.End, s.Duration = end.Add(-time.Second), end, time.Second
@@ -34,7 +40,9 @@ func finish(s model.Snapshot) *model.Snapshot {
 		}
 	}
 	if s.Device == nil && s.Origin.Filter == "" {
-		s.Device = &model.Device{Packets: s.Totals.Packets, Bytes: s.Totals.Bytes, Agrees: true}
+		all := s.Totals
+		all.Add(s.Hidden.Count)
+		s.Device = &model.Device{Packets: all.Packets, Bytes: all.Bytes, Agrees: true}
 	}
 	return &s
 }
@@ -66,12 +74,12 @@ func usual() *model.Snapshot {
 
 // owned knows one process or two behind each flow, of which some would like to draw themselves.
 func owned() *model.Snapshot {
-	curl := &model.Owner{PID: 311, Comm: "curl", Exe: "/usr/bin/curl", Cmdline: "curl <&> \x1b[2J", UID: 1000,
-		Cgroup: "/user.slice/x.scope", Unit: "x.scope", Container: "0123456789ab", Source: "kernel"}
-	nginx := &model.Owner{PID: 80, Comm: "nginx", Source: "scan"}
-	worker := &model.Owner{PID: 81, Comm: "nginx", Source: "scan"}
-	hostile := &model.Owner{PID: 666, Comm: "\x1b[31m\n|<b>\u202ex", Source: "kernel"}
-	wide := &model.Owner{PID: 4194304, Comm: "データベース", Source: "kernel"}
+	curl := named(311, "curl", model.OwnerKernel)
+	curl.Exe, curl.Cmdline, curl.UID = "/usr/bin/curl", "curl <&> \x1b[2J", 1000
+	curl.Cgroup, curl.Unit, curl.Container = "/user.slice/x.scope", "x.scope", "0123456789ab"
+	nginx, worker := named(80, "nginx", model.OwnerScan), named(81, "nginx", model.OwnerScan)
+	hostile := named(666, "\x1b[31m\n|<b>\u202ex", model.OwnerKernel)
+	wide := named(4194304, "データベース", model.OwnerKernel)
 	return finish(model.Snapshot{Flows: []model.Flow{
 		{Proto: model.ProtoTCP, State: "established", RoleSource: model.RoleSYN,
 			Client: endpointAt("127.0.0.1:51234", curl), Server: endpointAt("127.0.0.1:80", nginx),
@@ -84,6 +92,56 @@ func owned() *model.Snapshot {
 			Server:   endpointAt("[fd00:1234:5678:9abc:def0:1234:5678:9abc]:5432", wide),
 			ToServer: sent(20, 2_000), ToClient: sent(22, 220_000)},
 	}})
+}
+
+// crowd has owners of all kinds: workers of one server, a container, a PID that two processes had one
+// after the other, one that is not visible from here, the kernel, nobody. lotrace's own traffic is
+// hidden.
+func crowd() *model.Snapshot {
+	worker := func(pid uint32) *model.Owner {
+		o := named(pid, "nginx", model.OwnerKernel)
+		o.Exe, o.Cmdline, o.UID = "/usr/sbin/nginx", "nginx: worker process", 33
+		o.Cgroup, o.Unit = "/system.slice/nginx.service", "nginx.service"
+		return o
+	}
+	master := worker(80)
+	master.Cmdline, master.UID = "nginx: master process", 0
+	api := named(0, "api", model.OwnerKernel)
+	api.Exe, api.Cmdline, api.UID = "/srv/api", "/srv/api --listen :8080", 10_001
+	api.Container = "4f66ad9a0b2e6f5f0d7c6a1b2c3d4e5f60718293a4b5c6d7e8f9001122334455"
+	api.ContainerName = "shop-api-1"
+	api.Cgroup, api.Unit = "/system.slice/docker-"+api.Container+".scope", "docker-"+api.Container+".scope"
+	postgres := named(700, "postgres", model.OwnerScan)
+	postgres.Cgroup, postgres.Container = "/kubepods/pod1/"+api.Container, api.Container
+	curl, reused := named(311, "curl", model.OwnerKernel), named(311, "curl", model.OwnerKernel)
+	reused.StartNS += 1e9
+	hostile := named(4194304, "\x1b[31m\n|<b>\u202ex", model.OwnerKernel)
+	hostile.Cmdline = "evil \x1b]0;\a"
+	wide := named(900, "データベース", model.OwnerKernel)
+	kernel := &model.Owner{Comm: model.KernelComm, Source: model.OwnerKernel}
+
+	tcp := func(client, server model.Endpoint, toServer, toClient model.Counters) model.Flow {
+		return model.Flow{Proto: model.ProtoTCP, State: "established", RoleSource: model.RoleSYN,
+			Client: client, Server: server, ToServer: toServer, ToClient: toClient}
+	}
+	web, app := "127.0.0.1:80", "127.0.0.1:8080"
+	return finish(model.Snapshot{
+		Hidden: model.Hidden{Flows: 2, Count: model.Count{SKBs: 7, Packets: 8, Bytes: 1_249}},
+		Flows: []model.Flow{
+			tcp(endpointAt("127.0.0.1:50001", curl), endpointAt(web, worker(81)), sent(60, 6_000), sent(66, 660_000)),
+			tcp(endpointAt("127.0.0.1:50002", curl), endpointAt(web, worker(82)), sent(50, 5_000), sent(55, 550_000)),
+			tcp(endpointAt("127.0.0.1:50003", reused), endpointAt(web, worker(82)), sent(40, 4_000), sent(44, 440_000)),
+			tcp(endpointAt("127.0.0.1:50004", worker(81)), endpointAt(app, api), sent(30, 3_000), sent(33, 330_000)),
+			tcp(endpointAt("127.0.0.1:50005", api), endpointAt("127.0.0.1:5432", postgres), sent(20, 2_000), sent(22, 220_000)),
+			tcp(endpointAt("127.0.0.1:50006", hostile), endpointAt("127.0.0.1:9999", kernel), sent(10, 1_000), sent(10, 400)),
+			tcp(endpointAt("127.0.0.1:50007", wide), endpointAt("127.0.0.1:6379", nil), sent(8, 800), sent(9, 90_000)),
+			tcp(endpointAt("127.0.0.1:50008", wide), endpointAt("127.0.0.1:50009", wide), sent(7, 700), sent(7, 70_000)),
+			tcp(endpointAt("127.0.0.1:50010", nil), endpointAt(web, master), sent(6, 600), sent(6, 60_000)),
+			tcp(endpointAt("127.0.0.2:50011", nil), endpointAt(web, worker(81)), sent(5, 500), sent(5, 50_000)),
+			{Proto: model.ProtoICMP, RoleSource: model.RoleFirst, ToServer: sent(2, 168), ToClient: sent(2, 168),
+				Client: endpointAt("127.0.0.1:4711", nil), Server: endpointAt("127.0.0.1:0", kernel)},
+		},
+	})
 }
 
 // lossy is a window in which all that can go wrong did.

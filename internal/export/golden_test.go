@@ -16,35 +16,55 @@ var update = flag.Bool("update", false, "write the golden files instead of compa
 
 func TestGolden(t *testing.T) {
 	snapshots := map[string]func() *model.Snapshot{
-		"usual": usual, "owned": owned, "lossy": lossy, "filtered": filtered, "empty": empty,
+		"usual": usual, "owned": owned, "crowd": crowd, "lossy": lossy, "filtered": filtered, "empty": empty,
 	}
 	tests := []struct {
 		snapshot, format, variant string
 		o                         Options
 	}{
-		{"usual", "table", "", Options{}},
-		{"usual", "table", "-80", Options{Width: 80}},
+		{"usual", "table", "", Options{By: "flow"}},
+		{"usual", "table", "-80", Options{By: "flow", Width: 80}},
 		{"usual", "table", "-service-80", Options{By: "service", Width: 80}},
-		{"usual", "table", "-limit", Options{Limit: 2, Sort: "client"}},
-		{"usual", "wide", "", Options{}},
+		{"usual", "table", "-limit", Options{By: "flow", Limit: 2, Sort: "client"}},
+		{"usual", "wide", "", Options{By: "flow"}},
 		{"usual", "wide", "-service", Options{By: "service"}},
 		{"usual", "json", "", Options{}},
 		{"usual", "jsonl", "-service", Options{By: "service"}},
 		{"usual", "csv", "", Options{}},
-		{"usual", "markdown", "", Options{}},
-		{"owned", "table", "-80", Options{Width: 80}},
-		{"owned", "table", "", Options{}},
-		{"owned", "wide", "", Options{}},
+		{"usual", "markdown", "", Options{By: "flow"}},
+		{"owned", "table", "-80", Options{By: "flow", Width: 80}},
+		{"owned", "table", "", Options{By: "flow"}},
+		{"owned", "wide", "", Options{By: "flow"}},
 		{"owned", "json", "", Options{}},
 		{"owned", "jsonl", "", Options{}},
 		{"owned", "csv", "", Options{}},
 		{"owned", "csv", "-service", Options{By: "service"}},
-		{"owned", "markdown", "", Options{}},
-		{"lossy", "table", "", Options{}},
-		{"lossy", "table", "-color", Options{Color: true}},
+		{"owned", "markdown", "", Options{By: "flow"}},
+		{"crowd", "table", "", Options{}},
+		{"crowd", "table", "-80", Options{Width: 80}},
+		{"crowd", "table", "-flow-80", Options{By: "flow", Width: 80}},
+		{"crowd", "table", "-service-80", Options{By: "service", Width: 80}},
+		{"crowd", "table", "-process", Options{By: "process"}},
+		{"crowd", "table", "-process-80", Options{By: "process", Width: 80}},
+		{"crowd", "table", "-cgroup", Options{By: "cgroup"}},
+		{"crowd", "table", "-cgroup-80", Options{By: "cgroup", Width: 80}},
+		{"crowd", "wide", "", Options{}},
+		{"crowd", "wide", "-process", Options{By: "process", Sort: "name"}},
+		{"crowd", "wide", "-cgroup", Options{By: "cgroup", Sort: "-received"}},
+		{"crowd", "markdown", "", Options{}},
+		{"crowd", "json", "-pair", Options{By: "pair"}},
+		{"crowd", "jsonl", "-process", Options{By: "process"}},
+		{"crowd", "json", "-cgroup", Options{By: "cgroup"}},
+		{"crowd", "jsonl", "-service", Options{By: "service", Limit: 2}},
+		{"crowd", "csv", "-pair", Options{By: "pair"}},
+		{"crowd", "csv", "-process", Options{By: "process"}},
+		{"crowd", "csv", "-cgroup", Options{By: "cgroup"}},
+		{"usual", "table", "-pair-80", Options{Width: 80}},
+		{"lossy", "table", "", Options{By: "flow"}},
+		{"lossy", "table", "-color", Options{By: "flow", Color: true}},
 		{"lossy", "json", "", Options{}},
-		{"lossy", "markdown", "", Options{}},
-		{"filtered", "table", "", Options{}},
+		{"lossy", "markdown", "", Options{By: "flow"}},
+		{"filtered", "table", "", Options{By: "flow"}},
 		{"filtered", "json", "", Options{}},
 		{"empty", "table", "-color", Options{Color: true}},
 		{"empty", "markdown", "", Options{}},
@@ -81,23 +101,26 @@ func golden(t *testing.T, name, got string) {
 // What a process calls itself must not reach the terminal as anything but text, on its one line.
 func TestPeopleSeeHostileNamesEscaped(t *testing.T) {
 	for _, format := range []string{"table", "wide", "markdown"} {
-		out := encode(t, format, Options{}, owned())
-		if strings.ContainsAny(out, "\x1b\u202e\r\t") {
-			t.Errorf("%s: an escape got through: %q", format, out)
-		}
-		if n := strings.Count(out, "\n"); n > 8 {
-			t.Errorf("%s: got %d lines for 3 flows", format, n)
-		}
-		if !strings.Contains(out, `\n`) {
-			t.Errorf("%s: the new line in a name is not shown as one: %q", format, out)
+		for _, by := range Views() {
+			out := encode(t, format, Options{By: by}, crowd())
+			if strings.ContainsAny(out, "\x1b\u202e\r\t\a") {
+				t.Errorf("%s by %s: an escape got through: %q", format, by, out)
+			}
+			rows := len(decode(t, encode(t, "json", Options{By: by}, crowd()))["rows"].([]any))
+			if n := strings.Count(out, "\n"); n > rows+5 {
+				t.Errorf("%s by %s: got %d lines for %d rows", format, by, n, rows)
+			}
+			if !strings.Contains(out, `\n`) && by != "service" && by != "cgroup" {
+				t.Errorf("%s by %s: the new line in a name is not shown as one: %q", format, by, out)
+			}
 		}
 	}
 }
 
 // The table says how wide it may be, and keeps to it down to where nothing sensible is left.
 func TestTableFits(t *testing.T) {
-	for _, s := range []*model.Snapshot{usual(), owned(), filtered()} {
-		for _, by := range views {
+	for _, s := range []*model.Snapshot{usual(), owned(), crowd(), filtered()} {
+		for _, by := range Views() {
 			for width := 80; width <= 130; width++ {
 				for line := range strings.Lines(encode(t, "table", Options{By: by, Width: width}, s)) {
 					if w := twwidth.Width(strings.TrimSuffix(line, "\n")); w > width {
@@ -123,13 +146,13 @@ func TestTableIgnoresLocale(t *testing.T) {
 // Colours may only be added: without them the same text remains.
 func TestColorIsOnlySignal(t *testing.T) {
 	for _, s := range []*model.Snapshot{usual(), owned(), lossy(), empty()} {
-		colored := encode(t, "table", Options{Color: true}, s)
+		colored := encode(t, "table", Options{By: "flow", Color: true}, s)
 		bare := strings.NewReplacer(red, "", dim, "", reset, "").Replace(colored)
-		if want := encode(t, "table", Options{}, s); bare != want {
+		if want := encode(t, "table", Options{By: "flow"}, s); bare != want {
 			t.Errorf("got\n%s\nwant\n%s", bare, want)
 		}
 	}
-	if out := encode(t, "table", Options{Color: true}, filtered()); strings.Contains(out, "\x1b") {
+	if out := encode(t, "table", Options{By: "flow", Color: true}, filtered()); strings.Contains(out, "\x1b") {
 		t.Errorf("nothing is wrong, nothing closed, yet there is colour: %q", out)
 	}
 }

@@ -16,6 +16,8 @@ import (
 // additions are the fields that came after the contract's example was written.
 var additions = []string{
 	"device.dropped", "stages", "limited",
+	"totals.hidden.flows", "totals.hidden.packets", "totals.hidden.bytes",
+	"rows.client.host_pid", "rows.client.container_name", "rows.server.host_pid", "rows.server.container_name",
 	"rows.to_server.retrans_bytes", "rows.to_client.retrans_bytes",
 	"rows.cwnd.client", "rows.cwnd.server",
 }
@@ -160,8 +162,9 @@ func TestJSONValues(t *testing.T) {
 		{"owners", owned(), Options{}, map[string]any{
 			"attribution.flows": "3", "attribution.both": "2", "attribution.one": "1", "attribution.none": "0",
 			"rows.0.client.cmdline": "curl <&> \x1b[2J", "rows.0.client.uid": "1000",
-			"rows.0.client.container": "0123456789ab",
-			"rows.0.server.uid":       "0", "rows.0.server.exe": nil, "rows.0.server.owner_source": "scan",
+			"rows.0.client.container": "0123456789ab", "rows.0.client.container_name": nil,
+			"rows.0.client.pid": "311", "rows.0.client.host_pid": "100311",
+			"rows.0.server.uid": "0", "rows.0.server.exe": nil, "rows.0.server.owner_source": "scan",
 		}},
 		{"services", owned(), Options{By: "service"}, map[string]any{
 			"kind": "flows", "totals.flows": "3", "rows.0.service": "nginx", "rows.0.flows": "2", "rows.0.clients": "2",
@@ -169,6 +172,31 @@ func TestJSONValues(t *testing.T) {
 		}},
 		{"service without ports", usual(), Options{By: "service", Sort: "-proto"}, map[string]any{
 			"rows.4.service": "47", "rows.4.server.port": nil,
+		}},
+		{"pairs", crowd(), Options{By: "pair", Sort: "name"}, map[string]any{
+			"kind": "flows", "totals.flows": "11", "totals.hidden.flows": "2", "totals.hidden.packets": "8",
+			"totals.hidden.bytes": "1249", "device.agrees": true,
+			"rows.1.pair": "127.0.0.1 → kernel", "rows.1.client.pid": nil, "rows.1.client.owner_source": nil,
+			"rows.1.server.pid": nil, "rows.1.server.host_pid": nil, "rows.1.server.comm": "kernel",
+			"rows.1.server.owner_source": "kernel", "rows.1.server.port": nil,
+			"rows.2.pair": "? → nginx", "rows.2.flows": "2", "rows.2.server.uid": nil, "rows.2.server.unit": "nginx.service",
+			"rows.3.pair": "api → postgres", "rows.3.client.addr": nil, "rows.3.client.port": nil,
+			"rows.3.client.pid": nil, "rows.3.client.host_pid": "100000", "rows.3.client.container_name": "shop-api-1",
+			"rows.3.server.addr": "127.0.0.1", "rows.3.server.port": "5432", "rows.3.server.owner_source": "scan",
+			"rows.4.pair": "curl → nginx", "rows.4.flows": "2", "rows.4.client.pid": "311", "rows.4.server.pid": nil,
+			"rows.4.server.uid": "33", "rows.4.to_client.bytes": "1210000", "rows.4.turn.count": nil,
+			"rows.5.pair": "curl → nginx", "rows.5.flows": "1", "rows.5.server.pid": "82", "rows.5.response.p50_ns": nil,
+		}},
+		{"processes", crowd(), Options{By: "process", Sort: "name"}, map[string]any{
+			"rows.1.process.comm": nil, "rows.1.process.pid": nil, "rows.1.flows": "4", "rows.1.sent.packets": "22",
+			"rows.1.received.packets": "21", "rows.2.process.exe": "/srv/api", "rows.2.process.pid": nil,
+			"rows.2.process.host_pid": "100000", "rows.2.process.owner_source": "kernel", "rows.2.turn.sum_ns": nil,
+			"rows.3.process.pid": "311", "rows.4.process.pid": "311", "rows.3.flows": "2", "rows.4.flows": "1",
+		}},
+		{"cgroups", crowd(), Options{By: "cgroup", Sort: "name"}, map[string]any{
+			"rows.2.cgroup": "/system.slice/nginx.service", "rows.2.unit": "nginx.service", "rows.2.container": nil,
+			"rows.2.flows": "6", "rows.2.sent.bytes": "1763000", "rows.2.received.bytes": "346100",
+			"rows.1.container_name": "shop-api-1", "rows.3.cgroup": nil, "rows.3.unit": nil, "rows.3.flows": "9",
 		}},
 		{"limited", usual(), Options{Limit: 2}, map[string]any{
 			"limited": "4", "totals.flows": "6", "attribution.flows": "6",
@@ -223,22 +251,22 @@ func TestJSONTimesAreRFC3339(t *testing.T) {
 
 // --watch promises one document a line, and jsonl one object a line, whatever names contain.
 func TestJSONLines(t *testing.T) {
-	if text := encode(t, "json", Options{}, owned()); strings.Count(text, "\n") != 1 || !strings.HasSuffix(text, "}\n") {
+	if text := encode(t, "json", Options{}, crowd()); strings.Count(text, "\n") != 1 || !strings.HasSuffix(text, "}\n") {
 		t.Errorf("json: want one line, got %q", text)
 	}
-	for by, kind := range map[string]string{"flow": "flow", "service": "service"} {
-		lines := strings.SplitAfter(encode(t, "jsonl", Options{By: by}, owned()), "\n")
+	for _, by := range Views() {
+		lines := strings.SplitAfter(encode(t, "jsonl", Options{By: by}, crowd()), "\n")
 		lines = lines[:len(lines)-1] // what follows the last new line
-		doc := decode(t, encode(t, "json", Options{By: by}, owned()))
+		doc := decode(t, encode(t, "json", Options{By: by}, crowd()))
 		rows := doc["rows"].([]any)
 		if len(lines) != len(rows)+1 {
 			t.Fatalf("by %s: got %d lines for %d rows", by, len(lines), len(rows))
 		}
 		for i, row := range rows {
-			if !strings.HasPrefix(lines[i], `{"kind":"`+kind+`",`) {
+			if !strings.HasPrefix(lines[i], `{"kind":"`+by+`",`) {
 				t.Errorf("by %s: want kind first in %s", by, lines[i])
 			}
-			row.(map[string]any)["kind"] = kind
+			row.(map[string]any)["kind"] = by
 			sameJSON(t, lines[i], row)
 		}
 		delete(doc, "rows")
@@ -277,15 +305,16 @@ func TestJSONIsDocumented(t *testing.T) {
 	}
 
 	everything := lossy()
-	everything.Flows = append(everything.Flows, owned().Flows...)
+	everything.Flows = append(everything.Flows, crowd().Flows...)
 	var emitted []string
-	for _, by := range views {
+	for _, by := range Views() {
 		emitted = append(emitted, paths(t, encode(t, "json", Options{By: by}, everything))...)
 	}
 	generic := regexp.MustCompile(`by_cause\.[a-z_]+`)
-	shared := regexp.MustCompile(`^rows\.(client|server|to_server|to_client|turn|response)\.`)
+	shared := regexp.MustCompile(`^rows\.(client|server|process|to_server|to_client|sent|received|turn|response)\.`)
 	kinds := map[string]string{
-		"client": "endpoint", "server": "endpoint", "to_server": "direction", "to_client": "direction",
+		"client": "endpoint", "server": "endpoint", "process": "endpoint",
+		"to_server": "direction", "to_client": "direction", "sent": "direction", "received": "direction",
 		"turn": "latency", "response": "latency",
 	}
 	for i, path := range emitted {

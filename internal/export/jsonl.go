@@ -2,23 +2,15 @@ package export
 
 import (
 	"bufio"
+	"bytes"
+	"fmt"
 	"io"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
 
 // jsonlEncoder writes one object a line: the rows, then a summary. Each names its kind first.
-type jsonlEncoder struct{ Options }
-
-type flowLine struct {
-	Kind string `json:"kind"`
-	flowRow
-}
-
-type serviceLine struct {
-	Kind string `json:"kind"`
-	serviceRow
-}
+type jsonlEncoder struct{ request }
 
 // summaryLine hides the summary's own kind, which stands further down.
 type summaryLine struct {
@@ -31,20 +23,22 @@ func (e jsonlEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	buf := bufio.NewWriter(w)
-	enc := newJSON(buf)
-	for i := range sel.flows {
-		if err := enc.Encode(flowLine{"flow", newFlowRow(&sel.flows[i])}); err != nil {
+	out := bufio.NewWriter(w)
+	var object bytes.Buffer
+	enc := newJSON(&object)
+	for row := range sel.rows() {
+		object.Reset()
+		if err := enc.Encode(row); err != nil {
+			return err
+		}
+		// Every row has fields, so behind its brace there is room for one more.
+		fmt.Fprintf(out, `{"kind":"%s",`, e.view.Name())
+		if _, err := out.Write(object.Bytes()[1:]); err != nil {
 			return err
 		}
 	}
-	for i := range sel.services {
-		if err := enc.Encode(serviceLine{"service", newServiceRow(&sel.services[i])}); err != nil {
-			return err
-		}
-	}
-	if err := enc.Encode(summaryLine{"summary", summarize(s, sel.hidden)}); err != nil {
+	if err := newJSON(out).Encode(summaryLine{"summary", summarize(s, sel.limited())}); err != nil {
 		return err
 	}
-	return buf.Flush()
+	return out.Flush()
 }

@@ -10,10 +10,10 @@ import (
 )
 
 // markdownEncoder writes a GitHub-flavoured Markdown table below the title, for issues and notes.
-type markdownEncoder struct{ Options }
+type markdownEncoder struct{ request }
 
 func (e markdownEncoder) Encode(w io.Writer, s *model.Snapshot) error {
-	sh, err := newSheet(e.Options, s, false)
+	sh, err := newSheet(e.request, s, false)
 	if err != nil {
 		return err
 	}

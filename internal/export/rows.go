@@ -39,18 +39,58 @@ type serviceRow struct {
 	Response latency   `json:"response"`
 }
 
+type pairRow struct {
+	Pair     string    `json:"pair"`
+	Netns    uint32    `json:"netns"`
+	Proto    string    `json:"proto"`
+	Client   endpoint  `json:"client"`
+	Server   endpoint  `json:"server"`
+	Flows    int       `json:"flows"`
+	ToServer direction `json:"to_server"`
+	ToClient direction `json:"to_client"`
+	Turn     latency   `json:"turn"`
+	Response latency   `json:"response"`
+}
+
+type processRow struct {
+	Process  owner     `json:"process"`
+	Flows    int       `json:"flows"`
+	Sent     direction `json:"sent"`
+	Received direction `json:"received"`
+	Turn     latency   `json:"turn"`
+	Response latency   `json:"response"`
+}
+
+type cgroupRow struct {
+	Cgroup        *string   `json:"cgroup"`
+	Unit          *string   `json:"unit"`
+	Container     *string   `json:"container"`
+	ContainerName *string   `json:"container_name"`
+	Flows         int       `json:"flows"`
+	Sent          direction `json:"sent"`
+	Received      direction `json:"received"`
+	Turn          latency   `json:"turn"`
+	Response      latency   `json:"response"`
+}
+
 type endpoint struct {
-	Addr        string  `json:"addr"`
-	Port        *uint16 `json:"port"`
-	PID         *uint32 `json:"pid"`
-	Comm        *string `json:"comm"`
-	Exe         *string `json:"exe"`
-	Cmdline     *string `json:"cmdline"`
-	UID         *uint32 `json:"uid"`
-	Cgroup      *string `json:"cgroup"`
-	Unit        *string `json:"unit"`
-	Container   *string `json:"container"`
-	OwnerSource *string `json:"owner_source"`
+	Addr *string `json:"addr"`
+	Port *uint16 `json:"port"`
+	owner
+}
+
+type owner struct {
+	PID           *uint32 `json:"pid"`
+	HostPID       *uint32 `json:"host_pid"`
+	Comm          *string `json:"comm"`
+	Exe           *string `json:"exe"`
+	Cmdline       *string `json:"cmdline"`
+	UID           *uint32 `json:"uid"`
+	Cgroup        *string `json:"cgroup"`
+	Unit          *string `json:"unit"`
+	Container     *string `json:"container"`
+	ContainerName *string `json:"container_name"`
+	OwnerSource   *string `json:"owner_source"`
 }
 
 type direction struct {
@@ -113,34 +153,89 @@ func newFlowRow(f *model.Flow) flowRow {
 
 // newServiceRow returns s's row; it points into s.
 func newServiceRow(s *model.Service) serviceRow {
-	row := serviceRow{
+	return serviceRow{
 		Service:  s.Name,
 		Netns:    s.Netns,
 		Proto:    s.Proto.String(),
-		Server:   newEndpoint(&s.Server),
+		Server:   newServer(&s.Server),
 		Flows:    s.Flows,
 		Clients:  s.Clients,
 		ToServer: direction(s.ToServer),
 		ToClient: direction(s.ToClient),
 	}
-	if s.Server.Port == 0 {
-		row.Server.Port = nil
+}
+
+// newPairRow returns p's row; it points into p.
+func newPairRow(p *model.Pair) pairRow {
+	return pairRow{
+		Pair:     p.Name(),
+		Netns:    p.Netns,
+		Proto:    p.Proto.String(),
+		Client:   endpoint{owner: newOwner(p.Client)},
+		Server:   newServer(&p.Server),
+		Flows:    p.Flows,
+		ToServer: direction(p.ToServer),
+		ToClient: direction(p.ToClient),
+	}
+}
+
+// newProcessRow returns u's row; it points into u.
+func newProcessRow(u *model.Usage) processRow {
+	return processRow{
+		Process:  newOwner(u.Owner),
+		Flows:    u.Flows,
+		Sent:     direction(u.Sent),
+		Received: direction(u.Received),
+	}
+}
+
+// newCgroupRow returns u's row; it points into u.
+func newCgroupRow(u *model.Usage) cgroupRow {
+	o := newOwner(u.Owner)
+	return cgroupRow{
+		Cgroup:        o.Cgroup,
+		Unit:          o.Unit,
+		Container:     o.Container,
+		ContainerName: o.ContainerName,
+		Flows:         u.Flows,
+		Sent:          direction(u.Sent),
+		Received:      direction(u.Received),
+	}
+}
+
+func newEndpoint(e *model.Endpoint) endpoint {
+	addr := e.Addr.String()
+	return endpoint{&addr, &e.Port, newOwner(e.Owner)}
+}
+
+// newServer is the endpoint of a service.
+func newServer(e *model.Endpoint) endpoint {
+	row := newEndpoint(e)
+	if e.Port == 0 {
+		row.Port = nil
 	}
 	return row
 }
 
-func newEndpoint(e *model.Endpoint) endpoint {
-	row := endpoint{Addr: e.Addr.String(), Port: &e.Port}
-	if o := e.Owner; o != nil {
-		row.PID = known(&o.PID)
-		row.Comm = known(&o.Comm)
-		row.Exe = known(&o.Exe)
-		row.Cmdline = known(&o.Cmdline)
+// newOwner points into o, of which nil is an unknown one.
+func newOwner(o *model.Owner) owner {
+	if o == nil {
+		return owner{}
+	}
+	row := owner{
+		PID:           known(&o.PID),
+		HostPID:       known(&o.TGID),
+		Comm:          known(&o.Comm),
+		Exe:           known(&o.Exe),
+		Cmdline:       known(&o.Cmdline),
+		Cgroup:        known(&o.Cgroup),
+		Unit:          known(&o.Unit),
+		Container:     known(&o.Container),
+		ContainerName: known(&o.ContainerName),
+		OwnerSource:   known((*string)(&o.Source)),
+	}
+	if o.UID != model.NoUID {
 		row.UID = &o.UID
-		row.Cgroup = known(&o.Cgroup)
-		row.Unit = known(&o.Unit)
-		row.Container = known(&o.Container)
-		row.OwnerSource = known((*string)(&o.Source))
 	}
 	return row
 }
@@ -148,20 +243,4 @@ func newEndpoint(e *model.Endpoint) endpoint {
 func nanoseconds(d time.Duration) *int64 {
 	ns := d.Nanoseconds()
 	return known(&ns)
-}
-
-func flowRows(flows []model.Flow) []flowRow {
-	rows := make([]flowRow, len(flows))
-	for i := range flows {
-		rows[i] = newFlowRow(&flows[i])
-	}
-	return rows
-}
-
-func serviceRows(services []model.Service) []serviceRow {
-	rows := make([]serviceRow, len(services))
-	for i := range services {
-		rows[i] = newServiceRow(&services[i])
-	}
-	return rows
 }

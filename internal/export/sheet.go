@@ -12,12 +12,12 @@ import (
 
 // sheet is what people get to see, before anything is drawn.
 type sheet struct {
-	title  []note
-	heads  []string
-	texts  []bool // per column: left-aligned text; numbers otherwise
-	rows   [][]string
-	closed []bool // per row
-	more   string // what the limit hid, or why there is no row; "" for neither
+	title []note
+	heads []string
+	texts []bool // per column: left-aligned text; numbers otherwise
+	rows  [][]string
+	dim   []bool // per row
+	more  string // what the limit hid, or why there is no row; "" for neither
 }
 
 // note is a piece of a title line; an alarm is what nobody should overlook.
@@ -27,45 +27,23 @@ type note struct {
 	line  bool // begins a line of its own
 }
 
-// newSheet lays out the rows o asks for.
-func newSheet(o Options, s *model.Snapshot, wide bool) (sheet, error) {
-	sel, err := o.pick(s)
+// newSheet lays out the rows r asks for.
+func newSheet(r request, s *model.Snapshot, wide bool) (sheet, error) {
+	sel, err := r.pick(s)
 	if err != nil {
 		return sheet{}, err
 	}
 	sh := sheet{title: titleOf(s)}
-	if o.By == "service" {
-		fill(&sh, serviceColumns(s, wide), sel.services)
-	} else {
-		fill(&sh, flowColumns(s, wide), sel.flows)
-	}
-	for i := range sel.flows {
-		sh.closed[i] = sel.flows[i].Closed
-	}
+	sel.fill(&sh, wide)
 	switch {
-	case sel.hidden > 0:
-		sh.more = fmt.Sprintf("… and %s more (-n 0 shows all)", commas(uint64(sel.hidden)))
+	case sel.limited() > 0:
+		sh.more = fmt.Sprintf("… and %s more (-n 0 shows all)", commas(uint64(sel.limited())))
 	case len(sh.rows) == 0 && s.Totals.Packets == 0:
 		sh.more = "no packets on " + plain(s.Origin.Device) + " in this window"
 	case len(sh.rows) == 0:
 		sh.more = "no flows on " + plain(s.Origin.Device) + " in this window"
 	}
 	return sh, nil
-}
-
-func fill[T any](sh *sheet, columns []column[T], rows []T) {
-	for _, c := range columns {
-		sh.heads = append(sh.heads, c.head)
-		sh.texts = append(sh.texts, c.text)
-	}
-	sh.closed = make([]bool, len(rows))
-	for i := range rows {
-		cells := make([]string, len(columns))
-		for j, c := range columns {
-			cells[j] = c.cell(&rows[i])
-		}
-		sh.rows = append(sh.rows, cells)
-	}
 }
 
 // titleOf says what was watched and how far the numbers can be trusted.
@@ -81,7 +59,7 @@ func titleOf(s *model.Snapshot) []note {
 		title = append(title, note{text: "filter " + plain(s.Origin.Filter)})
 	}
 	if d := s.Device; d != nil {
-		title = append(title, agreement(s.Totals, d))
+		title = append(title, agreement(s))
 		if d.Dropped > 0 {
 			title = append(title, note{text: commas(d.Dropped) + " dropped", alarm: true})
 		}
@@ -94,16 +72,36 @@ func titleOf(s *model.Snapshot) []note {
 		title = append(title, note{line: true, alarm: n > 0, text: fmt.Sprintf("egress %s, ingress %s, missing %s",
 			counted(st.Egress.Packets, "packet"), counted(st.Ingress.Packets, "packet"), strings.TrimPrefix(signed(n), "+"))})
 	}
-	return title
+	return append(title, whoseNotes(s)...)
 }
 
-// agreement says whether the totals are the device's, and what the device counted more if not.
-func agreement(t model.Count, d *model.Device) note {
-	if d.Agrees {
+// agreement says whether all that was counted is what the device counted, and how much that is more
+// if not.
+func agreement(s *model.Snapshot) note {
+	if s.Device.Agrees {
 		return note{text: "exact"}
 	}
+	all := s.Totals
+	all.Add(s.Hidden.Count)
 	return note{line: true, alarm: true, text: fmt.Sprintf("not exact: device %s packets, %s bytes",
-		signed(int64(d.Packets-t.Packets)), signed(int64(d.Bytes-t.Bytes)))}
+		signed(int64(s.Device.Packets-all.Packets)), signed(int64(s.Device.Bytes-all.Bytes)))}
+}
+
+// whoseNotes say how many flows have both ends named, unless all have, and what is left out.
+func whoseNotes(s *model.Snapshot) []note {
+	var notes []note
+	if a := attribute(s.Flows); a.Both < a.Flows {
+		// Rounded down: 100 % would be a lie.
+		tenths := a.Both * 1000 / a.Flows
+		notes = append(notes, note{text: fmt.Sprintf("owners: %d.%d %% both", tenths/10, tenths%10)})
+	}
+	if h := s.Hidden; h.Flows > 0 {
+		notes = append(notes, note{text: fmt.Sprintf("hidden: %s, %s (lotrace itself)", counted(uint64(h.Flows), "flow"), size(h.Bytes))})
+	}
+	if len(notes) > 0 {
+		notes[0].line = true
+	}
+	return notes
 }
 
 // overflowNote says what is in no flow, the most frequent cause first.

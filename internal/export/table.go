@@ -2,6 +2,7 @@ package export
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 
@@ -15,7 +16,7 @@ import (
 
 // tableEncoder writes plain columns as ss and kubectl do. Colour says something or is not there.
 type tableEncoder struct {
-	Options
+	request
 	wide bool
 }
 
@@ -26,7 +27,7 @@ const (
 )
 
 func (e tableEncoder) Encode(w io.Writer, s *model.Snapshot) error {
-	sh, err := newSheet(e.Options, s, e.wide)
+	sh, err := newSheet(e.request, s, e.wide)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,8 @@ func (e tableEncoder) draw(w io.Writer, sh *sheet) error {
 		Alignment:  tw.CellAlignment{PerColumn: align},
 		Padding:    tw.CellPadding{Global: tw.PaddingNone, PerColumn: padding},
 	}
-	table := tablewriter.NewTable(w,
+	var drawn bytes.Buffer
+	table := tablewriter.NewTable(&drawn,
 		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
 			Borders:  tw.BorderNone,
 			Settings: tw.Settings{Separators: tw.SeparatorsNone, Lines: tw.LinesNone},
@@ -76,7 +78,7 @@ func (e tableEncoder) draw(w io.Writer, sh *sheet) error {
 	)
 	table.Header(sh.heads)
 	for i, row := range sh.rows {
-		if sh.closed[i] {
+		if sh.dim[i] {
 			for j := range row {
 				row[j] = e.paint(dim, row[j])
 			}
@@ -85,7 +87,16 @@ func (e tableEncoder) draw(w io.Writer, sh *sheet) error {
 			return err
 		}
 	}
-	return table.Render()
+	if err := table.Render(); err != nil {
+		return err
+	}
+	for line := range bytes.Lines(drawn.Bytes()) {
+		// One long command line must not fill everybody's rows with blanks.
+		if _, err := fmt.Fprintf(w, "%s\n", bytes.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (e tableEncoder) paint(color, s string) string {

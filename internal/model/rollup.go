@@ -1,5 +1,8 @@
 package model
 
+// NoUID is the UID of an Owner that stands for processes of several users. No process can have it.
+const NoUID = ^uint32(0)
+
 // Service is all flows to one server endpoint.
 type Service struct {
 	Name     string // display name
@@ -14,15 +17,19 @@ type Service struct {
 
 // Pair is all flows from one client process to one service.
 type Pair struct {
-	Name     string // display name
-	Netns    uint32
-	Proto    Proto
-	Client   *Owner // nil: all clients whose owner is unknown
-	Server   Endpoint
-	Flows    int
-	ToServer Counters
-	ToClient Counters
+	ClientName  string // display name
+	ServiceName string // display name
+	Netns       uint32
+	Proto       Proto
+	Client      *Owner // nil: all clients whose owner is unknown
+	Server      Endpoint
+	Flows       int
+	ToServer    Counters
+	ToClient    Counters
 }
+
+// Name is the pair's display name.
+func (p *Pair) Name() string { return p.ClientName + " → " + p.ServiceName }
 
 // Usage is what one process, or everything in one cgroup, sent and received. Every packet has one
 // sender and one receiver, so over all rows of a view both sums are the totals less the overflow.

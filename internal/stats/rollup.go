@@ -2,9 +2,33 @@ package stats
 
 import (
 	"net/netip"
+	"strconv"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
+
+// unknownName stands for a name nobody knows.
+const unknownName = "?"
+
+// groups numbers rows by key, in the order in which the keys are first asked for.
+type groups[K comparable, T any] struct {
+	index map[K]int
+	rows  []T
+}
+
+// at returns the number of the key's row, and whether it is new: a zero T.
+func (g *groups[K, T]) at(key K) (n int, isNew bool) {
+	if n, ok := g.index[key]; ok {
+		return n, false
+	}
+	if g.index == nil {
+		g.index = make(map[K]int)
+	}
+	var row T
+	g.rows = append(g.rows, row)
+	g.index[key] = len(g.rows) - 1
+	return len(g.rows) - 1, true
+}
 
 // serviceKey names a service.
 type serviceKey struct {
@@ -13,11 +37,39 @@ type serviceKey struct {
 	server netip.AddrPort
 }
 
+func serviceOf(f *model.Flow) serviceKey {
+	return serviceKey{f.Netns, f.Proto, f.Server.AddrPort()}
+}
+
+// identity names the process behind an endpoint; the zero value is an unknown one.
+type identity struct {
+	model.ProcessID
+	known bool
+}
+
+func identify(o *model.Owner) identity {
+	switch {
+	case o == nil:
+		return identity{}
+	case o.TGID == 0: // the kernel was never started
+		return identity{known: true}
+	}
+	return identity{o.ProcessID, true}
+}
+
 // clientKey tells the clients of one service apart: by process, or by address while it is unknown.
 type clientKey struct {
 	service int
-	pid     uint32
+	process identity
 	addr    netip.Addr
+}
+
+func clientOf(service int, f *model.Flow) clientKey {
+	key := clientKey{service: service, process: identify(f.Client.Owner)}
+	if !key.process.known {
+		key.addr = f.Client.Addr
+	}
+	return key
 }
 
 // Services rolls flows up by netns, protocol and server endpoint, in the order in which the flows
@@ -25,19 +77,15 @@ type clientKey struct {
 // Server.Owner holds what all known processes behind it have in common; the PID of a service that
 // several workers answer is 0.
 func Services(flows []model.Flow) []model.Service {
-	var services []model.Service
-	index := make(map[serviceKey]int)
+	var services groups[serviceKey, model.Service]
 	clients := make(map[clientKey]struct{})
 	for i := range flows {
 		f := &flows[i]
-		key := serviceKey{f.Netns, f.Proto, f.Server.AddrPort()}
-		n, ok := index[key]
-		if !ok {
-			n = len(services)
-			index[key] = n
-			services = append(services, model.Service{Netns: f.Netns, Proto: f.Proto, Server: f.Server})
+		n, isNew := services.at(serviceOf(f))
+		s := &services.rows[n]
+		if isNew {
+			*s = model.Service{Netns: f.Netns, Proto: f.Proto, Server: f.Server}
 		}
-		s := &services[n]
 		s.Server.Owner = common(s.Server.Owner, f.Server.Owner)
 		s.Flows++
 		s.ToServer.Add(f.ToServer)
@@ -48,58 +96,151 @@ func Services(flows []model.Flow) []model.Service {
 			s.Clients++
 		}
 	}
-	for i := range services {
-		s := &services[i]
-		if s.Server.Owner == &strangers {
-			s.Server.Owner = nil
-		}
-		s.Name = serviceName(s)
+	for i := range services.rows {
+		s := &services.rows[i]
+		s.Name = serviceName(s.Proto, &s.Server)
 	}
-	return services
+	return services.rows
 }
 
 // serviceName is what people call a service: its process, else what usually listens there.
-func serviceName(s *model.Service) string {
-	if o := s.Server.Owner; o != nil && o.Comm != "" {
+func serviceName(proto model.Proto, server *model.Endpoint) string {
+	if o := server.Owner; o != nil && o.Comm != "" {
 		return o.Comm
 	}
-	if !s.Proto.HasPorts() {
-		return s.Proto.String()
+	if !proto.HasPorts() {
+		return proto.String()
 	}
-	if name := portNames[s.Server.Port]; name != "" {
+	if name := portNames[server.Port]; name != "" {
 		return name
 	}
-	return s.Server.AddrPort().String()
+	return server.AddrPort().String()
 }
 
-func clientOf(service int, f *model.Flow) clientKey {
-	if f.Client.Owner != nil {
-		return clientKey{service: service, pid: f.Client.Owner.PID}
+// pairKey names a pair. All unknown clients of a service are one.
+type pairKey struct {
+	service serviceKey
+	client  identity
+}
+
+// Pairs rolls flows up by client process and service, in the order in which the flows first name
+// them. Clients are told apart by ProcessID, so one that got another's PID is another row.
+func Pairs(flows []model.Flow) []model.Pair {
+	var pairs groups[pairKey, model.Pair]
+	var addrs []netip.Addr // per row: what all its clients share; the zero Addr: nothing
+	for i := range flows {
+		f := &flows[i]
+		n, isNew := pairs.at(pairKey{serviceOf(f), identify(f.Client.Owner)})
+		p := &pairs.rows[n]
+		if isNew {
+			*p = model.Pair{Netns: f.Netns, Proto: f.Proto, Server: f.Server}
+			addrs = append(addrs, f.Client.Addr)
+		}
+		if addrs[n] != f.Client.Addr {
+			addrs[n] = netip.Addr{}
+		}
+		p.Client = common(p.Client, f.Client.Owner)
+		p.Server.Owner = common(p.Server.Owner, f.Server.Owner)
+		p.Flows++
+		p.ToServer.Add(f.ToServer)
+		p.ToClient.Add(f.ToClient)
 	}
-	return clientKey{service: service, addr: f.Client.Addr}
+	for i := range pairs.rows {
+		p := &pairs.rows[i]
+		p.ServiceName = serviceName(p.Proto, &p.Server)
+		p.ClientName = ProcessName(p.Client)
+		if p.Client == nil && addrs[i].IsValid() {
+			p.ClientName = addrs[i].String()
+		}
+	}
+	return pairs.rows
 }
 
-// strangers stands for owners with too little in common to say anything about them.
-var strangers model.Owner
+// Processes says what each process sent and received, in the order in which the flows first name
+// them. Unknown owners share one row; the kernel has one of its own.
+func Processes(flows []model.Flow) []model.Usage {
+	usages := use(flows, identify)
+	for i := range usages {
+		usages[i].Name = ProcessName(usages[i].Owner)
+	}
+	return usages
+}
+
+// Cgroups says what the processes of each cgroup sent and received, in the order in which the flows
+// first name them. All whose cgroup is unknown share one row.
+func Cgroups(flows []model.Flow) []model.Usage {
+	usages := use(flows, cgroupOf)
+	for i := range usages {
+		u := &usages[i]
+		u.Name = cgroupOf(u.Owner)
+		if u.Name == "" {
+			u.Name, u.Owner = unknownName, nil
+		}
+	}
+	return usages
+}
+
+func cgroupOf(o *model.Owner) string {
+	if o == nil {
+		return ""
+	}
+	return o.Cgroup
+}
+
+// use adds up both ends of each flow, under the keys of their owners.
+func use[K comparable](flows []model.Flow, key func(*model.Owner) K) []model.Usage {
+	var usages groups[K, model.Usage]
+	for i := range flows {
+		f := &flows[i]
+		c, _ := usages.at(key(f.Client.Owner))
+		s, _ := usages.at(key(f.Server.Owner))
+		client, server := &usages.rows[c], &usages.rows[s]
+		client.Owner = common(client.Owner, f.Client.Owner)
+		server.Owner = common(server.Owner, f.Server.Owner)
+		client.Sent.Add(f.ToServer)
+		server.Received.Add(f.ToServer)
+		server.Sent.Add(f.ToClient)
+		client.Received.Add(f.ToClient)
+		client.Flows++
+		if c != s {
+			server.Flows++
+		}
+	}
+	return usages.rows
+}
+
+// ProcessName is the process's display name, without its PID unless that is all there is.
+func ProcessName(o *model.Owner) string {
+	switch {
+	case o == nil || o.Comm == "" && o.PID == 0:
+		return unknownName
+	case o.Comm == "":
+		return "pid " + strconv.FormatUint(uint64(o.PID), 10)
+	}
+	return o.Comm
+}
 
 // common returns what two owners agree on; nil is an unknown one, and does not count. Workers of
 // a prefork server share their program, not their PID, and naming one of them would blame it for
-// what the others did. No value of a UID says "several", so owners of two users are strangers.
+// what the others did.
 func common(a, b *model.Owner) *model.Owner {
 	switch {
 	case a == nil:
 		return b
-	case b == nil || a == b || a == &strangers || *a == *b:
+	case b == nil || a == b || *a == *b:
 		return a
-	case a.UID != b.UID:
-		return &strangers
+	case sameProcess(a, b):
+		return fuller(a, b)
 	}
 	c := *a
-	if c.PID != b.PID {
-		c.PID = 0
+	if c.ProcessID != b.ProcessID {
+		c.ProcessID, c.PID = model.ProcessID{}, 0
+	}
+	if c.UID != b.UID {
+		c.UID = model.NoUID
 	}
 	if c.Source != b.Source {
-		c.Source = "scan" // the weaker of the two
+		c.Source = model.OwnerScan // the weaker of the two
 	}
 	keepEqual(&c.Comm, b.Comm)
 	keepEqual(&c.Exe, b.Exe)
@@ -107,7 +248,40 @@ func common(a, b *model.Owner) *model.Owner {
 	keepEqual(&c.Cgroup, b.Cgroup)
 	keepEqual(&c.Unit, b.Unit)
 	keepEqual(&c.Container, b.Container)
-	return &c
+	keepEqual(&c.ContainerName, b.ContainerName)
+	if c == *a {
+		return a
+	}
+	merged := c // or every c would be an allocation
+	return &merged
+}
+
+// sameProcess takes no chances with several processes rolled up, which have no ProcessID: they are
+// not the kernel, which has none either.
+func sameProcess(a, b *model.Owner) bool {
+	return a.ProcessID == b.ProcessID && (a.TGID != 0 || a.Comm == model.KernelComm && b.Comm == model.KernelComm)
+}
+
+// fuller returns the one of two reports on a process that tells more: the other may have been made
+// when the process was gone, or by somebody who may not look closer.
+func fuller(a, b *model.Owner) *model.Owner {
+	if details(b) > details(a) {
+		return b
+	}
+	return a
+}
+
+func details(o *model.Owner) int {
+	n := 0
+	for _, s := range [...]string{o.Comm, o.Exe, o.Cmdline, o.Cgroup, o.Unit, o.Container, o.ContainerName} {
+		if s != "" {
+			n += 2
+		}
+	}
+	if o.Source == model.OwnerKernel {
+		n++
+	}
+	return n
 }
 
 func keepEqual(s *string, other string) {

@@ -1,7 +1,10 @@
 package stats
 
 import (
+	"math/rand/v2"
+	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/lotrace/lotrace/internal/model"
@@ -48,7 +51,7 @@ func TestServicesGroups(t *testing.T) {
 
 // Two addresses of one process are one client; one address of two processes is two.
 func TestServicesCountsClientProcesses(t *testing.T) {
-	api, job := &model.Owner{PID: 10, Comm: "api"}, &model.Owner{PID: 11, Comm: "job"}
+	api, job := process(10, 1, "api"), process(11, 2, "job")
 	db := endpoint("127.0.0.1:5432", nil)
 	got := Services([]model.Flow{
 		flow(model.ProtoTCP, endpoint("127.0.0.1:50001", api), db, 1, 1),
@@ -85,14 +88,23 @@ func TestServiceName(t *testing.T) {
 }
 
 func TestServiceOwner(t *testing.T) {
-	one := model.Owner{PID: 10, Comm: "nginx", Exe: "/usr/sbin/nginx", UID: 33, Unit: "nginx.service", Source: "kernel"}
-	again, two, scanned, root := one, one, one, one
-	two.PID = 11
-	scanned.Cmdline, scanned.Source = "nginx: worker", "scan"
-	root.PID, root.UID = 9, 0
-	shared, weaker := one, scanned
-	shared.PID = 0
-	weaker.Cmdline = ""
+	one := model.Owner{ProcessID: model.ProcessID{TGID: 1010, StartNS: 5}, PID: 10, Comm: "nginx", Exe: "/usr/sbin/nginx",
+		UID: 33, Unit: "nginx.service", Source: model.OwnerKernel}
+	again, two, scanned, master, helper := one, one, one, one, one
+	two.TGID, two.PID = 1011, 11
+	scanned.Cmdline, scanned.Source = "nginx: worker", model.OwnerScan
+	master.TGID, master.PID, master.UID = 1009, 9, 0
+	helper.TGID, helper.PID, helper.Comm, helper.Source = 1012, 12, "helper", model.OwnerScan
+	reused := one
+	reused.StartNS, reused.Comm, reused.Exe = 6, "sh", "/bin/sh"
+	shared := one
+	shared.ProcessID, shared.PID = model.ProcessID{}, 0
+	users, unit, heir := shared, shared, shared
+	users.UID = model.NoUID
+	unit.Comm, unit.Source = "", model.OwnerScan
+	heir.Comm, heir.Exe = "", ""
+	kernel := model.Owner{Comm: model.KernelComm, Source: model.OwnerKernel}
+	reset := model.Owner{UID: model.NoUID, Source: model.OwnerKernel}
 	tests := []struct {
 		name   string
 		owners []*model.Owner
@@ -102,8 +114,14 @@ func TestServiceOwner(t *testing.T) {
 		{"known once", []*model.Owner{nil, &one, nil}, &one},
 		{"the same read twice", []*model.Owner{&one, &again}, &one},
 		{"workers", []*model.Owner{&one, &two, &one}, &shared},
-		{"two sources", []*model.Owner{&one, &scanned}, &weaker},
-		{"two users", []*model.Owner{&one, &root, &root}, nil},
+		{"a process and what was found out later", []*model.Owner{&one, &scanned}, &scanned},
+		{"a process and what was known before", []*model.Owner{&scanned, &one}, &scanned},
+		{"two users", []*model.Owner{&one, &master, &master}, &users},
+		{"two programs and sources", []*model.Owner{&one, &helper}, &unit},
+		{"one PID, one process after the other", []*model.Owner{&one, &reused}, &heir},
+		{"kernel", []*model.Owner{&kernel, &kernel}, &kernel},
+		// Workers rolled up have no PID either, and must not pass for the kernel.
+		{"workers and a reset", []*model.Owner{&one, &two, &kernel}, &reset},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -115,5 +133,255 @@ func TestServiceOwner(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 		})
+	}
+}
+
+func process(pid uint32, start uint64, comm string) *model.Owner {
+	return &model.Owner{ProcessID: model.ProcessID{TGID: pid, StartNS: start}, PID: pid, Comm: comm}
+}
+
+// pairRow is what the tests of Pairs look at.
+type pairRow struct {
+	name               string
+	client             *model.Owner
+	flows              int
+	toServer, toClient uint64
+}
+
+func TestPairs(t *testing.T) {
+	curl, reused := process(10, 1, "curl"), process(10, 2, "curl")
+	db := endpoint("127.0.0.1:5432", nil)
+	worker := func(pid uint32) model.Endpoint { return endpoint("127.0.0.1:80", process(pid, 3, "nginx")) }
+	other := flow(model.ProtoTCP, endpoint("127.0.0.1:1", curl), db, 1, 1)
+	other.Netns = 2
+	flows := []model.Flow{
+		flow(model.ProtoTCP, endpoint("127.0.0.1:1", curl), db, 10, 100),
+		flow(model.ProtoTCP, endpoint("127.0.0.1:2", curl), db, 20, 200),
+		flow(model.ProtoTCP, endpoint("127.0.0.1:3", reused), db, 1, 2),
+		flow(model.ProtoTCP, endpoint("127.0.0.1:4", nil), db, 3, 4),
+		flow(model.ProtoTCP, endpoint("127.0.0.1:5", nil), db, 3, 4),
+		flow(model.ProtoUDP, endpoint("127.0.0.1:1", curl), db, 5, 6),
+		other,
+		flow(model.ProtoTCP, endpoint("127.0.0.1:6", curl), worker(80), 7, 8),
+		flow(model.ProtoTCP, endpoint("127.0.0.1:7", curl), worker(81), 7, 8),
+		flow(model.ProtoTCP, endpoint("127.0.0.1:8", nil), worker(80), 1, 0),
+		flow(model.ProtoTCP, endpoint("127.0.0.2:8", nil), worker(80), 1, 0),
+		flow(model.ProtoTCP, endpoint("127.0.0.1:8", nil), worker(80), 1, 0),
+	}
+	want := []pairRow{
+		{"curl → postgresql", curl, 2, 30, 300},
+		{"curl → postgresql", reused, 1, 1, 2},
+		{"127.0.0.1 → postgresql", nil, 2, 6, 8},
+		{"curl → postgresql", curl, 1, 5, 6},
+		{"curl → postgresql", curl, 1, 1, 1},
+		{"curl → nginx", curl, 2, 14, 16},
+		{"? → nginx", nil, 3, 3, 0},
+	}
+	pairs := Pairs(flows)
+	var got []pairRow
+	for _, p := range pairs {
+		got = append(got, pairRow{p.Name(), p.Client, p.Flows, p.ToServer.Bytes, p.ToClient.Bytes})
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if p := pairs[3]; p.Proto != model.ProtoUDP || p.Netns != 1 || p.Server != db {
+		t.Errorf("got %+v, want the one over UDP", p)
+	}
+	if pairs[4].Netns != 2 {
+		t.Errorf("got %+v, want the one of the other namespace", pairs[4])
+	}
+	if o := pairs[5].Server.Owner; o == nil || o.PID != 0 || o.Comm != "nginx" {
+		t.Errorf("got server %+v, want what both workers share", o)
+	}
+}
+
+func TestProcessName(t *testing.T) {
+	for want, o := range map[string]*model.Owner{
+		"curl":   process(7, 1, "curl"),
+		"pid 7":  process(7, 1, ""),
+		"kernel": {Comm: model.KernelComm},
+		"?":      nil,
+	} {
+		if got := ProcessName(o); got != want {
+			t.Errorf("%+v: got %q, want %q", o, got, want)
+		}
+	}
+	if got := ProcessName(&model.Owner{}); got != "?" {
+		t.Errorf("several processes of several names: got %q, want ?", got)
+	}
+}
+
+// usageRow is what the tests of Processes and Cgroups look at.
+type usageRow struct {
+	name           string
+	flows          int
+	sent, received uint64
+}
+
+func usageRows(usages []model.Usage) []usageRow {
+	var rows []usageRow
+	for _, u := range usages {
+		rows = append(rows, usageRow{u.Name, u.Flows, u.Sent.Bytes, u.Received.Bytes})
+	}
+	return rows
+}
+
+func TestProcesses(t *testing.T) {
+	api, reused := process(10, 1, "api"), process(10, 2, "api")
+	apiToo := *api
+	apiToo.Cmdline = "api --serve"
+	kernel := &model.Owner{Comm: model.KernelComm}
+	got := Processes([]model.Flow{
+		flow(model.ProtoTCP, endpoint("127.0.0.1:1", api), endpoint("127.0.0.1:80", reused), 10, 100),
+		flow(model.ProtoTCP, endpoint("127.0.0.1:2", &apiToo), endpoint("127.0.0.1:81", kernel), 1, 2),
+		flow(model.ProtoTCP, endpoint("127.0.0.1:3", api), endpoint("127.0.0.1:82", &apiToo), 1000, 2000),
+		flow(model.ProtoTCP, endpoint("127.0.0.1:4", nil), endpoint("127.0.0.2:83", nil), 5, 6),
+		flow(model.ProtoTCP, endpoint("127.0.0.3:4", nil), endpoint("127.0.0.1:84", kernel), 7, 8),
+	})
+	want := []usageRow{
+		{"api", 3, 3011, 3102},
+		{"api", 1, 100, 10},
+		{"kernel", 2, 10, 8},
+		{"?", 2, 18, 19},
+	}
+	if rows := usageRows(got); !reflect.DeepEqual(rows, want) {
+		t.Fatalf("got  %+v\nwant %+v", rows, want)
+	}
+	if o := got[0].Owner; o.ProcessID != api.ProcessID || o.Cmdline != apiToo.Cmdline {
+		t.Errorf("got %+v, want api with the command line that one report has", o)
+	}
+	if o := got[3].Owner; o != nil {
+		t.Errorf("got %+v, want no owner", o)
+	}
+}
+
+func TestCgroups(t *testing.T) {
+	in := func(o *model.Owner, cgroup, unit string) *model.Owner {
+		o.Cgroup, o.Unit = cgroup, unit
+		return o
+	}
+	master := in(process(1, 1, "nginx"), "/nginx.service", "nginx.service")
+	worker := in(process(2, 1, "nginx"), "/nginx.service", "nginx.service")
+	worker.UID = 33
+	api := in(process(3, 1, "api"), "/api.scope", "")
+	stray := process(4, 1, "stray")
+	got := Cgroups([]model.Flow{
+		flow(model.ProtoTCP, endpoint("127.0.0.1:1", api), endpoint("127.0.0.1:80", worker), 10, 100),
+		flow(model.ProtoTCP, endpoint("127.0.0.1:2", stray), endpoint("127.0.0.1:80", master), 1, 2),
+		flow(model.ProtoTCP, endpoint("127.0.0.1:3", worker), endpoint("127.0.0.1:80", master), 1000, 2000),
+		flow(model.ProtoTCP, endpoint("127.0.0.1:4", stray), endpoint("127.0.0.1:80", nil), 5, 6),
+	})
+	want := []usageRow{
+		{"/api.scope", 1, 10, 100},
+		{"/nginx.service", 3, 3102, 3011},
+		{"?", 2, 12, 13},
+	}
+	if rows := usageRows(got); !reflect.DeepEqual(rows, want) {
+		t.Fatalf("got  %+v\nwant %+v", rows, want)
+	}
+	if o := got[1].Owner; o.Unit != "nginx.service" || o.Comm != "nginx" || o.PID != 0 || o.UID != model.NoUID {
+		t.Errorf("got %+v, want what master and worker share", o)
+	}
+	if o := got[2].Owner; o != nil {
+		t.Errorf("got %+v, want no owner", o)
+	}
+}
+
+// crowd returns flows between a few processes of every kind, of a seed.
+func crowd(seed uint64, n int) []model.Flow {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	owners := []*model.Owner{nil, {Comm: model.KernelComm}}
+	for i := range uint32(12) { // some share a PID, some a cgroup, some have none
+		o := process(100+i/2, uint64(i), "p")
+		o.UID = i / 6
+		o.Cgroup = []string{"", "/a", "/b", "/a/b"}[i%4]
+		owners = append(owners, o)
+	}
+	count := func() model.Counters {
+		return model.Counters{Packets: rnd.Uint64N(1e6), Bytes: rnd.Uint64N(1e12), SKBs: rnd.Uint64N(1e6),
+			PayloadBytes: rnd.Uint64N(1e12), Retransmits: rnd.Uint64N(9), RetransBytes: rnd.Uint64N(1e5)}
+	}
+	flows := make([]model.Flow, n)
+	for i := range flows {
+		addr := func() netip.AddrPort {
+			return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(rnd.IntN(3))}), uint16(rnd.IntN(9)))
+		}
+		client, server := addr(), addr()
+		flows[i] = model.Flow{
+			Netns:    uint32(rnd.IntN(2)),
+			Proto:    []model.Proto{model.ProtoTCP, model.ProtoUDP, model.ProtoICMP}[rnd.IntN(3)],
+			Client:   model.Endpoint{Addr: client.Addr(), Port: client.Port(), Owner: owners[rnd.IntN(len(owners))]},
+			Server:   model.Endpoint{Addr: server.Addr(), Port: server.Port(), Owner: owners[rnd.IntN(len(owners))]},
+			ToServer: count(),
+			ToClient: count(),
+		}
+	}
+	return flows
+}
+
+// No roll-up loses or invents a byte, whoever owns what.
+func TestRollUpsAreExact(t *testing.T) {
+	for seed := range uint64(50) {
+		flows := crowd(seed, 200)
+		var toServer, toClient model.Counters
+		for i := range flows {
+			toServer.Add(flows[i].ToServer)
+			toClient.Add(flows[i].ToClient)
+		}
+		var up, down model.Counters
+		n := 0
+		for _, s := range Services(flows) {
+			up.Add(s.ToServer)
+			down.Add(s.ToClient)
+			n += s.Flows
+		}
+		if up != toServer || down != toClient || n != len(flows) {
+			t.Errorf("seed %d: services make %d flows, %+v and %+v, want %+v and %+v", seed, n, up, down, toServer, toClient)
+		}
+		up, down, n = model.Counters{}, model.Counters{}, 0
+		for _, p := range Pairs(flows) {
+			up.Add(p.ToServer)
+			down.Add(p.ToClient)
+			n += p.Flows
+		}
+		if up != toServer || down != toClient || n != len(flows) {
+			t.Errorf("seed %d: pairs make %d flows, %+v and %+v, want %+v and %+v", seed, n, up, down, toServer, toClient)
+		}
+		all := toServer
+		all.Add(toClient)
+		for by, usages := range map[string][]model.Usage{"process": Processes(flows), "cgroup": Cgroups(flows)} {
+			var sent, received model.Counters
+			for _, u := range usages {
+				sent.Add(u.Sent)
+				received.Add(u.Received)
+			}
+			if sent != all || received != all {
+				t.Errorf("seed %d: by %s %+v were sent and %+v received, want %+v", seed, by, sent, received, all)
+			}
+		}
+	}
+}
+
+// The order of flows is nobody's promise, so no number may hang on it.
+func TestRollUpsIgnoreOrder(t *testing.T) {
+	flows := crowd(1, 300)
+	backwards := slices.Clone(flows)
+	slices.Reverse(backwards)
+	sameRows(t, ServiceView, flows, backwards)
+	sameRows(t, PairView, flows, backwards)
+	sameRows(t, ProcessView, flows, backwards)
+	sameRows(t, CgroupView, flows, backwards)
+}
+
+func sameRows[T any](t *testing.T, v *View[T], flows, reordered []model.Flow) {
+	t.Helper()
+	want, _, err := v.Rows(flows, "name", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := v.Rows(reordered, "name", 0)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("by %s, error %v:\ngot  %+v\nwant %+v", v.Name(), err, got, want)
 	}
 }

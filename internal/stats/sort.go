@@ -9,92 +9,71 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// DefaultSort is the field that rows are sorted by when nobody says otherwise.
+// DefaultSort is the field that rows are sorted by when nobody says otherwise; every view has it.
 const DefaultSort = "bytes"
 
-// sortField is one name --sort takes. It orders ascending; a view it does not fit is nil.
-type sortField struct {
-	name     string
-	text     bool // sorts ascending unless reversed; all others the largest first
-	flows    func(a, b *model.Flow) int
-	services func(a, b *model.Service) int
+// field is one name --sort takes.
+type field[T any] struct {
+	name    string
+	text    bool // sorts ascending unless reversed; all others the largest first
+	compare func(a, b *T) int
 }
 
-// sortFields is all there is to know about --sort: validation, help and errors read it too.
-var sortFields = []sortField{
-	counter("packets", func(c *model.Counters) uint64 { return c.Packets }),
-	counter("bytes", func(c *model.Counters) uint64 { return c.Bytes }),
-	counter("payload", func(c *model.Counters) uint64 { return c.PayloadBytes }),
-	counter("skbs", func(c *model.Counters) uint64 { return c.SKBs }),
-	counter("retransmits", func(c *model.Counters) uint64 { return c.Retransmits }),
-	{name: "flows", services: func(a, b *model.Service) int { return cmp.Compare(a.Flows, b.Flows) }},
-	{name: "clients", services: func(a, b *model.Service) int { return cmp.Compare(a.Clients, b.Clients) }},
-	{name: "name", text: true,
-		services: func(a, b *model.Service) int { return strings.Compare(a.Name, b.Name) }},
-	{name: "client", text: true,
-		flows: func(a, b *model.Flow) int { return compareNamed(&a.Client, &b.Client) }},
-	{name: "server", text: true,
-		flows:    func(a, b *model.Flow) int { return compareNamed(&a.Server, &b.Server) },
-		services: func(a, b *model.Service) int { return compareNamed(&a.Server, &b.Server) }},
-	{name: "proto", text: true,
-		flows:    func(a, b *model.Flow) int { return compareProto(a.Proto, b.Proto) },
-		services: func(a, b *model.Service) int { return compareProto(a.Proto, b.Proto) }},
-	{name: "state", text: true,
-		flows: func(a, b *model.Flow) int { return strings.Compare(a.State, b.State) }},
-	{name: "first", flows: func(a, b *model.Flow) int { return a.FirstSeen.Compare(b.FirstSeen) }},
-	{name: "last", flows: func(a, b *model.Flow) int { return a.LastSeen.Compare(b.LastSeen) }},
+func text[T any](name string, compare func(a, b *T) int) field[T] {
+	return field[T]{name, true, compare}
 }
 
-// counter is the field that sums one counter over both directions.
-func counter(name string, of func(*model.Counters) uint64) sortField {
-	return sortField{
-		name: name,
-		flows: func(a, b *model.Flow) int {
-			return cmp.Compare(of(&a.ToServer)+of(&a.ToClient), of(&b.ToServer)+of(&b.ToClient))
-		},
-		services: func(a, b *model.Service) int {
-			return cmp.Compare(of(&a.ToServer)+of(&a.ToClient), of(&b.ToServer)+of(&b.ToClient))
-		},
+func number[T any](name string, compare func(a, b *T) int) field[T] {
+	return field[T]{name, false, compare}
+}
+
+// counters are the fields that sum one counter over both directions.
+func counters[T any](of func(*T) (a, b *model.Counters)) []field[T] {
+	sum := func(name string, count func(*model.Counters) uint64) field[T] {
+		both := func(row *T) uint64 {
+			a, b := of(row)
+			return count(a) + count(b)
+		}
+		return number(name, func(a, b *T) int { return cmp.Compare(both(a), both(b)) })
+	}
+	return []field[T]{
+		sum("packets", func(c *model.Counters) uint64 { return c.Packets }),
+		sum("bytes", func(c *model.Counters) uint64 { return c.Bytes }),
+		sum("payload", func(c *model.Counters) uint64 { return c.PayloadBytes }),
+		sum("skbs", func(c *model.Counters) uint64 { return c.SKBs }),
+		sum("retransmits", func(c *model.Counters) uint64 { return c.Retransmits }),
 	}
 }
 
-// SortFields lists the fields that fit a view ("flow" or "service"), for help and completion.
-func SortFields(by string) []string {
-	var names []string
-	for _, f := range sortFields {
-		if by == "service" && f.services != nil || by == "flow" && f.flows != nil {
-			names = append(names, f.name)
-		}
+// SortFields lists the fields that the view's rows can be sorted by, for help and completion.
+func (v *View[T]) SortFields() []string {
+	names := make([]string, len(v.fields))
+	for i, f := range v.fields {
+		names[i] = f.name
 	}
 	return names
 }
 
 // CheckSort reports whether field, with or without a leading "-", or empty for DefaultSort, is one
-// of SortFields(by).
-func CheckSort(by, field string) error {
-	_, _, err := findSort(by, field)
+// of SortFields.
+func (v *View[T]) CheckSort(field string) error {
+	_, _, err := v.find(field)
 	return err
 }
 
-// SortFlows returns the first limit flows (0: all) in the order of field: numbers and times largest
-// first, text ascending, a leading "-" the other way round, "" by DefaultSort. Equal rows come in the
-// order of protocol, client and server. The flows given stay as they are. It fails if there is no
-// such field.
-func SortFlows(flows []model.Flow, field string, limit int) ([]model.Flow, error) {
-	f, sign, err := findSort("flow", field)
-	if err != nil {
-		return nil, err
+// find returns the field, and -1 where its natural order is to be turned round.
+func (v *View[T]) find(field string) (f *field[T], sign int, err error) {
+	name, reversed := strings.CutPrefix(cmp.Or(field, DefaultSort), "-")
+	i := slices.Index(v.SortFields(), name)
+	if i < 0 {
+		return nil, 0, fmt.Errorf("unknown sort field %q for rows by %s: need one of %s",
+			name, v.name, strings.Join(v.SortFields(), ", "))
 	}
-	return sortRows(flows, limit, sign, f.flows, compareFlows), nil
-}
-
-// SortServices does to services what SortFlows does to flows.
-func SortServices(services []model.Service, field string, limit int) ([]model.Service, error) {
-	f, sign, err := findSort("service", field)
-	if err != nil {
-		return nil, err
+	f, sign = &v.fields[i], 1
+	if f.text == reversed {
+		sign = -1
 	}
-	return sortRows(services, limit, sign, f.services, compareServices), nil
+	return f, sign, nil
 }
 
 // sortRows orders pointers and copies only the rows that are wanted: they are a few hundred bytes each,
@@ -142,20 +121,6 @@ func firstRows[T any](order []*T, rows []T, compare func(a, b *T) int) []*T {
 	return order
 }
 
-// findSort returns the field, and -1 where its natural order is to be turned round.
-func findSort(by, field string) (f *sortField, sign int, err error) {
-	name, reversed := strings.CutPrefix(cmp.Or(field, DefaultSort), "-")
-	if !slices.Contains(SortFields(by), name) {
-		return nil, 0, fmt.Errorf("unknown sort field %q: need one of %s", name, strings.Join(SortFields(by), ", "))
-	}
-	i := slices.IndexFunc(sortFields, func(f sortField) bool { return f.name == name })
-	f, sign = &sortFields[i], 1
-	if f.text == reversed {
-		sign = -1
-	}
-	return f, sign, nil
-}
-
 // compareFlows orders flows by their full key.
 func compareFlows(a, b *model.Flow) int {
 	return cmp.Or(
@@ -173,6 +138,33 @@ func compareServices(a, b *model.Service) int {
 		a.Server.AddrPort().Compare(b.Server.AddrPort()),
 		cmp.Compare(a.Netns, b.Netns),
 	)
+}
+
+// comparePairs orders pairs by their full key.
+func comparePairs(a, b *model.Pair) int {
+	return cmp.Or(
+		compareProto(a.Proto, b.Proto),
+		a.Server.AddrPort().Compare(b.Server.AddrPort()),
+		compareOwners(a.Client, b.Client),
+		cmp.Compare(a.Netns, b.Netns),
+	)
+}
+
+// compareUsages orders processes and cgroups by name, and processes of one name by age.
+func compareUsages(a, b *model.Usage) int {
+	return cmp.Or(strings.Compare(a.Name, b.Name), compareOwners(a.Owner, b.Owner))
+}
+
+// compareOwners orders processes by age; one that is unknown comes before all.
+func compareOwners(a, b *model.Owner) int {
+	i, j := identify(a), identify(b)
+	switch {
+	case i.known != j.known && i.known:
+		return 1
+	case i.known != j.known:
+		return -1
+	}
+	return cmp.Or(cmp.Compare(i.StartNS, j.StartNS), cmp.Compare(i.TGID, j.TGID))
 }
 
 // compareNamed orders endpoints as people read them: by process name, then by address.

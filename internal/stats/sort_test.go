@@ -63,9 +63,12 @@ func TestSortFlows(t *testing.T) {
 			given := slices.Clone(rows)
 			slices.Reverse(given)
 			for limit, want := range map[int]int{0: 3, 1: 1, 2: 2, 3: 3, 4: 3} {
-				got, err := SortFlows(given, tt.field, limit)
+				got, total, err := FlowView.Rows(given, tt.field, limit)
 				if err != nil {
 					t.Fatal(err)
+				}
+				if total != len(given) {
+					t.Errorf("limit %d: got %d rows in all, want %d", limit, total, len(given))
 				}
 				var ports []uint16
 				for _, f := range got {
@@ -79,6 +82,33 @@ func TestSortFlows(t *testing.T) {
 	}
 }
 
+// rolled is the view of rows that are rolled up already.
+func rolled[T any](v *View[T], rows []T) *View[T] {
+	same := *v
+	same.rollUp = func([]model.Flow) []T { return rows }
+	return &same
+}
+
+// checkOrders sorts rows by each field and holds the initials of the rows against want.
+func checkOrders[T any](t *testing.T, v *View[T], rows []T, initial func(*T) byte, want map[string]string) {
+	t.Helper()
+	given := slices.Clone(rows)
+	slices.Reverse(given)
+	for field, want := range want {
+		got, _, err := rolled(v, given).Rows(nil, field, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var order []byte
+		for i := range got {
+			order = append(order, initial(&got[i]))
+		}
+		if string(order) != want {
+			t.Errorf("by %s: got order %s, want %s", field, order, want)
+		}
+	}
+}
+
 func TestSortServices(t *testing.T) {
 	rows := []model.Service{
 		{Name: "b", Proto: model.ProtoTCP, Server: endpoint("127.0.0.1:1", nil), Flows: 2, Clients: 1},
@@ -86,7 +116,7 @@ func TestSortServices(t *testing.T) {
 		{Name: "a", Proto: model.ProtoUDP, Server: endpoint("127.0.0.1:3", nil), Flows: 3, Clients: 2},
 	}
 	rows[1].ToClient.Bytes = 9
-	tests := map[string]string{
+	checkOrders(t, ServiceView, rows, func(s *model.Service) byte { return s.Name[0] }, map[string]string{
 		"":        "cba",
 		"bytes":   "cba",
 		"-bytes":  "bac",
@@ -96,57 +126,95 @@ func TestSortServices(t *testing.T) {
 		"server":  "bca",
 		"-server": "acb",
 		"-proto":  "abc",
-	}
-	for field, want := range tests {
-		t.Run(field, func(t *testing.T) {
-			given := slices.Clone(rows)
-			slices.Reverse(given)
-			got, err := SortServices(given, field, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if order := got[0].Name + got[1].Name + got[2].Name; order != want {
-				t.Errorf("got order %s, want %s", order, want)
-			}
-		})
-	}
+	})
 }
 
-// Every listed field sorts, and every field is listed by some view.
+func TestSortPairs(t *testing.T) {
+	web := endpoint("127.0.0.1:80", nil)
+	db := endpoint("127.0.0.1:22", nil)
+	rows := []model.Pair{
+		{ClientName: "b", ServiceName: "y", Proto: model.ProtoTCP, Client: process(9, 1, "b"), Server: web, Flows: 2},
+		{ClientName: "c", ServiceName: "x", Proto: model.ProtoTCP, Server: web, Flows: 1},
+		{ClientName: "a", ServiceName: "z", Proto: model.ProtoUDP, Client: process(7, 2, "a"), Server: db, Flows: 3},
+	}
+	rows[0].ToServer = model.Counters{Bytes: 5, Packets: 1}
+	rows[2].ToClient = model.Counters{Bytes: 9}
+	checkOrders(t, PairView, rows, func(p *model.Pair) byte { return p.ClientName[0] }, map[string]string{
+		"":        "abc",
+		"packets": "bca", // those without a packet: by key
+		"payload": "cba", // all by key: protocol, server, client; an unknown one first
+		"flows":   "abc",
+		"name":    "abc",
+		"-client": "cba",
+		"server":  "acb", // of one server: by key
+		"proto":   "cba",
+		"-proto":  "acb",
+	})
+}
+
+func TestSortUsages(t *testing.T) {
+	rows := []model.Usage{
+		{Name: "b", Flows: 2, Sent: model.Counters{Bytes: 30, Packets: 1}, Received: model.Counters{Bytes: 1, Packets: 9}},
+		{Name: "c", Flows: 1, Sent: model.Counters{Bytes: 20, Packets: 2}, Received: model.Counters{Bytes: 20, Packets: 2}},
+		{Name: "a", Flows: 3, Sent: model.Counters{Bytes: 10, Packets: 3}, Received: model.Counters{Bytes: 2, Packets: 3}},
+	}
+	want := map[string]string{
+		"":         "cba",
+		"bytes":    "cba",
+		"packets":  "bac",
+		"sent":     "bca",
+		"-sent":    "acb",
+		"received": "cab",
+		"flows":    "abc",
+		"name":     "abc",
+		"-name":    "cba",
+		"skbs":     "abc", // all equal: by name
+	}
+	checkOrders(t, ProcessView, rows, func(u *model.Usage) byte { return u.Name[0] }, want)
+	checkOrders(t, CgroupView, rows, func(u *model.Usage) byte { return u.Name[0] }, want)
+
+	// Processes of one name come in the order of their age, the PID notwithstanding.
+	nginx := []model.Usage{{Name: "nginx", Owner: process(9, 1, "x")}, {Name: "nginx", Owner: process(8, 2, "y")},
+		{Name: "nginx", Owner: process(8, 3, "z")}}
+	checkOrders(t, ProcessView, nginx, func(u *model.Usage) byte { return u.Owner.Comm[0] }, map[string]string{"name": "xyz", "-name": "xyz"})
+}
+
+// Every listed field sorts, from either end.
 func TestSortFields(t *testing.T) {
-	if got, want := strings.Join(SortFields("flow"), " "),
-		"packets bytes payload skbs retransmits client server proto state first last"; got != want {
-		t.Errorf("flow: got %s, want %s", got, want)
+	checkFields(t, FlowView, "packets bytes payload skbs retransmits client server proto state first last")
+	checkFields(t, ServiceView, "packets bytes payload skbs retransmits flows clients name server proto")
+	checkFields(t, PairView, "packets bytes payload skbs retransmits flows name client server proto")
+	checkFields(t, ProcessView, "packets bytes payload skbs retransmits sent received flows name")
+	checkFields(t, CgroupView, "packets bytes payload skbs retransmits sent received flows name")
+}
+
+func checkFields[T any](t *testing.T, v *View[T], want string) {
+	t.Helper()
+	if got := strings.Join(v.SortFields(), " "); got != want {
+		t.Errorf("by %s: got %s, want %s", v.Name(), got, want)
 	}
-	if got, want := strings.Join(SortFields("service"), " "),
-		"packets bytes payload skbs retransmits flows clients name server proto"; got != want {
-		t.Errorf("service: got %s, want %s", got, want)
-	}
-	for _, field := range SortFields("flow") {
-		if _, err := SortFlows(make([]model.Flow, 2), field, 0); err != nil {
-			t.Error(err)
-		}
-	}
-	for _, field := range SortFields("service") {
-		if _, err := SortServices(make([]model.Service, 2), "-"+field, 0); err != nil {
-			t.Error(err)
+	for _, field := range v.SortFields() {
+		for _, sign := range []string{"", "-"} {
+			if _, _, err := rolled(v, make([]T, 2)).Rows(nil, sign+field, 0); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }
 
 func TestSortUnknownField(t *testing.T) {
-	const want = `unknown sort field "flows": need one of packets, bytes, payload, skbs, retransmits, client, server, proto, state, first, last`
-	if _, err := SortFlows(nil, "-flows", 0); err == nil || err.Error() != want {
+	const want = `unknown sort field "flows" for rows by flow: need one of packets, bytes, payload, skbs, retransmits, client, server, proto, state, first, last`
+	if _, _, err := FlowView.Rows(nil, "-flows", 0); err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
 	}
 	for _, field := range []string{"state", "--bytes", "-", "BYTES"} {
-		if _, err := SortServices(nil, field, 0); err == nil {
+		if ServiceView.CheckSort(field) == nil {
 			t.Errorf("%q: got no error", field)
 		}
 	}
 }
 
-func BenchmarkSortFlows(b *testing.B) {
+func BenchmarkRows(b *testing.B) {
 	rows := make([]model.Flow, 10_000)
 	for i := range rows {
 		rows[i] = sortRow(uint16(i), "127.0.0.1:80", uint64(i*7919%10_007), 0, "established", 0)
@@ -154,10 +222,19 @@ func BenchmarkSortFlows(b *testing.B) {
 	for name, limit := range map[string]int{"all": 0, "screen": 20} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				if _, err := SortFlows(rows, "bytes", limit); err != nil {
+				if _, _, err := FlowView.Rows(rows, "bytes", limit); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 	}
+	b.Run("pairs", func(b *testing.B) {
+		flows := crowd(1, 10_000)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, _, err := PairView.Rows(flows, "bytes", 20); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

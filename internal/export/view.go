@@ -1,0 +1,111 @@
+package export
+
+import (
+	"iter"
+	"reflect"
+	"slices"
+
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/stats"
+)
+
+// view is one value of Options.By. Views differ in the type of their rows; what encoders do with
+// rows is the same for all.
+type view interface {
+	Name() string
+	SortFields() []string
+	CheckSort(field string) error
+	pick(o Options, s *model.Snapshot) (selection, error)
+}
+
+// selection is the rows of one view of a snapshot, sorted and cut to the limit.
+type selection interface {
+	limited() int              // rows that the limit cut off
+	fields() []csvColumn       // of each of rows
+	rows() iter.Seq[any]       // as JSON has them
+	fill(sh *sheet, wide bool) // with the columns that fit a terminal, or all
+}
+
+// views is all there is to know about --by.
+var views = []view{
+	&viewOf[model.Pair, pairRow]{View: stats.PairView, columns: pairColumns, row: newPairRow},
+	&viewOf[model.Service, serviceRow]{View: stats.ServiceView, columns: serviceColumns, row: newServiceRow},
+	&viewOf[model.Flow, flowRow]{View: stats.FlowView, columns: flowColumns, row: newFlowRow,
+		dim: func(f *model.Flow) bool { return f.Closed }},
+	&viewOf[model.Usage, processRow]{View: stats.ProcessView, columns: processColumns, row: newProcessRow},
+	&viewOf[model.Usage, cgroupRow]{View: stats.CgroupView, columns: cgroupColumns, row: newCgroupRow},
+}
+
+// viewOf is a view with rows of T, which JSON and CSV show as R.
+type viewOf[T, R any] struct {
+	*stats.View[T]
+	columns func(s *model.Snapshot, wide bool) []column[T]
+	row     func(*T) R
+	dim     func(*T) bool // which rows matter less; nil: none
+}
+
+func (v *viewOf[T, R]) pick(o Options, s *model.Snapshot) (selection, error) {
+	rows, total, err := v.Rows(s.Flows, o.Sort, o.Limit)
+	return &selectionOf[T, R]{v, s, rows, total}, err
+}
+
+type selectionOf[T, R any] struct {
+	view     *viewOf[T, R]
+	snapshot *model.Snapshot
+	picked   []T
+	total    int
+}
+
+func (sel *selectionOf[T, R]) limited() int { return sel.total - len(sel.picked) }
+
+func (sel *selectionOf[T, R]) fields() []csvColumn { return csvColumns(reflect.TypeFor[R](), "", nil) }
+
+func (sel *selectionOf[T, R]) rows() iter.Seq[any] {
+	return func(yield func(any) bool) {
+		for i := range sel.picked {
+			if !yield(sel.view.row(&sel.picked[i])) {
+				return
+			}
+		}
+	}
+}
+
+func (sel *selectionOf[T, R]) fill(sh *sheet, wide bool) {
+	columns := sel.view.columns(sel.snapshot, wide)
+	for _, c := range columns {
+		sh.heads = append(sh.heads, c.head)
+		sh.texts = append(sh.texts, c.text)
+	}
+	for i := range sel.picked {
+		row := &sel.picked[i]
+		cells := make([]string, len(columns))
+		for j, c := range columns {
+			cells[j] = c.cell(row)
+		}
+		sh.rows = append(sh.rows, cells)
+		sh.dim = append(sh.dim, sel.view.dim != nil && sel.view.dim(row))
+	}
+}
+
+// Views lists the names that Options.By takes.
+func Views() []string {
+	names := make([]string, len(views))
+	for i, v := range views {
+		names[i] = v.Name()
+	}
+	return names
+}
+
+// SortFields lists what Options.Sort takes, the default first: the fields of all views. New refuses
+// one that its view has not.
+func SortFields() []string {
+	fields := []string{stats.DefaultSort}
+	for _, v := range views {
+		for _, field := range v.SortFields() {
+			if !slices.Contains(fields, field) {
+				fields = append(fields, field)
+			}
+		}
+	}
+	return fields
+}
