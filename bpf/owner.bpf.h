@@ -19,9 +19,13 @@ static __always_inline __u32 lt_pid_in_our_namespace(struct task_struct *leader)
 	void *numbers = (void *)pid + bpf_core_field_offset(struct pid, numbers);
 	__u32 level = BPF_CORE_READ(pid, level);
 
-	for (__u32 i = 0; i < LT_PIDNS_LEVELS && i <= level; i++) {
+	/* Unrolled: the compiler makes one bound of the two, which 6.1's verifier does not see through. */
+#pragma unroll
+	for (__u32 i = 0; i < LT_PIDNS_LEVELS; i++) {
 		struct upid *upid = numbers + i * bpf_core_type_size(struct upid);
 
+		if (i > level)
+			break;
 		if (BPF_CORE_READ(upid, ns, ns.inum) == config.pidns)
 			return BPF_CORE_READ(upid, nr);
 	}
@@ -59,26 +63,28 @@ enum lt_verdict {
 };
 
 /*
- * Judge by the socket. A user's socket has a file, a kernel's has none, and one that nobody has
- * accepted yet or that was let go has not even the struct socket. Declined is what proves nothing: a
- * kernel thread that finishes a user's work (kTLS), a socket whose packets are of another protocol
- * than its own and so may claim any address, and one that the kernel sends tunnelled packets through.
+ * Judge by the socket. A user's socket has a file, a kernel's has none, and one that nobody has accepted
+ * yet or that was let go has not even the struct socket. What has no socket at all is the kernel's
+ * if only the kernel says such things. Nothing is proved by a kernel thread that finishes a user's work
+ * (kTLS), by a socket whose packets are of another protocol than its own and so may claim any address,
+ * and by one that the kernel sends tunnelled packets through.
  */
 static __always_inline enum lt_verdict lt_judge(struct sock *sk, struct task_struct *task, __u8 proto)
 {
 	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
+	__u8 type = BPF_CORE_READ(sk, sk_type);
 
-	if (!socket || !BPF_CORE_READ(socket, file)) {
-		if (proto == LT_IPPROTO_TCP && !socket && sk &&
-		    BPF_CORE_READ(sk, sk_type) == LT_SOCK_STREAM)
-			return LT_NOBODY_KNOWS;
+	if (!sk)
+		return proto == LT_IPPROTO_UDP ? LT_NOBODY_KNOWS : LT_OWNED_BY_KERNEL;
+	if (!socket)
+		return LT_NOBODY_KNOWS;
+	if (!BPF_CORE_READ(socket, file))
 		return LT_OWNED_BY_KERNEL;
-	}
 	if (BPF_CORE_READ(task, flags) & LT_PF_KTHREAD)
 		return LT_NOBODY_KNOWS;
 	if (BPF_CORE_READ(sk, sk_protocol) != proto)
 		return LT_NOBODY_KNOWS;
-	if (proto == LT_IPPROTO_TCP && BPF_CORE_READ(sk, sk_type) != LT_SOCK_STREAM)
+	if (proto == LT_IPPROTO_TCP && type != LT_SOCK_STREAM)
 		return LT_NOBODY_KNOWS;
 	if (proto == LT_IPPROTO_UDP && BPF_CORE_READ((struct udp_sock *)sk, encap_type))
 		return LT_NOBODY_KNOWS;
@@ -121,27 +127,34 @@ __noinline int lt_learn_owner(struct __sk_buff *ctx, __u32 index, __u32 side, __
 	return 0;
 }
 
+/* Nobody listens: the kernel answers a SYN with a RST by itself. */
+static __always_inline bool lt_refuses(const struct lt_slot *slot, __u32 side, const struct lt_packet *p)
+{
+	return (p->tcp_flags & LT_TCP_RST) && slot->role == LT_ROLE_SYN && slot->client != side &&
+	       !(slot->tcp_flags[side & 1] & LT_TCP_SYN);
+}
+
 /*
  * Ask whose packet this is, if it can tell and there is a reason to: nobody is known, or another
- * process than the one asked last sends payload. Who merely acknowledges or closes, such as the parent
- * of a forked worker, takes nothing over.
+ * process than the one asked last is at work on the socket. Who merely closes it, such as the parent
+ * of a worker that has ended, takes nothing over.
  */
 static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_slot *slot, __u32 side,
 					    const struct lt_packet *p, struct tcp_sock *tp)
 {
-	struct task_struct *task;
 	__u32 asked1 = slot->asked1[side & 1];
+	struct task_struct *task;
 
 	if (f->is_xdp)
 		return;
 	if (tp) {
 		if (!((struct sock *)tp)->sk_lock.owned)
 			return;
-	} else if (p->proto == LT_IPPROTO_TCP && !(p->tcp_flags & LT_TCP_RST)) {
+		if (asked1 && (p->tcp_flags & (LT_TCP_FIN | LT_TCP_RST)))
+			return;
+	} else if (p->proto == LT_IPPROTO_TCP && (asked1 || !lt_refuses(slot, side, p))) {
 		return; /* for a listener or a TIME_WAIT: no full socket, nobody in particular */
 	}
-	if (asked1 && !p->payload_len)
-		return;
 	task = bpf_get_current_task_btf();
 	if (asked1 != task->tgid + 1)
 		lt_learn_owner(f->ctx, slot->index, side, p->proto);

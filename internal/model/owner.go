@@ -13,7 +13,7 @@ type ProcessID struct {
 type Process struct {
 	ProcessID
 	PID      uint32 // in lotrace's own PID namespace; 0: not visible from there
-	UID      uint32 // in lotrace's own user namespace
+	UID      uint32 // in the first user namespace
 	CgroupID uint64 // cgroup v2: inode number of the directory; 0: unknown
 	Comm     string // of the thread group's leader
 }
