@@ -15,6 +15,7 @@ import (
 	"github.com/lotrace/lotrace/internal/filter"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/owner"
 	"github.com/lotrace/lotrace/internal/stats"
 	"github.com/lotrace/lotrace/internal/watch"
 )
@@ -24,7 +25,7 @@ type flowsOptions struct {
 	output, by, sort, filter, netns, hook, color string
 	limit, maxFlows                              int
 	duration, watch                              time.Duration
-	stages, quiet, verbose                       bool
+	stages, excludeSelf, quiet, verbose          bool
 }
 
 func flowsCommand() *command {
@@ -57,6 +58,7 @@ func (o *flowsOptions) register(fs *pflag.FlagSet) {
 	hookFlag(fs, &o.hook)
 	maxFlowsFlag(fs, &o.maxFlows, loader.DefaultFlows, loader.MinFlows, loader.MaxFlows)
 	fs.BoolVar(&o.stages, "stages", false, "count at TC ingress too: what left and never arrived")
+	fs.BoolVar(&o.excludeSelf, "exclude-self", true, "leave out lotrace's own traffic, and say how much")
 	colorFlag(fs, &o.color)
 	quietFlag(fs, &o.quiet)
 	verboseFlag(fs, &o.verbose)
@@ -104,13 +106,22 @@ func (o *flowsOptions) count(ctx context.Context, inv *invocation, l *loader.Loa
 	for _, warning := range l.Warnings() {
 		o.say(inv, "warning: %s", warning)
 	}
+	owners := owner.New(owner.Config{Scan: l.Holders})
+	defer owners.Close()
+	if err := owners.ScanNow(); err != nil {
+		o.say(inv, "%v; owners of older connections show when they speak", err)
+	}
 	config := stats.Config{
 		MaxFlows:  o.maxFlows,
 		Origin:    o.origin(l, expr),
+		Owners:    owners,
 		Listeners: listeners,
 	}
 	if o.filter != "" {
 		config.Match = expr.Match
+	}
+	if o.excludeSelf {
+		config.Hide = isOwn
 	}
 	engine, err := stats.Start(l, config)
 	if err != nil {
@@ -118,7 +129,7 @@ func (o *flowsOptions) count(ctx context.Context, inv *invocation, l *loader.Loa
 	}
 	o.say(inv, "counting on %s (%s), network namespace %d", l.Device(), l.Hook(), l.Netns())
 	meter := watch.NewMeter()
-	separator := ""
+	separator, denied := "", false
 	err = watch.Run(ctx, engine, o.timing(inv, l), func(s *model.Snapshot) error {
 		fmt.Fprint(inv.stdout, separator)
 		if o.forPeople() {
@@ -128,6 +139,11 @@ func (o *flowsOptions) count(ctx context.Context, inv *invocation, l *loader.Loa
 		s.Self.BPFNsPerPacket = l.Cost()
 		if o.output == "csv" { // has rows and no place for anything else
 			o.sayOverflow(inv, s)
+		}
+		if n := owners.Denied(); n > 0 && !denied {
+			denied = true
+			o.say(inv, "executables of %d processes of other users are unknown: run as root, "+
+				"or give the binary cap_sys_ptrace", n)
 		}
 		return encoder.Encode(inv.stdout, s)
 	})
@@ -166,6 +182,17 @@ func (o *flowsOptions) origin(l *loader.Loader, expr *filter.Filter) model.Origi
 	}
 }
 
+// isOwn reports whether one end of the flow is this very process.
+func isOwn(f *model.Flow) bool {
+	self := uint32(os.Getpid())
+	for _, o := range []*model.Owner{f.Client.Owner, f.Server.Owner} {
+		if o != nil && o.PID == self {
+			return true
+		}
+	}
+	return false
+}
+
 // say writes a line to stderr, where it does not mix with the result.
 func (o *flowsOptions) say(inv *invocation, format string, args ...any) {
 	if !o.quiet {
@@ -177,6 +204,10 @@ func (o *flowsOptions) say(inv *invocation, format string, args ...any) {
 func (o *flowsOptions) sayOverflow(inv *invocation, s *model.Snapshot) {
 	for _, cause := range slices.Sorted(maps.Keys(s.ByCause)) {
 		o.say(inv, "warning: packets in no row: %s %d", cause, s.ByCause[cause].Packets)
+	}
+	if s.Hidden.Flows > 0 {
+		o.say(inv, "hidden: %d flows of lotrace itself, %d packets, %d bytes",
+			s.Hidden.Flows, s.Hidden.Packets, s.Hidden.Bytes)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// errNoScan is what Holders returns where the kernel refused the iterator at Open.
+// errNoScan is what Holders returns where the kernel refused the iterator at Open, or nobody asked for it.
 var errNoScan = errors.New("walk open files: the kernel refused the iterator")
 
 // scan walks everybody's open files. It stays open, for it needs rights that are given up later.

@@ -66,14 +66,14 @@ func (r *Resolver) lookUpOne(e *entry, proc *procfs, cgroups *cgroups) {
 	known := e.known
 	r.mu.Unlock()
 
-	known, final, denied := learn(e.process, known, proc, cgroups)
+	known, gone, final, denied := learn(e.process, known, proc, cgroups)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.name(&known)
 	e.known = known
 	e.update()
-	e.final = final
+	e.gone, e.final = gone, final
 	e.due = r.now + refreshTick
 	if denied && !e.denied {
 		e.denied = true
@@ -84,19 +84,20 @@ func (r *Resolver) lookUpOne(e *entry, proc *procfs, cgroups *cgroups) {
 	r.wake()
 }
 
-// learn adds to what is known of the process. final: it is gone, and nothing more is to be had.
-func learn(p *model.Process, known facts, proc *procfs, cgroups *cgroups) (_ facts, final, denied bool) {
-	err := errGone
+// learn adds to what is known of the process. gone: it has ended; final: nothing more is to be had.
+func learn(p *model.Process, known facts, proc *procfs, cgroups *cgroups) (_ facts, gone, final, denied bool) {
 	if p.PID != 0 {
+		var err error
 		known, denied, err = proc.read(p, known)
-	}
-	if !errors.Is(err, errGone) {
-		return known, false, denied
+		if !errors.Is(err, errGone) {
+			return known, false, false, denied
+		}
+		gone = true
 	}
 	if known.cgroup != "" {
-		return known, true, denied
+		return known, gone, true, denied
 	}
 	path, final := cgroups.path(p.CgroupID)
 	known.place(path)
-	return known, final, denied
+	return known, gone, final, denied
 }

@@ -61,6 +61,8 @@ type Resolver struct {
 	denied    int
 	pending   int  // lookups that wait or run
 	naming    bool // a question to the engines waits or runs
+	wanted    bool // a scan waits or runs
+	resting   bool // after a scan: the next must wait
 	settled   chan struct{}
 }
 
@@ -133,7 +135,8 @@ type entry struct {
 	known   facts
 	due     uint64 // tick from which it may be looked up again
 	pending bool   // in a queue, or being looked up
-	final   bool   // gone: nothing more can be learnt
+	final   bool   // nothing more can be learnt
+	gone    bool   // it has ended
 	denied  bool
 }
 
@@ -234,13 +237,22 @@ func (e *entry) update() {
 	}
 }
 
-// Settle waits until no lookup is under way, but at most so long.
+// Gone reports whether the process was seen to have ended. A young death may go unnoticed for two
+// seconds.
+func (r *Resolver) Gone(p *model.Process) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	element, ok := r.processes[p.ProcessID]
+	return ok && element.Value.(*entry).gone
+}
+
+// Settle waits until no lookup is under way, nor a scan that may begin, but at most so long.
 func (r *Resolver) Settle(d time.Duration) {
 	timeout := time.NewTimer(d)
 	defer timeout.Stop()
 	for {
 		r.mu.Lock()
-		if r.pending == 0 && !r.naming {
+		if !r.busy() {
 			r.mu.Unlock()
 			return
 		}
@@ -259,9 +271,12 @@ func (r *Resolver) Settle(d time.Duration) {
 	}
 }
 
+// busy reports whether an answer is on its way.
+func (r *Resolver) busy() bool { return r.pending > 0 || r.naming || r.wanted && !r.resting }
+
 // wake tells those in Settle when nothing is under way any more.
 func (r *Resolver) wake() {
-	if r.pending == 0 && !r.naming && r.settled != nil {
+	if !r.busy() && r.settled != nil {
 		close(r.settled)
 		r.settled = nil
 	}

@@ -11,9 +11,12 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
+// Between two scans lies half a second, or more where they take long: a busy machine may want one all
+// the time, and should not spend more than one part in scanShare on them.
 const (
-	scanPause       = time.Second
+	scanPause       = 500 * time.Millisecond
 	scanFailedPause = 10 * time.Second
+	scanShare       = 50
 )
 
 var errClosed = errors.New("scan open files: resolver is closed")
@@ -148,6 +151,10 @@ func (r *Resolver) Holder(key *model.SlotKey, end int, createdNS uint64) *model.
 }
 
 func (r *Resolver) askScan() {
+	if r.config.Scan == nil {
+		return
+	}
+	r.wanted = true
 	select {
 	case r.wantScan <- struct{}{}:
 	default: // somebody has asked
@@ -192,20 +199,31 @@ func (r *Resolver) scan() {
 			return
 		case <-rested:
 			rested = nil
+			r.rest(false)
 			continue
 		case <-want:
 		case answer = <-r.scanNow:
 		}
+		began := time.Now()
 		err := r.scanOnce()
-		if answer != nil {
-			answer <- err
-		}
-		pause := scanPause
+		pause := max(scanPause, scanShare*time.Since(began))
 		if err != nil {
 			pause = scanFailedPause
 		}
+		r.rest(true)
 		rested = time.After(pause)
+		if answer != nil {
+			answer <- err
+		}
 	}
+}
+
+// rest says whether a scan that is wanted would have to wait.
+func (r *Resolver) rest(resting bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.resting = resting
+	r.wake()
 }
 
 func (r *Resolver) scanOnce() error {
@@ -224,6 +242,7 @@ func (r *Resolver) scanOnce() error {
 	case <-r.wantScan:
 	default:
 	}
+	r.wanted = false
 	if err != nil {
 		r.scanErr = fmt.Errorf("scan open files: %w", err)
 		return r.scanErr

@@ -24,6 +24,8 @@ type Source interface {
 type Owners interface {
 	// Owner is what is known of a process by now; details may come later.
 	Owner(p *model.Process) *model.Owner
+	// Gone reports whether the process is known to have ended.
+	Gone(p *model.Process) bool
 	// Holder is who holds the socket of an end of a flow whose first packet was at created
 	// (CLOCK_MONOTONIC, ns); nil: unknown so far.
 	Holder(key *model.SlotKey, end int, created uint64) *model.Owner
@@ -57,17 +59,23 @@ type Engine struct {
 	start model.Reading          // the first moment of the current window, without its slots
 	base  [][2]model.Counters    // by slot index: counts at start; zero for younger slots
 	now   model.Reading          // the newest reading
-	ended []model.Slot           // flows whose slot was freed in this window; Dir holds the window's part
+	ended []endedSlot            // flows whose slot was freed in this window
 	byKey map[model.SlotKey]int  // the newest of ended per key
 	cut   map[string]model.Count // counted, but past MaxEnded
 
-	noticed [][2]*model.Process // by slot index: owners that were asked for
-	hidden  model.Hidden        // of the window that is being shown
+	ends   []ends       // by slot index: who is behind each flow's ends
+	hidden model.Hidden // of the window that is being shown
 
 	calls    int // of Sweep
 	retiring []model.Slot
 	finals   []model.Slot
 	flows    []model.Flow
+}
+
+// endedSlot is a flow that has no slot any more; Dir holds the window's part.
+type endedSlot struct {
+	model.Slot
+	ends ends
 }
 
 // Start takes the first reading: windows begin here.
@@ -144,7 +152,7 @@ func (e *Engine) keep(slot *model.Slot) {
 		return
 	}
 	if i, ok := e.byKey[slot.Key]; ok && continues(slot) {
-		merge(&e.ended[i], slot)
+		e.ended[i].merge(slot, e.endsOf(slot))
 		return
 	}
 	if len(e.ended) >= e.config.MaxEnded {
@@ -154,7 +162,7 @@ func (e *Engine) keep(slot *model.Slot) {
 		return
 	}
 	e.byKey[slot.Key] = len(e.ended)
-	e.ended = append(e.ended, *slot)
+	e.ended = append(e.ended, endedSlot{*slot, *e.endsOf(slot)})
 }
 
 // continues reports whether a slot goes on with an earlier one of its key, rather than being a new
@@ -162,7 +170,7 @@ func (e *Engine) keep(slot *model.Slot) {
 func continues(slot *model.Slot) bool { return slot.Role != model.SlotRoleSYN }
 
 // merge adds the newer part of a flow to the older one.
-func merge(to, from *model.Slot) {
+func (to *endedSlot) merge(from *model.Slot, ends *ends) {
 	for i := range to.Dir {
 		to.Dir[i].Counters.Add(from.Dir[i].Counters)
 		to.TCPFlags[i] |= from.TCPFlags[i]
@@ -172,6 +180,9 @@ func merge(to, from *model.Slot) {
 		}
 		if from.Owner[i] != nil {
 			to.Owner[i] = from.Owner[i]
+		}
+		if ends.held[i] != nil {
+			to.ends.held[i] = ends.held[i]
 		}
 	}
 }
@@ -234,21 +245,21 @@ func (e *Engine) rows() []model.Flow {
 			continue
 		}
 		if older, ok := e.byKey[slot.Key]; ok && continues(&slot) {
-			merge(&e.ended[older], &slot)
+			e.ended[older].merge(&slot, e.endsOf(&slot))
 			continue
 		}
-		e.addRow(&slot)
+		e.addRow(&slot, e.endsOf(&slot))
 	}
 	for i := range e.ended {
-		e.addRow(&e.ended[i])
+		e.addRow(&e.ended[i].Slot, &e.ended[i].ends)
 	}
 	return e.flows
 }
 
-func (e *Engine) addRow(slot *model.Slot) {
+func (e *Engine) addRow(slot *model.Slot, ends *ends) {
 	e.flows = append(e.flows, model.Flow{})
 	row := &e.flows[len(e.flows)-1]
-	e.fill(row, slot)
+	e.fill(row, slot, ends)
 	switch {
 	case e.config.Match != nil && !e.config.Match(row):
 	case e.config.Hide != nil && e.config.Hide(row):
@@ -260,14 +271,14 @@ func (e *Engine) addRow(slot *model.Slot) {
 	e.flows = e.flows[:len(e.flows)-1]
 }
 
-func (e *Engine) fill(row *model.Flow, slot *model.Slot) {
+func (e *Engine) fill(row *model.Flow, slot *model.Slot, ends *ends) {
 	client, source := e.listeners.roleOf(slot)
 	server := 1 - client
 	row.Netns = slot.Key.Netns
 	row.Proto = slot.Key.Proto
 	row.RoleSource = source
-	row.Client = e.endOf(slot, client)
-	row.Server = e.endOf(slot, server)
+	row.Client = e.endOf(slot, ends, client)
+	row.Server = e.endOf(slot, ends, server)
 	row.ToServer = slot.Dir[client].Counters
 	row.ToClient = slot.Dir[server].Counters
 	row.ClientSRTT, row.ServerSRTT = slot.Dir[client].SRTT, slot.Dir[server].SRTT
@@ -280,9 +291,9 @@ func (e *Engine) fill(row *model.Flow, slot *model.Slot) {
 	}
 }
 
-func (e *Engine) endOf(slot *model.Slot, i int) model.Endpoint {
+func (e *Engine) endOf(slot *model.Slot, ends *ends, i int) model.Endpoint {
 	end := slot.Key.Endpoint(i)
-	return model.Endpoint{Addr: end.Addr(), Port: end.Port(), Owner: e.ownerOf(slot, i)}
+	return model.Endpoint{Addr: end.Addr(), Port: end.Port(), Owner: e.ownerOf(slot, ends, i)}
 }
 
 // wall turns a CLOCK_MONOTONIC stamp into a time of day, by the newest reading's pair of clocks.

@@ -13,6 +13,25 @@ const settleOwners = 15 * time.Millisecond
 // look who holds their sockets: most do so within their first microseconds.
 const speechTime = 250 * time.Millisecond
 
+// ends is what was found out about a slot's owners beyond what the slot says itself.
+type ends struct {
+	createdNS uint64            // of the flow that it is about
+	asked     [2]*model.Process // who was looked up last
+	held      [2]*model.Owner   // who held the socket when somebody looked
+}
+
+// endsOf returns what is kept beside the slot, anew if that was about an earlier flow.
+func (e *Engine) endsOf(slot *model.Slot) *ends {
+	for int(slot.Index) >= len(e.ends) {
+		e.ends = append(e.ends, ends{})
+	}
+	kept := &e.ends[slot.Index]
+	if kept.createdNS != slot.CreatedNS {
+		*kept = ends{createdNS: slot.CreatedNS}
+	}
+	return kept
+}
+
 // noticeOwners asks early for what the next window will show: a process may end any moment.
 func (e *Engine) noticeOwners() {
 	if e.config.Owners == nil {
@@ -20,37 +39,58 @@ func (e *Engine) noticeOwners() {
 	}
 	for i := range e.now.Slots {
 		slot := &e.now.Slots[i]
-		for int(slot.Index) >= len(e.noticed) {
-			e.noticed = append(e.noticed, [2]*model.Process{})
-		}
-		noticed := &e.noticed[slot.Index]
+		ends := e.endsOf(slot)
 		for end, process := range slot.Owner {
-			if process == nil || process != noticed[end] {
-				e.ownerOf(slot, end)
+			if process == nil || process != ends.asked[end] {
+				e.ownerOf(slot, ends, end)
 			}
 		}
-		*noticed = slot.Owner
+		ends.asked = slot.Owner
 	}
 }
 
-// ownerOf is the owner of an end as far as it is known now.
-func (e *Engine) ownerOf(slot *model.Slot, end int) *model.Owner {
-	switch process := slot.Owner[end]; {
-	case e.config.Owners == nil:
-		return nil
-	case process != nil:
-		return e.config.Owners.Owner(process)
-	case e.isYoung(slot):
+// ownerOf is the owner of an end as far as it is known now. What the socket said in its owner's own
+// context comes first. Who was found to hold it counts where it never spoke, and where who spoke
+// has ended and left it to another.
+func (e *Engine) ownerOf(slot *model.Slot, ends *ends, end int) *model.Owner {
+	if e.config.Owners == nil {
 		return nil
 	}
-	return e.config.Owners.Holder(&slot.Key, end, slot.CreatedNS)
+	spoke := slot.Owner[end]
+	if spoke != nil && !e.config.Owners.Gone(spoke) {
+		return e.config.Owners.Owner(spoke)
+	}
+	if e.mayBeHeld(slot) {
+		if held := e.config.Owners.Holder(&slot.Key, end, oldest(slot)); held != nil {
+			ends.held[end] = held
+			return held
+		}
+	}
+	if spoke != nil {
+		return e.config.Owners.Owner(spoke)
+	}
+	return ends.held[end]
 }
 
-// isYoung reports whether a flow's silent end may yet speak.
-func (e *Engine) isYoung(slot *model.Slot) bool {
-	if slot.CreatedNS+uint64(speechTime) < e.now.MonoNS || slot.Key.Proto != model.ProtoTCP {
+// mayBeHeld reports whether somebody can be found who holds the flow's sockets: not when they are
+// closed, for then the addresses may be another's, and not while the flow is so young that its ends
+// will speak for themselves.
+func (e *Engine) mayBeHeld(slot *model.Slot) bool {
+	if slot.State != model.SlotLive {
 		return false
 	}
+	if slot.Key.Proto != model.ProtoTCP {
+		return true
+	}
 	_, closed := TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0)
-	return !closed
+	return !closed && slot.CreatedNS+uint64(speechTime) < e.now.MonoNS
+}
+
+// oldest is a time at which the flow already was (CLOCK_MONOTONIC, ns). A connection whose SYN nobody
+// saw is older than its slot.
+func oldest(slot *model.Slot) uint64 {
+	if slot.Key.Proto == model.ProtoTCP && slot.Role == model.SlotRoleNone {
+		return 0
+	}
+	return slot.CreatedNS
 }

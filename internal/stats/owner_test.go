@@ -1,0 +1,137 @@
+package stats
+
+import (
+	"testing"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// fakeOwners knows what the test tells it.
+type fakeOwners struct {
+	owners  map[*model.Process]*model.Owner
+	gone    map[*model.Process]bool
+	holder  [2]*model.Owner // by end
+	created uint64          // what Holder was last asked with
+	asked   int
+}
+
+func (o *fakeOwners) Owner(p *model.Process) *model.Owner { return o.owners[p] }
+func (o *fakeOwners) Gone(p *model.Process) bool          { return o.gone[p] }
+func (o *fakeOwners) Settle(time.Duration)                {}
+func (o *fakeOwners) Holder(_ *model.SlotKey, end int, created uint64) *model.Owner {
+	o.asked++
+	o.created = created
+	return o.holder[end]
+}
+
+func newFakeOwners(processes ...*model.Process) *fakeOwners {
+	o := &fakeOwners{owners: make(map[*model.Process]*model.Owner), gone: make(map[*model.Process]bool)}
+	for _, p := range processes {
+		o.owners[p] = &model.Owner{ProcessID: p.ProcessID, Source: model.OwnerKernel}
+	}
+	return o
+}
+
+func TestOwners(t *testing.T) {
+	client := &model.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: 1}}
+	server := &model.Process{ProcessID: model.ProcessID{TGID: 2, StartNS: 1}}
+	child := &model.Process{ProcessID: model.ProcessID{TGID: 3, StartNS: 1}}
+	o := newFakeOwners(client, server, child)
+	holder := &model.Owner{ProcessID: server.ProcessID, Source: model.OwnerScan}
+	s := newFakeSource()
+	e := start(t, s, Config{Owners: o})
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot.Owner[1] = client
+	expect := func(what string, wantClient, wantServer *model.Owner) {
+		t.Helper()
+		s.packet(slot, 1, flagACK)
+		f := window(t, e).Flows[0]
+		if f.Client.Owner != wantClient || f.Server.Owner != wantServer {
+			t.Errorf("%s: client %+v, server %+v", what, f.Client.Owner, f.Server.Owner)
+		}
+	}
+
+	o.holder[0] = holder
+	expect("while it may yet speak", o.owners[client], nil)
+	if o.asked != 0 {
+		t.Error("somebody was sent to look at once")
+	}
+	s.pass(time.Second)
+	expect("a silent server", o.owners[client], holder)
+	if o.created != slot.CreatedNS {
+		t.Errorf("held since %d, want %d", o.created, slot.CreatedNS)
+	}
+	slot.Owner[0] = child
+	expect("it spoke", o.owners[client], o.owners[child])
+	o.gone[child] = true
+	expect("who spoke has ended", o.owners[client], holder)
+	o.holder[0] = nil
+	expect("and nobody holds it", o.owners[client], o.owners[child])
+
+	slot.Role = model.SlotRoleNone
+	expect("older than we are", o.owners[client], o.owners[child])
+	if o.created != 0 {
+		t.Error("a connection of which no SYN was seen is as old as its slot")
+	}
+}
+
+// What was found while a socket was open is remembered when it is closed, and not for the next flow.
+func TestHolderIsRemembered(t *testing.T) {
+	o := newFakeOwners()
+	holder := &model.Owner{Source: model.OwnerScan}
+	o.holder[0] = holder
+	s := newFakeSource()
+	e := start(t, s, Config{Owners: o})
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	s.packet(slot, 1, flagSYN)
+	s.pass(time.Second)
+	if err := e.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	o.holder[0] = &model.Owner{Comm: "stranger"} // who reuses the address
+	s.packet(slot, 0, flagRST)
+	s.pass(2 * time.Second)
+	if err := e.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.retired) != 1 {
+		t.Fatal("the flow still has its slot")
+	}
+	next := s.open(0, 40001, model.ProtoTCP, model.SlotRoleSYN)
+	s.packet(next, 1, flagSYN)
+	flows := window(t, e).Flows
+	if len(flows) != 2 || flows[1].Server.Owner != holder || flows[0].Server.Owner != nil {
+		t.Errorf("got %+v", flows)
+	}
+}
+
+// A datagram socket may never speak, and is asked about at once.
+func TestHolderOfDatagrams(t *testing.T) {
+	o := newFakeOwners()
+	o.holder[0] = &model.Owner{Source: model.OwnerScan}
+	s := newFakeSource()
+	e := start(t, s, Config{Owners: o})
+	s.packet(s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst), 1, 0)
+	if f := window(t, e).Flows[0]; f.Server.Owner != o.holder[0] || f.Client.Owner != nil {
+		t.Errorf("got %+v", f)
+	}
+}
+
+// Hidden traffic is in no row and not in the totals, and the device still agrees.
+func TestHide(t *testing.T) {
+	s := newFakeSource()
+	e := start(t, s, Config{Hide: func(f *model.Flow) bool { return f.Client.Port == 40001 }})
+	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN), 1, flagSYN)
+	hidden := s.open(1, 40001, model.ProtoTCP, model.SlotRoleSYN)
+	s.packet(hidden, 1, flagSYN)
+	s.packet(hidden, 0, flagSYN)
+	w := window(t, e)
+	want := model.Hidden{Flows: 1, Count: model.Count{SKBs: 2, Packets: 2, Bytes: 200}}
+	if w.Hidden != want || len(w.Flows) != 1 || w.Totals.Packets != 1 || !w.Device.Agrees {
+		t.Errorf("hidden %+v, %d rows, totals %+v, device %+v", w.Hidden, len(w.Flows), w.Totals, w.Device)
+	}
+	if w := window(t, e); w.Hidden != (model.Hidden{}) {
+		t.Errorf("hidden in the next window: %+v", w.Hidden)
+	}
+}
