@@ -10,6 +10,8 @@
 #define LOTRACE_OWNER_BPF_H
 
 #define LT_PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+#define LT_ASK_ALWAYS 64 /* skbs of a sender that are all asked whose they are; after that one in */
+#define LT_ASK_EVERY 4 /* these is, a power of two */
 #define LT_PIDNS_LEVELS 8 /* of nested PID namespaces that are searched for ours; the kernel allows 32 */
 
 /* The process's id in the namespace that user space lives in; 0 where it has none. */
@@ -137,16 +139,19 @@ static __always_inline bool lt_refuses(const struct lt_slot *slot, __u32 side, c
 /*
  * Ask whose packet this is, if it can tell and there is a reason to: nobody is known, or another
  * process than the one asked last is at work on the socket. Who merely closes it, such as the parent
- * of a worker that has ended, takes nothing over.
+ * of a worker that has ended, takes nothing over. Sockets change hands when they are new, if at all;
+ * later not every packet needs to pay for the question.
  */
 static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_slot *slot, __u32 side,
 					    const struct lt_packet *p, struct tcp_sock *tp)
 {
-	__u32 asked1 = slot->asked1[side & 1];
+	__u64 skbs = slot->dir[side & 1].skbs;
 	struct task_struct *task;
+	__u32 asked1;
 
-	if (f->is_xdp)
+	if (f->is_xdp || (skbs > LT_ASK_ALWAYS && skbs % LT_ASK_EVERY))
 		return;
+	asked1 = slot->asked1[side & 1];
 	if (tp) {
 		if (!((struct sock *)tp)->sk_lock.owned)
 			return;
