@@ -49,10 +49,10 @@ func sortFlag(fs *pflag.FlagSet, dst *string, fields ...string) {
 	v := &enumValue{dst: dst, arg: "FIELD", values: fields, reversible: true}
 	*dst = fields[0]
 	named := oneOf(fields)
-	if few := 5; len(fields) > few {
+	if few := 2; len(fields) > few {
 		named = fmt.Sprintf("%s and %d more", strings.Join(fields[:few], ", "), len(fields)-few)
 	}
-	fs.VarP(v, "sort", "s", "-FIELD reverses; "+named)
+	fs.VarP(v, "sort", "s", named+", or -FIELD")
 }
 
 // limitFlag registers --limit; rowLimit says what its value means.

@@ -58,7 +58,7 @@ func (o *flowsOptions) register(fs *pflag.FlagSet) {
 	hookFlag(fs, &o.hook)
 	maxFlowsFlag(fs, &o.maxFlows, loader.DefaultFlows, loader.MinFlows, loader.MaxFlows)
 	fs.BoolVar(&o.stages, "stages", false, "count at TC ingress too: what left and never arrived")
-	fs.BoolVar(&o.excludeSelf, "exclude-self", true, "leave out lotrace's own traffic, and say how much")
+	fs.BoolVar(&o.excludeSelf, "exclude-self", true, "leave out lotrace's own traffic")
 	colorFlag(fs, &o.color)
 	quietFlag(fs, &o.quiet)
 	verboseFlag(fs, &o.verbose)

@@ -210,8 +210,10 @@ func (r *Resolver) scan() {
 		if err != nil {
 			pause = scanFailedPause
 		}
-		r.rest(true)
-		rested = time.After(pause)
+		if answer == nil || err != nil { // the one at the start is not to keep the first demand waiting
+			r.rest(true)
+			rested = time.After(pause)
+		}
 		if answer != nil {
 			answer <- err
 		}
