@@ -51,7 +51,7 @@ func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
 // serviceColumns are the columns of --by service. The name tells the process already, so only wide
 // repeats it.
 func serviceColumns(s *model.Snapshot, wide bool) []column[model.Service] {
-	endpoint := address
+	endpoint := shortAddress
 	if wide {
 		endpoint = fullEndpoint
 	}
@@ -199,6 +199,14 @@ func shortEndpoint(e *model.Endpoint) string {
 		return process(e.Owner)
 	}
 	return process(e.Owner) + ":" + decimal(uint32(e.Port))
+}
+
+// shortAddress leaves 127.0.0.1 out. A service may wait at [::1] as well, on the same port.
+func shortAddress(e *model.Endpoint) string {
+	if e.Port == 0 || e.Addr != localhost4 {
+		return address(e)
+	}
+	return ":" + decimal(uint32(e.Port))
 }
 
 // fullEndpoint is the address and, where it is known, the process.
