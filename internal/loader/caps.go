@@ -56,7 +56,7 @@ func effectiveCapabilities() (uint64, error) {
 func (l *Loader) DropPrivileges() error {
 	keep := uint64(1 << unix.CAP_SYS_PTRACE)
 	if l.hook == HookClsact {
-		keep = 1 << unix.CAP_NET_ADMIN
+		keep |= 1 << unix.CAP_NET_ADMIN
 	}
 	return keepCapabilities(keep)
 }
