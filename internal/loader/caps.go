@@ -51,8 +51,8 @@ func effectiveCapabilities() (uint64, error) {
 
 // DropPrivileges gives up, on every thread and for good, the capabilities that counting does not
 // need any more: all of them, but for the one that lets others' /proc/PID/exe be read and, with
-// clsact, the one that removes the filter at Close. Map access goes through open descriptors. Without AllThreadsSyscall (a cgo build) it returns an error and
-// changes nothing.
+// clsact, the one that removes the filter at Close. Map access goes through open descriptors. Without
+// AllThreadsSyscall (a cgo build) it returns an error and changes nothing.
 func (l *Loader) DropPrivileges() error {
 	keep := uint64(1 << unix.CAP_SYS_PTRACE)
 	if l.hook == HookClsact {
