@@ -14,12 +14,13 @@ import (
 )
 
 type referenceLtConfig struct {
-	_         structs.HostLayout
-	Netns     uint32
-	MaxFlows  uint32
-	HasFilter uint32
-	Pidns     uint32
-	NoOwners  uint32
+	_            structs.HostLayout
+	Netns        uint32
+	MaxFlows     uint32
+	HasFilter    uint32
+	Pidns        uint32
+	NoOwners     uint32
+	MaxExchanges uint32
 }
 
 type referenceLtKey struct {
@@ -32,15 +33,15 @@ type referenceLtKey struct {
 }
 
 type referenceLtSlot struct {
-	_        structs.HostLayout
-	Key      referenceLtKey
-	State    uint32
-	Asked1   [2]uint32
-	TcpFlags [2]uint8
-	Client   uint8
-	Role     uint8
-	Index    uint32
-	Dir      [2]struct {
+	_         structs.HostLayout
+	Key       referenceLtKey
+	State     uint32
+	Asked1    [2]uint32
+	TcpFlags  [2]uint8
+	Client    uint8
+	Role      uint8
+	Exchange1 uint32
+	Dir       [2]struct {
 		_            structs.HostLayout
 		Packets      uint64
 		Bytes        uint64
@@ -66,21 +67,24 @@ type referenceLtSlot struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	referenceMapFlows      = "flows"
-	referenceMapLtFrags    = "lt_frags"
-	referenceMapLtFree     = "lt_free"
-	referenceMapLtIndex    = "lt_index"
-	referenceMapLtIngress  = "lt_ingress"
-	referenceMapLtOwners   = "lt_owners"
-	referenceMapLtReasons  = "lt_reasons"
-	referenceMapLtSlots    = "lt_slots"
-	referenceMapLtSocks    = "lt_socks"
-	referenceProgEmpty     = "empty"
-	referenceProgEmptyXdp  = "empty_xdp"
-	referenceProgReference = "reference"
-	referenceVarConfig     = "config"
-	referenceVarFilter     = "filter"
-	referenceVarPool       = "pool"
+	referenceMapFlows           = "flows"
+	referenceMapLtExchanges     = "lt_exchanges"
+	referenceMapLtExchangesFree = "lt_exchanges_free"
+	referenceMapLtFrags         = "lt_frags"
+	referenceMapLtFree          = "lt_free"
+	referenceMapLtIndex         = "lt_index"
+	referenceMapLtIngress       = "lt_ingress"
+	referenceMapLtOwners        = "lt_owners"
+	referenceMapLtReasons       = "lt_reasons"
+	referenceMapLtSlots         = "lt_slots"
+	referenceMapLtSocks         = "lt_socks"
+	referenceProgEmpty          = "empty"
+	referenceProgEmptyXdp       = "empty_xdp"
+	referenceProgReference      = "reference"
+	referenceVarClock           = "clock"
+	referenceVarConfig          = "config"
+	referenceVarFilter          = "filter"
+	referenceVarPool            = "pool"
 )
 
 // loadReference returns the embedded CollectionSpec for reference.
@@ -134,21 +138,24 @@ type referenceProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type referenceMapSpecs struct {
-	Flows     *ebpf.MapSpec `ebpf:"flows"`
-	LtFrags   *ebpf.MapSpec `ebpf:"lt_frags"`
-	LtFree    *ebpf.MapSpec `ebpf:"lt_free"`
-	LtIndex   *ebpf.MapSpec `ebpf:"lt_index"`
-	LtIngress *ebpf.MapSpec `ebpf:"lt_ingress"`
-	LtOwners  *ebpf.MapSpec `ebpf:"lt_owners"`
-	LtReasons *ebpf.MapSpec `ebpf:"lt_reasons"`
-	LtSlots   *ebpf.MapSpec `ebpf:"lt_slots"`
-	LtSocks   *ebpf.MapSpec `ebpf:"lt_socks"`
+	Flows           *ebpf.MapSpec `ebpf:"flows"`
+	LtExchanges     *ebpf.MapSpec `ebpf:"lt_exchanges"`
+	LtExchangesFree *ebpf.MapSpec `ebpf:"lt_exchanges_free"`
+	LtFrags         *ebpf.MapSpec `ebpf:"lt_frags"`
+	LtFree          *ebpf.MapSpec `ebpf:"lt_free"`
+	LtIndex         *ebpf.MapSpec `ebpf:"lt_index"`
+	LtIngress       *ebpf.MapSpec `ebpf:"lt_ingress"`
+	LtOwners        *ebpf.MapSpec `ebpf:"lt_owners"`
+	LtReasons       *ebpf.MapSpec `ebpf:"lt_reasons"`
+	LtSlots         *ebpf.MapSpec `ebpf:"lt_slots"`
+	LtSocks         *ebpf.MapSpec `ebpf:"lt_socks"`
 }
 
 // referenceVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type referenceVariableSpecs struct {
+	Clock  *ebpf.VariableSpec `ebpf:"clock"`
 	Config *ebpf.VariableSpec `ebpf:"config"`
 	Filter *ebpf.VariableSpec `ebpf:"filter"`
 	Pool   *ebpf.VariableSpec `ebpf:"pool"`
@@ -174,20 +181,24 @@ func (o *referenceObjects) Close() error {
 //
 // It can be passed to loadReferenceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type referenceMaps struct {
-	Flows     *ebpf.Map `ebpf:"flows"`
-	LtFrags   *ebpf.Map `ebpf:"lt_frags"`
-	LtFree    *ebpf.Map `ebpf:"lt_free"`
-	LtIndex   *ebpf.Map `ebpf:"lt_index"`
-	LtIngress *ebpf.Map `ebpf:"lt_ingress"`
-	LtOwners  *ebpf.Map `ebpf:"lt_owners"`
-	LtReasons *ebpf.Map `ebpf:"lt_reasons"`
-	LtSlots   *ebpf.Map `ebpf:"lt_slots"`
-	LtSocks   *ebpf.Map `ebpf:"lt_socks"`
+	Flows           *ebpf.Map `ebpf:"flows"`
+	LtExchanges     *ebpf.Map `ebpf:"lt_exchanges"`
+	LtExchangesFree *ebpf.Map `ebpf:"lt_exchanges_free"`
+	LtFrags         *ebpf.Map `ebpf:"lt_frags"`
+	LtFree          *ebpf.Map `ebpf:"lt_free"`
+	LtIndex         *ebpf.Map `ebpf:"lt_index"`
+	LtIngress       *ebpf.Map `ebpf:"lt_ingress"`
+	LtOwners        *ebpf.Map `ebpf:"lt_owners"`
+	LtReasons       *ebpf.Map `ebpf:"lt_reasons"`
+	LtSlots         *ebpf.Map `ebpf:"lt_slots"`
+	LtSocks         *ebpf.Map `ebpf:"lt_socks"`
 }
 
 func (m *referenceMaps) Close() error {
 	return _ReferenceClose(
 		m.Flows,
+		m.LtExchanges,
+		m.LtExchangesFree,
 		m.LtFrags,
 		m.LtFree,
 		m.LtIndex,
@@ -203,6 +214,7 @@ func (m *referenceMaps) Close() error {
 //
 // It can be passed to loadReferenceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type referenceVariables struct {
+	Clock  *ebpf.Variable `ebpf:"clock"`
 	Config *ebpf.Variable `ebpf:"config"`
 	Filter *ebpf.Variable `ebpf:"filter"`
 	Pool   *ebpf.Variable `ebpf:"pool"`

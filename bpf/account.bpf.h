@@ -179,18 +179,19 @@ static __always_inline void lt_note_tcp(struct lt_slot *slot, struct lt_dir *dir
 	}
 }
 
-static __always_inline void lt_account(struct lt_slot *slot, __u32 side, const struct lt_packet *p,
-				       const struct lt_wire *wire, struct tcp_sock *tp, __u64 now,
-				       const bool in_order)
+static __always_inline void lt_account(struct lt_slot *slot, __u32 index, __u32 side,
+				       const struct lt_packet *p, const struct lt_wire *wire,
+				       struct tcp_sock *tp, __u64 now, const bool in_order)
 {
 	struct lt_amount a = { .wire = *wire, .payload = p->payload_len };
 	struct lt_dir *dir = &slot->dir[side & 1];
+	bool locked = tp && lt_is_locked(tp);
 
 	if (p->proto != LT_IPPROTO_TCP) {
 		lt_add_atomic(dir, &a);
 	} else {
 		lt_follow_sequence(slot, dir, p, side, &a, in_order);
-		if (tp && lt_is_locked(tp)) {
+		if (locked) {
 			lt_add_locked(dir, &a);
 		} else {
 			lt_add_atomic(&slot->unlocked[side & 1], &a);
@@ -199,6 +200,8 @@ static __always_inline void lt_account(struct lt_slot *slot, __u32 side, const s
 		lt_note_tcp(slot, dir, side, p, tp);
 	}
 	dir->last_ns = now;
+	if (a.payload && config.max_exchanges)
+		lt_follow_turns(slot, index, side & 1, p, now, locked);
 }
 
 #endif

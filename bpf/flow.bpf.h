@@ -104,12 +104,12 @@ static __always_inline void lt_init_role(struct lt_slot *slot, const struct lt_p
 
 /*
  * Make a slot for a key that the index did not have (flags BPF_NOEXIST), or take the key over from
- * an ended connection (BPF_ANY). The slot turns LIVE only after the index took it: a socket that
- * remembers this number from an earlier life must not count here while we may still give it back.
+ * an ended connection (BPF_ANY); return its number, or -reason. The slot turns LIVE only after the index
+ * took it: a socket that remembers this number from an earlier life must not count here while we may
+ * still give it back.
  */
-static __always_inline struct lt_slot *lt_new_slot(const struct lt_packet *p,
-						   const struct lt_key *key, __u32 side, __u64 now,
-						   __u64 flags, enum lt_reason *reason)
+static __always_inline int lt_new_slot(const struct lt_packet *p, const struct lt_key *key, __u32 side,
+				       __u64 now, __u64 flags)
 {
 	__s64 taken = lt_take_index();
 	__u32 index = taken;
@@ -117,26 +117,22 @@ static __always_inline struct lt_slot *lt_new_slot(const struct lt_packet *p,
 	struct lt_slot *slot;
 	long err;
 
-	*reason = LT_TABLE_FULL;
 	if (taken < 0)
-		return NULL;
+		return -LT_TABLE_FULL;
 	slot = lt_slot_at(index);
 	ends = bpf_map_lookup_elem(&lt_owners, &index);
 	if (!slot || !ends)
-		return NULL;
+		return -LT_TABLE_FULL;
 	slot->key = *key;
 	ends->created_ns = now;
-	slot->index = index;
 	lt_init_role(slot, p, side);
 	err = bpf_map_update_elem(&lt_index, key, &index, flags);
 	if (err) {
 		bpf_map_push_elem(&lt_free, &index, 0);
-		*reason = err == -LT_EEXIST ? LT_INDEX_RACE : LT_INDEX_FULL;
-		return NULL;
+		return err == -LT_EEXIST ? -LT_INDEX_RACE : -LT_INDEX_FULL;
 	}
 	WRITE_ONCE(slot->state, LT_SLOT_LIVE);
-	*reason = LT_COUNTED;
-	return slot;
+	return index;
 }
 
 /* Both sides said goodbye, or one of them slammed the door. */
@@ -164,35 +160,34 @@ static __always_inline bool lt_opens(const struct lt_packet *p)
  */
 __noinline int lt_find_by_tuple(const struct lt_packet *p, __u32 side, __u64 now)
 {
-	enum lt_reason reason = LT_INDEX_RACE;
 	struct lt_key key;
+	int made = -LT_INDEX_RACE;
 
 	if (!p)
-		return -LT_INDEX_RACE;
+		return made;
 	lt_make_key(&key, p, side);
 	for (int i = 0; i < 2; i++) {
-		__u32 *index = bpf_map_lookup_elem(&lt_index, &key);
-		struct lt_slot *old = index ? lt_slot_at(*index) : NULL;
-		struct lt_slot *slot;
+		__u32 *found = bpf_map_lookup_elem(&lt_index, &key);
+		__u32 index = found ? READ_ONCE(*found) : 0;
+		struct lt_slot *old = found ? lt_slot_at(index) : NULL;
 
 		if (old && !lt_is_flow_of(old, p, side))
 			old = NULL;
 		if (old && (!lt_opens(p) || !lt_ended(old)))
-			return old->index;
+			return index;
 		/* A new connection on the ports of an ended one gets a row of its own. */
-		slot = lt_new_slot(p, &key, side, now, old ? BPF_ANY : BPF_NOEXIST, &reason);
-		if (slot && old)
+		made = lt_new_slot(p, &key, side, now, old ? BPF_ANY : BPF_NOEXIST);
+		if (made >= 0 && old)
 			WRITE_ONCE(old->state, LT_SLOT_ORPHAN);
-		if (slot)
-			return slot->index;
-		if (reason != LT_INDEX_RACE)
+		if (made != -LT_INDEX_RACE)
 			break;
 	}
-	return -reason;
+	return made;
 }
 
 static __always_inline struct lt_slot *lt_find(const struct lt_packet *p, struct bpf_sock *sk,
-					       __u32 side, __u64 now, enum lt_reason *reason)
+					       __u32 side, __u64 now, __u32 *slot_index,
+					       enum lt_reason *reason)
 {
 	struct lt_sock *hint = NULL;
 	struct lt_slot *slot;
@@ -201,7 +196,8 @@ static __always_inline struct lt_slot *lt_find(const struct lt_packet *p, struct
 	*reason = LT_COUNTED;
 	if (sk) {
 		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, 0);
-		slot = hint ? lt_slot_at(hint->slot1 - 1) : NULL;
+		*slot_index = hint ? hint->slot1 - 1 : 0;
+		slot = hint ? lt_slot_at(*slot_index) : NULL;
 		if (slot && READ_ONCE(slot->state) == LT_SLOT_LIVE &&
 		    lt_is_flow_of(slot, p, side) && !lt_opens(p))
 			return slot;
@@ -215,6 +211,7 @@ static __always_inline struct lt_slot *lt_find(const struct lt_packet *p, struct
 		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (hint)
 		hint->slot1 = index + 1;
+	*slot_index = index;
 	return lt_slot_at(index);
 }
 

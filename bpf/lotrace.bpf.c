@@ -14,6 +14,7 @@
 #include "device.bpf.h"
 #include "filter.bpf.h"
 #include "flow.bpf.h"
+#include "turn.bpf.h"
 #include "account.bpf.h"
 #include "owner.bpf.h"
 #include "listen.bpf.h"
@@ -28,7 +29,7 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 	struct lt_wire wire = lt_wire(frame, &p);
 	struct tcp_sock *tp;
 	struct lt_slot *slot;
-	__u32 side;
+	__u32 side, index = 0;
 	__u64 now;
 
 	if (reason != LT_COUNTED)
@@ -41,11 +42,11 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 	tp = lt_tcp_sock(sk, &p);
 	now = lt_now(tp);
 	side = lt_side(&p);
-	slot = lt_find(&p, sk, side, now, &reason);
+	slot = lt_find(&p, sk, side, now, &index, &reason);
 	if (slot) {
-		lt_account(slot, side, &p, &wire, tp, now, !frame->is_xdp);
+		lt_account(slot, index, side, &p, &wire, tp, now, !frame->is_xdp);
 		if (!config.no_owners)
-			lt_notice_owner(frame, slot, side, &p, tp);
+			lt_notice_owner(frame, slot, index, side, &p, tp);
 	}
 end:
 	lt_end(reason, &wire);

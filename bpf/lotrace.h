@@ -15,6 +15,19 @@ enum {
 };
 
 /*
+ * Latency histograms: eight buckets an octave, from 512 ns (2^9) to 137 s (2^37). The middle of a bucket
+ * is within 6 % of all that is in it.
+ */
+enum {
+	LT_HIST_SHIFT = 9,
+	LT_HIST_OCTAVES = 28,
+	LT_HIST_BUCKETS = 224, /* 8 * LT_HIST_OCTAVES */
+};
+
+/* In lt_slot.exchange1: all places for turns were taken when the flow first asked. */
+#define LT_NO_EXCHANGE 0xffffffff
+
+/*
  * Why the handling of one packet ended. Every packet ends with exactly one reason, so the sum over
  * reasons is the number of packets at the hook. All but LT_COUNTED and LT_FILTERED are overflow:
  * part of the totals, part of no flow.
@@ -32,11 +45,12 @@ enum lt_reason {
 	LT_REASON_COUNT,
 };
 
-/* How the client of a flow is known. Kernel writes NONE, SYN or FIRST; user space may know better. */
+/* How the client of a flow is known. Kernel writes NONE, SYN or FIRST; user space TOLD. */
 enum lt_role {
 	LT_ROLE_NONE, /* first seen in mid-life */
 	LT_ROLE_SYN, /* a SYN or SYN-ACK was seen */
 	LT_ROLE_FIRST, /* no handshake in this protocol: who sent first */
+	LT_ROLE_TOLD, /* was NONE; user space found out */
 };
 
 /*
@@ -72,6 +86,7 @@ struct lt_config {
 	__u32 has_filter; /* 0: the filter code is pruned by the verifier */
 	__u32 pidns; /* inode number of user space's PID namespace */
 	__u32 no_owners; /* 1: nobody asks whose packets they are */
+	__u32 max_exchanges; /* flows whose turns are followed at once; 0: none, and the code is pruned */
 };
 
 /* One instruction: test, then go on at on_true or on_false (an index, or a LT_FILTER_* end). */
@@ -152,7 +167,7 @@ struct lt_slot {
 	__u8 tcp_flags[2]; /* all flags seen, per sender */
 	__u8 client; /* index of the client endpoint; meaningful unless role is LT_ROLE_NONE */
 	__u8 role; /* enum lt_role */
-	__u32 index; /* this slot's own number */
+	__u32 exchange1; /* place in lt_exchanges plus one; 0: has not asked yet; LT_NO_EXCHANGE */
 	struct lt_dir dir[2];
 	struct lt_unlocked unlocked[2];
 };
@@ -176,6 +191,45 @@ _Static_assert(sizeof(struct lt_owner) == 48, "no hidden padding");
 struct lt_ends {
 	__u64 created_ns; /* CLOCK_MONOTONIC of the first packet */
 	struct lt_owner end[2];
+};
+
+/* The shortest and the longest of one window. */
+struct lt_extremes {
+	__u64 min_ns;
+	__u64 max_ns;
+	__u32 epoch; /* whose; another one's say nothing */
+	__u32 pad;
+};
+
+struct lt_latency {
+	__u64 sum_ns;
+	struct lt_extremes extremes[2]; /* by the epoch's lowest bit */
+	__u64 pad;
+};
+
+_Static_assert(sizeof(struct lt_latency) == 64, "one cache line");
+
+/* Requests and answers of one flow. The client's socket writes the first half, the server's the second. */
+struct lt_exchange {
+	__u64 asked_ns; /* CLOCK_MONOTONIC of the newest request's newest payload */
+	__u32 asked; /* requests so far */
+	__u32 crossed; /* of these, sent before all of the answer before had come */
+	__u64 pad1[6];
+	struct lt_latency response;
+	__u32 response_hist[LT_HIST_BUCKETS];
+
+	__u64 answered_ns; /* of the newest answer's newest payload */
+	__u32 answered; /* the request that it answers */
+	__u32 pad2[13];
+	struct lt_latency turn;
+	__u32 turn_hist[LT_HIST_BUCKETS];
+};
+
+_Static_assert(sizeof(struct lt_exchange) == 2048, "whole cache lines, so that the halves share none");
+
+/* Written by user space when a window ends. */
+struct lt_clock {
+	__u32 epoch;
 };
 
 /* Kept with a socket: where its flow is. One-based, so that zero means nothing known. */
@@ -211,6 +265,8 @@ struct lt_frag_ports {
 /* Slots handed out so far, in order; freed ones come back through the queue of free indices. */
 struct lt_pool {
 	__u64 fresh; /* slots [0, min(fresh, max_flows)) have been used at least once */
+	__u64 fresh_exchanges; /* the same of lt_exchanges */
+	__u64 exchanges_full; /* flows that found no place there */
 };
 
 /* What a socket iterator writes per listening or unconnected socket. */

@@ -24,6 +24,22 @@ struct {
 	__type(value, struct lt_ends);
 } lt_owners SEC(".maps");
 
+/* Requests and answers, for flows that have any. Kernel writes, user space reads; full: pool.exchanges_full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lt_exchange);
+} lt_exchanges SEC(".maps");
+
+/* Places in lt_exchanges given back, as lt_free for slots. */
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 1);
+	__type(value, __u32);
+} lt_exchanges_free SEC(".maps");
+
 /* Tuple to slot. Kernel inserts, user space deletes before it retires a slot. Full: LT_INDEX_FULL. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -73,6 +89,9 @@ struct {
 	__type(key, __u32);
 	__type(value, struct lt_count);
 } lt_ingress SEC(".maps");
+
+/* Windows are told apart by it. */
+struct lt_clock clock SEC(".data.clock");
 
 /* Slots handed out for the first time, lowest first, so that user space reads no further. */
 struct lt_pool pool SEC(".data.pool");

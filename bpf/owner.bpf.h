@@ -142,8 +142,9 @@ static __always_inline bool lt_refuses(const struct lt_slot *slot, __u32 side, c
  * of a worker that has ended, takes nothing over. Sockets change hands when they are new, if at all;
  * later not every packet needs to pay for the question.
  */
-static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_slot *slot, __u32 side,
-					    const struct lt_packet *p, struct tcp_sock *tp)
+static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_slot *slot, __u32 index,
+					    __u32 side, const struct lt_packet *p,
+					    struct tcp_sock *tp)
 {
 	__u64 skbs = slot->dir[side & 1].skbs;
 	struct task_struct *task;
@@ -162,7 +163,7 @@ static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_
 	}
 	task = bpf_get_current_task_btf();
 	if (asked1 != task->tgid + 1)
-		lt_learn_owner(f->ctx, slot->index, side, p->proto);
+		lt_learn_owner(f->ctx, index, side, p->proto);
 }
 
 #endif

@@ -62,6 +62,7 @@ struct lt_packet {
 	__u32 header_len; /* IP and transport headers */
 	__u32 payload_len;
 	__u32 seq;
+	__u32 ack;
 	__u32 frag_id;
 	__u8 frag_first;
 	__u8 frag_later;
@@ -251,6 +252,7 @@ static __always_inline enum lt_reason lt_parse_tcp(const struct lt_frame *f, str
 	p->sport = bpf_ntohs(tcp->source);
 	p->dport = bpf_ntohs(tcp->dest);
 	p->seq = bpf_ntohl(tcp->seq);
+	p->ack = bpf_ntohl(tcp->ack_seq);
 	p->tcp_flags = ((const __u8 *)tcp)[13];
 	*off += tcp->doff * 4;
 	return *off > f->len ? LT_TRUNCATED : LT_COUNTED;

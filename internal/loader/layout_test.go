@@ -112,6 +112,8 @@ func TestTypesMatchBTF(t *testing.T) {
 		"lt_dir":         unsafe.Sizeof(lotraceLtDir{}),
 		"lt_unlocked":    unsafe.Sizeof(lotraceLtUnlocked{}),
 		"lt_slot":        unsafe.Sizeof(slot),
+		"lt_exchange":    unsafe.Sizeof(lotraceLtExchange{}),
+		"lt_latency":     unsafe.Sizeof(lotraceLtLatency{}),
 		"lt_ends":        unsafe.Sizeof(lotraceLtEnds{}),
 		"lt_owner":       unsafe.Sizeof(lotraceLtOwner{}),
 		"lt_counts":      unsafe.Sizeof(lotraceLtCounts{}),
@@ -128,7 +130,7 @@ func TestTypesMatchBTF(t *testing.T) {
 		"key": unsafe.Offsetof(slot.Key), "state": unsafe.Offsetof(slot.State),
 		"asked1": unsafe.Offsetof(slot.Asked1), "tcp_flags": unsafe.Offsetof(slot.TcpFlags),
 		"client": unsafe.Offsetof(slot.Client), "role": unsafe.Offsetof(slot.Role),
-		"index": unsafe.Offsetof(slot.Index), "dir": unsafe.Offsetof(slot.Dir),
+		"exchange1": unsafe.Offsetof(slot.Exchange1), "dir": unsafe.Offsetof(slot.Dir),
 		"unlocked": unsafe.Offsetof(slot.Unlocked),
 	} {
 		found := false

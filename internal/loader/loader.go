@@ -18,7 +18,7 @@ import (
 const (
 	MinFlows     = 1 << 10
 	MaxFlows     = 1 << 20
-	DefaultFlows = 1 << 16
+	DefaultFlows = 1 << 15
 )
 
 // Hook is the place where packets are counted.
@@ -41,6 +41,7 @@ type Config struct {
 	Stages   bool               // count at TC ingress too, into a counter of its own
 	NoOwners bool               // do not learn whose packets they are
 	NoScan   bool               // do not prepare Holders
+	NoTurns  bool               // do not follow requests and answers
 }
 
 func (c *Config) setDefaults() error {
@@ -183,6 +184,15 @@ func (l *Loader) load(c Config) error {
 	}
 	if c.NoOwners {
 		config.NoOwners = 1
+	}
+	for _, name := range []string{"lt_exchanges", "lt_exchanges_free"} {
+		spec.Maps[name].MaxEntries = 1
+	}
+	if !c.NoTurns {
+		config.MaxExchanges = uint32(exchangesFor(c.MaxFlows))
+		for _, name := range []string{"lt_exchanges", "lt_exchanges_free"} {
+			spec.Maps[name].MaxEntries = config.MaxExchanges
+		}
 	}
 	if err := spec.Variables["config"].Set(config); err != nil {
 		return fmt.Errorf("set configuration: %w", err)

@@ -13,13 +13,19 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type lotraceLtClock struct {
+	_     structs.HostLayout
+	Epoch uint32
+}
+
 type lotraceLtConfig struct {
-	_         structs.HostLayout
-	Netns     uint32
-	MaxFlows  uint32
-	HasFilter uint32
-	Pidns     uint32
-	NoOwners  uint32
+	_            structs.HostLayout
+	Netns        uint32
+	MaxFlows     uint32
+	HasFilter    uint32
+	Pidns        uint32
+	NoOwners     uint32
+	MaxExchanges uint32
 }
 
 type lotraceLtCount struct {
@@ -54,6 +60,29 @@ type lotraceLtEnds struct {
 	End       [2]lotraceLtOwner
 }
 
+type lotraceLtExchange struct {
+	_            structs.HostLayout
+	AskedNs      uint64
+	Asked        uint32
+	Crossed      uint32
+	Pad1         [6]uint64
+	Response     lotraceLtLatency
+	ResponseHist [224]uint32
+	AnsweredNs   uint64
+	Answered     uint32
+	Pad2         [13]uint32
+	Turn         lotraceLtLatency
+	TurnHist     [224]uint32
+}
+
+type lotraceLtExtremes struct {
+	_     structs.HostLayout
+	MinNs uint64
+	MaxNs uint64
+	Epoch uint32
+	Pad   uint32
+}
+
 type lotraceLtFilter struct {
 	_    structs.HostLayout
 	Term [32]lotraceLtFilterTerm
@@ -79,6 +108,13 @@ type lotraceLtKey struct {
 	Pad   [3]uint8
 }
 
+type lotraceLtLatency struct {
+	_        structs.HostLayout
+	SumNs    uint64
+	Extremes [2]lotraceLtExtremes
+	Pad      uint64
+}
+
 type lotraceLtOwner struct {
 	_        structs.HostLayout
 	Version  uint32
@@ -91,21 +127,23 @@ type lotraceLtOwner struct {
 }
 
 type lotraceLtPool struct {
-	_     structs.HostLayout
-	Fresh uint64
+	_              structs.HostLayout
+	Fresh          uint64
+	FreshExchanges uint64
+	ExchangesFull  uint64
 }
 
 type lotraceLtSlot struct {
-	_        structs.HostLayout
-	Key      lotraceLtKey
-	State    uint32
-	Asked1   [2]uint32
-	TcpFlags [2]uint8
-	Client   uint8
-	Role     uint8
-	Index    uint32
-	Dir      [2]lotraceLtDir
-	Unlocked [2]lotraceLtUnlocked
+	_         structs.HostLayout
+	Key       lotraceLtKey
+	State     uint32
+	Asked1    [2]uint32
+	TcpFlags  [2]uint8
+	Client    uint8
+	Role      uint8
+	Exchange1 uint32
+	Dir       [2]lotraceLtDir
+	Unlocked  [2]lotraceLtUnlocked
 }
 
 type lotraceLtUnlocked struct {
@@ -120,6 +158,8 @@ type lotraceLtUnlocked struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	lotraceMapLtExchanges       = "lt_exchanges"
+	lotraceMapLtExchangesFree   = "lt_exchanges_free"
 	lotraceMapLtFrags           = "lt_frags"
 	lotraceMapLtFree            = "lt_free"
 	lotraceMapLtIndex           = "lt_index"
@@ -134,6 +174,7 @@ const (
 	lotraceProgLotraceIterTcp   = "lotrace_iter_tcp"
 	lotraceProgLotraceIterUdp   = "lotrace_iter_udp"
 	lotraceProgLotraceXdp       = "lotrace_xdp"
+	lotraceVarClock             = "clock"
 	lotraceVarConfig            = "config"
 	lotraceVarFilter            = "filter"
 	lotraceVarPool              = "pool"
@@ -193,20 +234,23 @@ type lotraceProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type lotraceMapSpecs struct {
-	LtFrags   *ebpf.MapSpec `ebpf:"lt_frags"`
-	LtFree    *ebpf.MapSpec `ebpf:"lt_free"`
-	LtIndex   *ebpf.MapSpec `ebpf:"lt_index"`
-	LtIngress *ebpf.MapSpec `ebpf:"lt_ingress"`
-	LtOwners  *ebpf.MapSpec `ebpf:"lt_owners"`
-	LtReasons *ebpf.MapSpec `ebpf:"lt_reasons"`
-	LtSlots   *ebpf.MapSpec `ebpf:"lt_slots"`
-	LtSocks   *ebpf.MapSpec `ebpf:"lt_socks"`
+	LtExchanges     *ebpf.MapSpec `ebpf:"lt_exchanges"`
+	LtExchangesFree *ebpf.MapSpec `ebpf:"lt_exchanges_free"`
+	LtFrags         *ebpf.MapSpec `ebpf:"lt_frags"`
+	LtFree          *ebpf.MapSpec `ebpf:"lt_free"`
+	LtIndex         *ebpf.MapSpec `ebpf:"lt_index"`
+	LtIngress       *ebpf.MapSpec `ebpf:"lt_ingress"`
+	LtOwners        *ebpf.MapSpec `ebpf:"lt_owners"`
+	LtReasons       *ebpf.MapSpec `ebpf:"lt_reasons"`
+	LtSlots         *ebpf.MapSpec `ebpf:"lt_slots"`
+	LtSocks         *ebpf.MapSpec `ebpf:"lt_socks"`
 }
 
 // lotraceVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type lotraceVariableSpecs struct {
+	Clock  *ebpf.VariableSpec `ebpf:"clock"`
 	Config *ebpf.VariableSpec `ebpf:"config"`
 	Filter *ebpf.VariableSpec `ebpf:"filter"`
 	Pool   *ebpf.VariableSpec `ebpf:"pool"`
@@ -232,18 +276,22 @@ func (o *lotraceObjects) Close() error {
 //
 // It can be passed to loadLotraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type lotraceMaps struct {
-	LtFrags   *ebpf.Map `ebpf:"lt_frags"`
-	LtFree    *ebpf.Map `ebpf:"lt_free"`
-	LtIndex   *ebpf.Map `ebpf:"lt_index"`
-	LtIngress *ebpf.Map `ebpf:"lt_ingress"`
-	LtOwners  *ebpf.Map `ebpf:"lt_owners"`
-	LtReasons *ebpf.Map `ebpf:"lt_reasons"`
-	LtSlots   *ebpf.Map `ebpf:"lt_slots"`
-	LtSocks   *ebpf.Map `ebpf:"lt_socks"`
+	LtExchanges     *ebpf.Map `ebpf:"lt_exchanges"`
+	LtExchangesFree *ebpf.Map `ebpf:"lt_exchanges_free"`
+	LtFrags         *ebpf.Map `ebpf:"lt_frags"`
+	LtFree          *ebpf.Map `ebpf:"lt_free"`
+	LtIndex         *ebpf.Map `ebpf:"lt_index"`
+	LtIngress       *ebpf.Map `ebpf:"lt_ingress"`
+	LtOwners        *ebpf.Map `ebpf:"lt_owners"`
+	LtReasons       *ebpf.Map `ebpf:"lt_reasons"`
+	LtSlots         *ebpf.Map `ebpf:"lt_slots"`
+	LtSocks         *ebpf.Map `ebpf:"lt_socks"`
 }
 
 func (m *lotraceMaps) Close() error {
 	return _LotraceClose(
+		m.LtExchanges,
+		m.LtExchangesFree,
 		m.LtFrags,
 		m.LtFree,
 		m.LtIndex,
@@ -259,6 +307,7 @@ func (m *lotraceMaps) Close() error {
 //
 // It can be passed to loadLotraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type lotraceVariables struct {
+	Clock  *ebpf.Variable `ebpf:"clock"`
 	Config *ebpf.Variable `ebpf:"config"`
 	Filter *ebpf.Variable `ebpf:"filter"`
 	Pool   *ebpf.Variable `ebpf:"pool"`

@@ -19,6 +19,11 @@ type table struct {
 	ends  []lotraceLtEnds // beside the slots
 	known []knownEnds     // what was read of ends last
 
+	exchanges     []lotraceLtExchange
+	exchangesFree *ebpf.Map
+	clock         *ebpf.Variable
+	epoch         uint32
+
 	index *ebpf.Map
 	free  *ebpf.Map
 	pool  *ebpf.Variable
@@ -28,19 +33,24 @@ type table struct {
 }
 
 func openTable(coll *ebpf.Collection, maxFlows int) (*table, error) {
-	t := &table{index: coll.Maps["lt_index"], free: coll.Maps["lt_free"], pool: coll.Variables["pool"]}
+	t := &table{
+		index: coll.Maps["lt_index"], free: coll.Maps["lt_free"], pool: coll.Variables["pool"],
+		exchangesFree: coll.Maps["lt_exchanges_free"], clock: coll.Variables["clock"],
+	}
 	t.known = make([]knownEnds, maxFlows)
-	var slotsErr, endsErr error
+	var slotsErr, endsErr, exchangesErr error
 	t.slots, slotsErr = mapArray[lotraceLtSlot](coll.Maps["lt_slots"])
 	t.ends, endsErr = mapArray[lotraceLtEnds](coll.Maps["lt_owners"])
-	if err := errors.Join(slotsErr, endsErr, t.openGrace()); err != nil {
+	t.exchanges, exchangesErr = mapArray[lotraceLtExchange](coll.Maps["lt_exchanges"])
+	if err := errors.Join(slotsErr, endsErr, exchangesErr, t.openGrace()); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
 func (t *table) Close() error {
-	return errors.Join(t.outer.Close(), t.inner.Close(), unmapArray(t.slots), unmapArray(t.ends))
+	return errors.Join(t.outer.Close(), t.inner.Close(), unmapArray(t.slots), unmapArray(t.ends),
+		unmapArray(t.exchanges))
 }
 
 // mapArray is the memory of an array map.
@@ -85,6 +95,9 @@ func (t *table) grace() error {
 	return nil
 }
 
+// noExchange is LT_NO_EXCHANGE.
+const noExchange = ^uint32(0)
+
 // used is how many slots, from the first, were ever in use.
 func (t *table) used() (int, error) {
 	var pool lotraceLtPool
@@ -114,6 +127,7 @@ func (t *table) read(into []model.Slot) ([]model.Slot, error) {
 // decode reads slot i and what lies beside it.
 func (t *table) decode(to *model.Slot, i int, state model.SlotState) {
 	decodeSlot(to, &t.slots[i], state)
+	to.Index = uint32(i)
 	to.CreatedNS = t.ends[i].CreatedNs
 	to.Owner = t.known[i].read(&t.ends[i])
 }
@@ -121,7 +135,6 @@ func (t *table) decode(to *model.Slot, i int, state model.SlotState) {
 // decodeSlot reads a slot that the kernel may be writing. Each counter is whole; a packet being
 // counted at this moment may be in some of them and not yet in others.
 func decodeSlot(to *model.Slot, from *lotraceLtSlot, state model.SlotState) {
-	to.Index = from.Index
 	to.State = state
 	to.Key = model.SlotKey{
 		Addr:  from.Key.Addr,
@@ -132,6 +145,9 @@ func decodeSlot(to *model.Slot, from *lotraceLtSlot, state model.SlotState) {
 	to.TCPFlags = from.TcpFlags
 	to.Client = from.Client
 	to.Role = model.SlotRole(from.Role)
+	if exchange := atomic.LoadUint32(&from.Exchange1); exchange != noExchange {
+		to.Exchange = exchange
+	}
 	for i := range to.Dir {
 		dir, unlocked := &from.Dir[i], &from.Unlocked[i]
 		to.Dir[i] = model.SlotDir{

@@ -116,6 +116,9 @@ type Flow struct {
 	ServerSRTT time.Duration
 	ClientCwnd uint32 // segments; 0 unknown
 	ServerCwnd uint32
+	Turn       Latency // a request's last payload to its answer's first
+	Response   Latency // a request's last payload to its answer's last
+	Crossed    uint64  // requests that did not wait for the whole answer before them
 	FirstSeen  time.Time
 	LastSeen   time.Time
 	Closed     bool

@@ -25,6 +25,7 @@ const (
 	SlotRoleNone  SlotRole = iota // first seen in mid-life
 	SlotRoleSYN                   // a SYN or SYN-ACK was seen
 	SlotRoleFirst                 // who sent first
+	SlotRoleTold                  // none seen; user space said who
 )
 
 // Reason is why the handling of a packet ended; the values are those of enum lt_reason.
@@ -93,6 +94,7 @@ type Slot struct {
 	TCPFlags  [2]uint8
 	Client    uint8 // index of the client end; meaningful unless Role is SlotRoleNone
 	Role      SlotRole
+	Exchange  uint32 // place of its requests and answers, from 1; 0: it has none
 	Dir       [2]SlotDir
 	Owner     [2]*Process // who sends as Key.Addr[i], Key.Port[i]; nil: not seen
 }
@@ -110,6 +112,7 @@ type DeviceCount struct {
 // Reading is everything the kernel side has counted, cumulative, at one moment. Readers reuse it:
 // its slices are overwritten by the next reading.
 type Reading struct {
+	Epoch   uint32    // of the window that the reading ends
 	MonoNS  uint64    // CLOCK_MONOTONIC
 	Wall    time.Time // the same moment by the wall clock
 	Before  DeviceCount

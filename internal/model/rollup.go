@@ -13,6 +13,8 @@ type Service struct {
 	Clients  int // distinct client processes; distinct client addresses where no owner is known
 	ToServer Counters
 	ToClient Counters
+	Turn     Latency
+	Response Latency
 }
 
 // Pair is all flows from one client process to one service.
@@ -26,6 +28,8 @@ type Pair struct {
 	Flows       int
 	ToServer    Counters
 	ToClient    Counters
+	Turn        Latency
+	Response    Latency
 }
 
 // Name is the pair's display name.
@@ -39,4 +43,6 @@ type Usage struct {
 	Flows    int    // one that it talks to itself on counts once
 	Sent     Counters
 	Received Counters
+	Turn     Latency // of all its flows, whichever end it is
+	Response Latency
 }

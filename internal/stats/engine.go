@@ -4,6 +4,7 @@
 package stats
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,6 +19,12 @@ type Source interface {
 	ReadSlots(r *model.Reading) error
 	// Retire frees slots of the newest reading and appends their final counts to into.
 	Retire(slots, into []model.Slot) ([]model.Slot, error)
+	// ReadExchange reads the requests and answers at a place, model.Slot.Exchange.
+	ReadExchange(place uint32, into *model.Exchange)
+	// ReleaseExchange gives the place of a slot that was freed back.
+	ReleaseExchange(place uint32) error
+	// Tell says who is the client of a slot whose handshake nobody saw.
+	Tell(index uint32, client uint8)
 }
 
 // Owners names who is behind the ends of flows. Only Settle waits.
@@ -44,11 +51,8 @@ type Config struct {
 	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
 }
 
-// With so many free slots at the newest reading, one call of Sweep in so many is enough.
-const (
-	plentyOfRoom  = 1 << 15
-	sweepInPlenty = 4
-)
+// While the table is less than half full, one call of Sweep in so many is enough.
+const sweepInPlenty = 4
 
 // Engine holds the state between readings. Its methods are for one goroutine at a time.
 type Engine struct {
@@ -63,6 +67,10 @@ type Engine struct {
 	byKey map[model.SlotKey]int  // the newest of ended per key
 	cut   map[string]model.Count // counted, but past MaxEnded
 
+	exchanges  []*model.Exchange // by place: as it was at start; nil: empty
+	exchange   model.Exchange    // the one being read
+	histograms histograms
+
 	ends   []ends       // by slot index: who is behind each flow's ends
 	hidden model.Hidden // of the window that is being shown
 
@@ -76,6 +84,7 @@ type Engine struct {
 type endedSlot struct {
 	model.Slot
 	ends ends
+	talk talk
 }
 
 // Start takes the first reading: windows begin here.
@@ -108,6 +117,8 @@ func (e *Engine) restart() {
 	e.ended = e.ended[:0]
 	clear(e.byKey)
 	clear(e.cut)
+	e.histograms.reset()
+	e.tellClients()
 }
 
 func (e *Engine) baseOf(index uint32) *[2]model.Counters {
@@ -122,12 +133,13 @@ func (e *Engine) baseOf(index uint32) *[2]model.Counters {
 // there is plenty of room, most calls do nothing.
 func (e *Engine) Sweep() error {
 	e.calls++
-	if len(e.now.Slots) < e.config.MaxFlows-plentyOfRoom && e.calls%sweepInPlenty != 0 {
+	if len(e.now.Slots) < e.config.MaxFlows/2 && e.calls%sweepInPlenty != 0 {
 		return nil
 	}
 	if err := e.source.ReadSlots(&e.now); err != nil {
 		return fmt.Errorf("read flows: %w", err)
 	}
+	e.tellClients()
 	e.noticeOwners()
 	e.retiring = retirable(e.retiring[:0], e.now.Slots, e.now.MonoNS, e.config.MaxFlows)
 	var err error
@@ -138,7 +150,9 @@ func (e *Engine) Sweep() error {
 		slot.Dir[0].Counters = slot.Dir[0].Counters.Sub(base[0])
 		slot.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
 		*base = [2]model.Counters{}
-		e.keep(&slot)
+		talk := e.talkOf(&slot)
+		err = errors.Join(err, e.releaseExchange(slot.Exchange))
+		e.keep(&slot, talk)
 	}
 	if err != nil {
 		return fmt.Errorf("free flows: %w", err)
@@ -147,12 +161,12 @@ func (e *Engine) Sweep() error {
 }
 
 // keep holds an ended flow's part of the window until the window is shown.
-func (e *Engine) keep(slot *model.Slot) {
+func (e *Engine) keep(slot *model.Slot, talk talk) {
 	if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 {
 		return
 	}
 	if i, ok := e.byKey[slot.Key]; ok && continues(slot) {
-		e.ended[i].merge(slot, e.endsOf(slot))
+		e.ended[i].merge(slot, e.endsOf(slot), talk)
 		return
 	}
 	if len(e.ended) >= e.config.MaxEnded {
@@ -162,7 +176,7 @@ func (e *Engine) keep(slot *model.Slot) {
 		return
 	}
 	e.byKey[slot.Key] = len(e.ended)
-	e.ended = append(e.ended, endedSlot{*slot, *e.endsOf(slot)})
+	e.ended = append(e.ended, endedSlot{*slot, *e.endsOf(slot), talk})
 }
 
 // continues reports whether a slot goes on with an earlier one of its key, rather than being a new
@@ -170,7 +184,8 @@ func (e *Engine) keep(slot *model.Slot) {
 func continues(slot *model.Slot) bool { return slot.Role != model.SlotRoleSYN }
 
 // merge adds the newer part of a flow to the older one.
-func (to *endedSlot) merge(from *model.Slot, ends *ends) {
+func (to *endedSlot) merge(from *model.Slot, ends *ends, talk talk) {
+	to.talk.add(&talk)
 	for i := range to.Dir {
 		to.Dir[i].Counters.Add(from.Dir[i].Counters)
 		to.TCPFlags[i] |= from.TCPFlags[i]
@@ -245,21 +260,23 @@ func (e *Engine) rows() []model.Flow {
 			continue
 		}
 		if older, ok := e.byKey[slot.Key]; ok && continues(&slot) {
-			e.ended[older].merge(&slot, e.endsOf(&slot))
+			e.ended[older].merge(&slot, e.endsOf(&slot), e.talkOf(&slot))
 			continue
 		}
-		e.addRow(&slot, e.endsOf(&slot))
+		e.addRow(&slot, e.endsOf(&slot), e.talkOf(&slot))
 	}
 	for i := range e.ended {
-		e.addRow(&e.ended[i].Slot, &e.ended[i].ends)
+		ended := &e.ended[i]
+		e.addRow(&ended.Slot, &ended.ends, ended.talk)
 	}
 	return e.flows
 }
 
-func (e *Engine) addRow(slot *model.Slot, ends *ends) {
+func (e *Engine) addRow(slot *model.Slot, ends *ends, talk talk) {
 	e.flows = append(e.flows, model.Flow{})
 	row := &e.flows[len(e.flows)-1]
 	e.fill(row, slot, ends)
+	row.Turn, row.Response, row.Crossed = talk.turn, talk.response, talk.crossed
 	switch {
 	case e.config.Match != nil && !e.config.Match(row):
 	case e.config.Hide != nil && e.config.Hide(row):

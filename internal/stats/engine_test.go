@@ -13,14 +13,19 @@ import (
 
 // fakeSource is a table whose kernel is the test. Its device counts what the slots and reasons do.
 type fakeSource struct {
-	now     model.Reading
-	slots   map[uint32]*model.Slot
-	retired []uint32
-	fail    error
+	exchanges map[uint32]*model.Exchange // by place
+	told      map[uint32]uint8
+	released  []uint32
+	now       model.Reading
+	slots     map[uint32]*model.Slot
+	retired   []uint32
+	fail      error
 }
 
 func newFakeSource() *fakeSource {
-	s := &fakeSource{slots: make(map[uint32]*model.Slot)}
+	s := &fakeSource{
+		slots: make(map[uint32]*model.Slot), exchanges: make(map[uint32]*model.Exchange), told: make(map[uint32]uint8),
+	}
 	s.now.MonoNS = uint64(time.Hour)
 	s.now.Wall = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return s
@@ -69,6 +74,7 @@ func (s *fakeSource) Read(r *model.Reading) error {
 	slots := r.Slots
 	*r = s.now
 	r.Slots = slots
+	s.now.Epoch++
 	return s.ReadSlots(r)
 }
 
@@ -82,6 +88,16 @@ func (s *fakeSource) ReadSlots(r *model.Reading) error {
 	}
 	return s.fail
 }
+
+func (s *fakeSource) ReadExchange(place uint32, into *model.Exchange) { *into = *s.exchanges[place] }
+
+func (s *fakeSource) ReleaseExchange(place uint32) error {
+	s.released = append(s.released, place)
+	delete(s.exchanges, place)
+	return nil
+}
+
+func (s *fakeSource) Tell(index uint32, client uint8) { s.told[index] = client }
 
 func (s *fakeSource) Retire(slots, into []model.Slot) ([]model.Slot, error) {
 	for i := range slots {
@@ -116,8 +132,10 @@ func window(t *testing.T, e *Engine) *model.Snapshot {
 
 func sweep(t *testing.T, e *Engine) {
 	t.Helper()
-	if err := e.Sweep(); err != nil {
-		t.Fatal(err)
+	for range sweepInPlenty { // or it might do nothing, with so much room
+		if err := e.Sweep(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -89,7 +89,7 @@ func (e *Engine) mayBeHeld(slot *model.Slot) bool {
 // oldest is a time at which the flow already was (CLOCK_MONOTONIC, ns). A connection whose SYN nobody
 // saw is older than its slot.
 func oldest(slot *model.Slot) uint64 {
-	if slot.Key.Proto == model.ProtoTCP && slot.Role == model.SlotRoleNone {
+	if slot.Key.Proto == model.ProtoTCP && slot.Role != model.SlotRoleSYN {
 		return 0
 	}
 	return slot.CreatedNS

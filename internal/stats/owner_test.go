@@ -86,15 +86,11 @@ func TestHolderIsRemembered(t *testing.T) {
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
 	s.packet(slot, 1, flagSYN)
 	s.pass(time.Second)
-	if err := e.Sweep(); err != nil {
-		t.Fatal(err)
-	}
+	sweep(t, e)
 	o.holder[0] = &model.Owner{Comm: "stranger"} // who reuses the address
 	s.packet(slot, 0, flagRST)
 	s.pass(2 * time.Second)
-	if err := e.Sweep(); err != nil {
-		t.Fatal(err)
-	}
+	sweep(t, e)
 	if len(s.retired) != 1 {
 		t.Fatal("the flow still has its slot")
 	}

@@ -90,6 +90,8 @@ func Services(flows []model.Flow) []model.Service {
 		s.Flows++
 		s.ToServer.Add(f.ToServer)
 		s.ToClient.Add(f.ToClient)
+		s.Turn.Add(&f.Turn)
+		s.Response.Add(&f.Response)
 		client := clientOf(n, f)
 		if _, ok := clients[client]; !ok {
 			clients[client] = struct{}{}
@@ -144,6 +146,8 @@ func Pairs(flows []model.Flow) []model.Pair {
 		p.Flows++
 		p.ToServer.Add(f.ToServer)
 		p.ToClient.Add(f.ToClient)
+		p.Turn.Add(&f.Turn)
+		p.Response.Add(&f.Response)
 	}
 	for i := range pairs.rows {
 		p := &pairs.rows[i]
@@ -201,12 +205,18 @@ func use[K comparable](flows []model.Flow, key func(*model.Owner) K) []model.Usa
 		server.Received.Add(f.ToServer)
 		server.Sent.Add(f.ToClient)
 		client.Received.Add(f.ToClient)
-		client.Flows++
+		addFlow(client, f)
 		if c != s {
-			server.Flows++
+			addFlow(server, f)
 		}
 	}
 	return usages.rows
+}
+
+func addFlow(u *model.Usage, f *model.Flow) {
+	u.Flows++
+	u.Turn.Add(&f.Turn)
+	u.Response.Add(&f.Response)
 }
 
 // ProcessName is the process's display name, without its PID unless that is all there is.

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * How long an answer takes, with no protocol parsed: what the client sends until the server speaks is a
+ * request, what the server sends until the client speaks again is its answer. A turn is from the last
+ * payload of a request to the first of its answer, a response to the answer's last. docs/latency.md
+ * says what that means for which kind of traffic.
+ *
+ * The client's half of struct lt_exchange has one writer, its socket, and so has the server's half: each
+ * reads the other's and writes its own. Where no lock makes that true (UDP), sums are atomic.
+ */
+#ifndef LOTRACE_TURN_BPF_H
+#define LOTRACE_TURN_BPF_H
+
+/* floor(log2(ns)) and three bits behind it; what is below or above the range goes to its ends. */
+static __always_inline __u32 lt_bucket(__u64 ns)
+{
+	__u64 v = ns >> LT_HIST_SHIFT;
+	__u32 octave = 0;
+
+	if (!v)
+		return 0;
+	if (v >> LT_HIST_OCTAVES)
+		return LT_HIST_BUCKETS - 1;
+	if (v >> 16) {
+		octave += 16;
+		v >>= 16;
+	}
+	if (v >> 8) {
+		octave += 8;
+		v >>= 8;
+	}
+	if (v >> 4) {
+		octave += 4;
+		v >>= 4;
+	}
+	if (v >> 2) {
+		octave += 2;
+		v >>= 2;
+	}
+	octave += v >> 1;
+	return octave * 8 + ((ns >> (octave + LT_HIST_SHIFT - 3)) & 7);
+}
+
+/* The extremes of the window that is under way; those of the one before stay where they are. */
+static __always_inline void lt_note_extremes(struct lt_latency *l, __u64 ns)
+{
+	__u32 epoch = READ_ONCE(clock.epoch);
+	struct lt_extremes *e = &l->extremes[epoch & 1];
+
+	if (e->epoch != epoch) {
+		e->min_ns = ns;
+		e->max_ns = ns;
+		e->epoch = epoch;
+		return;
+	}
+	if (ns < e->min_ns)
+		e->min_ns = ns;
+	if (ns > e->max_ns)
+		e->max_ns = ns;
+}
+
+/* Not inlined, for the verifier's sake: see lt_find_by_tuple. */
+__noinline int lt_note_latency(__u32 index, __u32 is_response, __u64 ns, __u32 locked)
+{
+	struct lt_exchange *t = bpf_map_lookup_elem(&lt_exchanges, &index);
+	__u32 bucket = lt_bucket(ns);
+	struct lt_latency *l;
+	__u32 *count;
+
+	if (!t || bucket >= LT_HIST_BUCKETS)
+		return 0;
+	l = is_response ? &t->response : &t->turn;
+	count = is_response ? &t->response_hist[bucket] : &t->turn_hist[bucket];
+	if (locked) {
+		(*count)++;
+		l->sum_ns += ns;
+	} else {
+		__sync_fetch_and_add(count, 1);
+		__sync_fetch_and_add(&l->sum_ns, ns);
+	}
+	lt_note_extremes(l, ns);
+	return 0;
+}
+
+/* A flow's place among the turns, one-based; LT_NO_EXCHANGE once all are taken. */
+__noinline int lt_take_exchange(__u32 slot_index)
+{
+	struct lt_slot *slot = bpf_map_lookup_elem(&lt_slots, &slot_index);
+	__u32 max = config.max_exchanges, index;
+	__u64 fresh;
+
+	if (!slot)
+		return 0;
+	if (bpf_map_pop_elem(&lt_exchanges_free, &index)) {
+		if (READ_ONCE(pool.fresh_exchanges) >= max)
+			goto full;
+		fresh = __sync_fetch_and_add(&pool.fresh_exchanges, 1);
+		if (fresh >= max)
+			goto full;
+		index = fresh;
+	}
+	/* Two CPUs may be at the first request of a UDP flow: the loser gives its place back. */
+	if (__sync_val_compare_and_swap(&slot->exchange1, 0, index + 1) != 0)
+		bpf_map_push_elem(&lt_exchanges_free, &index, 0);
+	return 0;
+full:
+	slot->exchange1 = LT_NO_EXCHANGE;
+	__sync_fetch_and_add(&pool.exchanges_full, 1);
+	return 0;
+}
+
+/*
+ * One packet with new payload. What a side says before the other's last words have reached it crosses
+ * them on the way: from the server that is no answer yet, from the client it is a request that did not
+ * wait (pipelined, multiplexed), and counted as such.
+ */
+static __always_inline void lt_follow_turns(struct lt_slot *slot, __u32 slot_index, __u32 side,
+					    const struct lt_packet *p, __u64 now, bool locked)
+{
+	bool tcp = p->proto == LT_IPPROTO_TCP;
+	bool asks = side == slot->client;
+	struct lt_exchange *t;
+	__u32 index;
+
+	if (slot->role == LT_ROLE_NONE)
+		return;
+	if (!slot->exchange1) {
+		if (!asks)
+			return; /* the server speaks first: a greeting answers nothing */
+		lt_take_exchange(slot_index);
+	}
+	index = slot->exchange1 - 1;
+	t = bpf_map_lookup_elem(&lt_exchanges, &index);
+	if (!t)
+		return;
+	if (asks) {
+		if (t->answered == t->asked) {
+			if (t->asked)
+				lt_note_latency(index, true, t->answered_ns - t->asked_ns, locked);
+			if (tcp && (__s32)(p->ack - slot->dir[~side & 1].next_seq) < 0)
+				t->crossed++;
+			t->asked++;
+		}
+		t->asked_ns = now;
+		return;
+	}
+	if (t->answered != t->asked) {
+		if (tcp && (__s32)(p->ack - slot->dir[~side & 1].next_seq) < 0)
+			return;
+		lt_note_latency(index, false, now - t->asked_ns, locked);
+		t->answered = t->asked;
+	}
+	t->answered_ns = now;
+}
+
+#endif

@@ -1,0 +1,69 @@
+package loader
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// minExchanges is how many flows' turns are followed at once, however small the table.
+const minExchanges = 1 << 10
+
+// exchangesFor is the same for a table of so many flows: most have no requests, or are over.
+func exchangesFor(maxFlows int) int { return max(minExchanges, maxFlows/4) }
+
+// ReadExchange reads the requests and answers at a place (model.Slot.Exchange), which stays valid until
+// it is released.
+func (l *Loader) ReadExchange(place uint32, into *model.Exchange) {
+	from := &l.table.exchanges[place-1]
+	into.Asked = atomic.LoadUint32(&from.Asked)
+	into.Answered = atomic.LoadUint32(&from.Answered)
+	into.Crossed = atomic.LoadUint32(&from.Crossed)
+	into.AskedNS = atomic.LoadUint64(&from.AskedNs)
+	into.AnsweredNS = atomic.LoadUint64(&from.AnsweredNs)
+	decodeLatency(&into.Turn, &from.Turn, &from.TurnHist)
+	decodeLatency(&into.Response, &from.Response, &from.ResponseHist)
+}
+
+func decodeLatency(to *model.ExchangeLatency, from *lotraceLtLatency, histogram *[model.HistogramBuckets]uint32) {
+	to.SumNS = atomic.LoadUint64(&from.SumNs)
+	for i := range from.Extremes {
+		e := &from.Extremes[i]
+		to.Extremes[i] = model.Extremes{
+			MinNS: atomic.LoadUint64(&e.MinNs),
+			MaxNS: atomic.LoadUint64(&e.MaxNs),
+			Epoch: atomic.LoadUint32(&e.Epoch),
+		}
+	}
+	for i := range histogram {
+		to.Histogram[i] = atomic.LoadUint32(&histogram[i])
+	}
+}
+
+// ReleaseExchange gives a place back. Its slot must have been freed.
+func (l *Loader) ReleaseExchange(place uint32) error {
+	l.table.exchanges[place-1] = lotraceLtExchange{}
+	if err := l.table.exchangesFree.Put(nil, place-1); err != nil {
+		return fmt.Errorf("give exchange back: %w", err)
+	}
+	return nil
+}
+
+// Tell says which end of a slot is the client, of a connection that is older than we are: from then on
+// its turns are followed.
+func (l *Loader) Tell(index uint32, client uint8) {
+	slot := &l.table.slots[index]
+	slot.Client = client
+	slot.Role = uint8(model.SlotRoleTold)
+}
+
+// endEpoch begins the next window's extremes and returns the number of those that ended.
+func (t *table) endEpoch() (uint32, error) {
+	ended := t.epoch
+	t.epoch++
+	if err := t.clock.Set(lotraceLtClock{Epoch: t.epoch}); err != nil {
+		return 0, fmt.Errorf("begin epoch: %w", err)
+	}
+	return ended, nil
+}

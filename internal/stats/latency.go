@@ -1,0 +1,143 @@
+package stats
+
+import (
+	"time"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// talk is what the requests and answers of a flow did in one window.
+type talk struct {
+	turn, response model.Latency
+	crossed        uint64
+}
+
+func (t *talk) add(o *talk) {
+	t.turn.Add(&o.turn)
+	t.response.Add(&o.response)
+	t.crossed += o.crossed
+}
+
+// talkOf returns the window's part of a slot's requests and answers; the next call returns what came
+// after this one.
+func (e *Engine) talkOf(slot *model.Slot) talk {
+	var t talk
+	if slot.Exchange == 0 {
+		return t
+	}
+	for int(slot.Exchange) >= len(e.exchanges) {
+		e.exchanges = append(e.exchanges, nil)
+	}
+	base := e.exchanges[slot.Exchange]
+	if base == nil {
+		base = new(model.Exchange)
+		e.exchanges[slot.Exchange] = base
+	}
+	now := &e.exchange
+	e.source.ReadExchange(slot.Exchange, now)
+	if isOver(slot) {
+		endResponse(now, e.epoch())
+	}
+	t.turn = e.difference(&now.Turn, &base.Turn)
+	t.response = e.difference(&now.Response, &base.Response)
+	t.crossed = uint64(now.Crossed - base.Crossed)
+	*base = *now
+	return t
+}
+
+// epoch is that of the window under way, or being shown.
+func (e *Engine) epoch() uint32 { return e.start.Epoch + 1 }
+
+// isOver reports whether no more data can come on the slot.
+func isOver(slot *model.Slot) bool {
+	if slot.State != model.SlotLive {
+		return true
+	}
+	_, closed := TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0)
+	return closed && slot.Key.Proto == model.ProtoTCP
+}
+
+// endResponse counts the newest answer, which the kernel does when the next request shows that it is
+// complete. The end of the flow shows that too.
+func endResponse(x *model.Exchange, epoch uint32) {
+	if x.Asked == 0 || x.Asked != x.Answered || x.AnsweredNS < x.AskedNS {
+		return
+	}
+	ns := x.AnsweredNS - x.AskedNS
+	r := &x.Response
+	r.SumNS += ns
+	r.Histogram[model.Bucket(time.Duration(ns))]++
+	extremes := &r.Extremes[epoch&1]
+	if extremes.Epoch != epoch {
+		*extremes = model.Extremes{MinNS: ns, MaxNS: ns, Epoch: epoch}
+		return
+	}
+	extremes.MinNS, extremes.MaxNS = min(extremes.MinNS, ns), max(extremes.MaxNS, ns)
+}
+
+// difference is what came to a latency since base. The extremes are the kernel's where they are of
+// this window; a turn at its very edge may be in the next one's, and then the buckets' bounds stand in.
+func (e *Engine) difference(now, base *model.ExchangeLatency) model.Latency {
+	var l model.Latency
+	lowest, highest := -1, -1
+	for i := range now.Histogram {
+		n := now.Histogram[i] - base.Histogram[i]
+		if n == 0 {
+			continue
+		}
+		if l.Histogram == nil {
+			l.Histogram = e.histograms.next()
+			lowest = i
+		}
+		l.Histogram[i] = uint64(n)
+		l.Count += uint64(n)
+		highest = i
+	}
+	if l.Count == 0 {
+		return l
+	}
+	l.Sum = time.Duration(now.SumNS - base.SumNS)
+	l.Min, _ = model.BucketBounds(lowest)
+	_, l.Max = model.BucketBounds(highest)
+	if x := &now.Extremes[e.epoch()&1]; x.Epoch == e.epoch() {
+		l.Min, l.Max = time.Duration(x.MinNS), time.Duration(x.MaxNS)
+	}
+	return l
+}
+
+func (e *Engine) releaseExchange(place uint32) error {
+	if place == 0 {
+		return nil
+	}
+	e.exchanges[place] = nil
+	return e.source.ReleaseExchange(place)
+}
+
+// tellClients says who is the client where the kernel did not see it.
+func (e *Engine) tellClients() {
+	for i := range e.now.Slots {
+		slot := &e.now.Slots[i]
+		if slot.Role == model.SlotRoleNone && slot.State == model.SlotLive {
+			client, _ := e.listeners.roleOf(slot)
+			e.source.Tell(slot.Index, uint8(client))
+		}
+	}
+}
+
+// histograms are lent to the rows of one window.
+type histograms struct {
+	all  [][]uint64
+	used int
+}
+
+func (h *histograms) reset() { h.used = 0 }
+
+// next returns an empty one.
+func (h *histograms) next() []uint64 {
+	if h.used == len(h.all) {
+		h.all = append(h.all, make([]uint64, model.HistogramBuckets))
+	}
+	h.used++
+	clear(h.all[h.used-1])
+	return h.all[h.used-1]
+}
