@@ -375,6 +375,7 @@ func TestSourceErrors(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
 	s.fail = errors.New("gone")
+	e.calls = sweepInPlenty - 1
 	if err := e.Sweep(); !errors.Is(err, s.fail) {
 		t.Errorf("sweep: %v", err)
 	}
