@@ -1,0 +1,376 @@
+package loader_test
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"math"
+	"math/big"
+	mathrand "math/rand/v2"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/testkit"
+)
+
+// tcpPair is a connection inside the namespace.
+func tcpPair(t *testing.T, ns *testkit.Netns) (client, server net.Conn) {
+	t.Helper()
+	ns.Run(t, func() {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
+			t.Fatal(err)
+		}
+		if server, err = l.Accept(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return client, server
+}
+
+// ask sends n one-byte requests and returns how long each took to the first byte of its answer, which has
+// size bytes.
+func ask(client net.Conn, n, size int) ([]time.Duration, error) {
+	took := make([]time.Duration, 0, n)
+	answer := make([]byte, size)
+	for range n {
+		began := time.Now()
+		if _, err := client.Write(answer[:1]); err != nil {
+			return nil, err
+		}
+		first, err := client.Read(answer)
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(began))
+		if _, err := io.ReadFull(client, answer[first:]); err != nil {
+			return nil, err
+		}
+	}
+	return took, nil
+}
+
+// answer is a server: for every byte that comes, it waits and then writes size bytes in so many pieces.
+func answer(server net.Conn, wait func() time.Duration, size, pieces int) error {
+	in, out := bufio.NewReader(server), make([]byte, size/pieces)
+	for {
+		if _, err := in.ReadByte(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		time.Sleep(wait())
+		for range pieces {
+			if _, err := server.Write(out); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// converse runs both ends to their end.
+func converse(t *testing.T, client, server net.Conn, ask, answer func() error) {
+	t.Helper()
+	answered := make(chan error, 1)
+	go func() {
+		err := answer()
+		answered <- errors.Join(err, server.Close())
+	}()
+	err := ask()
+	if err := errors.Join(err, client.Close(), <-answered); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	return sorted[int(math.Ceil(q*float64(len(sorted))))-1]
+}
+
+// talkRow is the row of the one connection in the window, which has ended.
+func (r *rig) talkRow() *model.Flow {
+	r.Helper()
+	s := r.window()
+	if len(s.Flows) != 1 {
+		r.Fatalf("%d flows, want 1", len(s.Flows))
+	}
+	return &s.Flows[0]
+}
+
+func never() time.Duration { return 0 }
+
+// Turns are counted to the one, and last as long as the client thinks they do, less what its own system
+// calls and wake-ups take. That last part is the machine's mood: a round that it spoilt is done again.
+func TestTurnsOfKnownServers(t *testing.T) {
+	random := mathrand.New(mathrand.NewPCG(1, 2))
+	served := 0
+	for name, c := range map[string]struct {
+		n            int
+		wait         func() time.Duration
+		size, pieces int
+	}{
+		"constant 5 ms":           {100, func() time.Duration { return 5 * time.Millisecond }, 100, 1},
+		"uniform 1 to 50 ms":      {100, func() time.Duration { return time.Duration(1e6 + random.Int64N(49e6)) }, 100, 1},
+		"1 ms and seldom 200 ms":  {200, func() time.Duration { served++; return rarely(served) }, 100, 1},
+		"an answer in 200 pieces": {30, func() time.Duration { return 10 * time.Millisecond }, 200 * 100, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, hook := range allHooks {
+				t.Run(string(hook), func(t *testing.T) {
+					r := newRig(t, loader.Config{Hook: hook})
+					const rounds = 5
+					for round := range rounds {
+						overhead := r.overhead(t)
+						client, server := tcpPair(t, r.ns)
+						var took []time.Duration
+						converse(t, client, server, func() (err error) {
+							took, err = ask(client, c.n, c.size)
+							return err
+						}, func() error { return answer(server, c.wait, c.size, c.pieces) })
+						f := r.talkRow()
+						if f.Turn.Count != uint64(c.n) || f.Response.Count != uint64(c.n) || f.Crossed != 0 {
+							t.Fatalf("%d turns, %d responses, %d crossed; want %d, all in order",
+								f.Turn.Count, f.Response.Count, f.Crossed, c.n)
+						}
+						if f.Response.Sum < f.Turn.Sum {
+							t.Errorf("responses take %v, turns %v", f.Response.Sum, f.Turn.Sum)
+						}
+						if off := differs(took, overhead, &f.Turn); off == "" {
+							return
+						} else if round == rounds-1 {
+							t.Error(off)
+						}
+					}
+				})
+			}
+		})
+	}
+}
+
+func rarely(n int) time.Duration {
+	if n%100 == 0 {
+		return 200 * time.Millisecond
+	}
+	return time.Millisecond
+}
+
+// overhead is what a client measures above the turn itself: the median of echoes.
+func (r *rig) overhead(t *testing.T) time.Duration {
+	client, server := tcpPair(t, r.ns)
+	var took []time.Duration
+	converse(t, client, server, func() (err error) {
+		took, err = ask(client, 200, 100)
+		return err
+	}, func() error { return answer(server, never, 100, 1) })
+	slices.Sort(took)
+	return max(0, quantile(took, .5)-r.talkRow().Turn.Quantile(.5))
+}
+
+// differs says by how much a quantile is off, if it is more than 6 % and 20 us.
+func differs(took []time.Duration, overhead time.Duration, turn *model.Latency) string {
+	slices.Sort(took)
+	for _, q := range []float64{.5, .9, .99} {
+		want, got := quantile(took, q)-overhead, turn.Quantile(q)
+		if off := (got - want).Abs(); off > 20*time.Microsecond && float64(off) > .06*float64(want) {
+			return "quantile " + big.NewFloat(q).String() + ": " + got.String() + ", the client says " + want.String()
+		}
+	}
+	return ""
+}
+
+// Who speaks first without being asked has answered nothing.
+func TestServerSpeaksFirst(t *testing.T) {
+	r := newRig(t, loader.Config{})
+	client, server := tcpPair(t, r.ns)
+	converse(t, client, server, func() error {
+		if _, err := io.ReadFull(client, make([]byte, 20)); err != nil {
+			return err
+		}
+		_, err := ask(client, 7, 10)
+		return err
+	}, func() error {
+		if _, err := server.Write(make([]byte, 20)); err != nil {
+			return err
+		}
+		return answer(server, never, 10, 1)
+	})
+	if f := r.talkRow(); f.Turn.Count != 7 || f.Response.Count != 7 {
+		t.Errorf("%d turns, %d responses, want 7", f.Turn.Count, f.Response.Count)
+	}
+}
+
+// Requests that do not wait for each other are one, and there is one turn for a batch of them.
+func TestPipelined(t *testing.T) {
+	r := newRig(t, loader.Config{})
+	client, server := tcpPair(t, r.ns)
+	const batches, batch = 50, 16
+	converse(t, client, server, func() error {
+		for range batches {
+			for range batch {
+				if _, err := client.Write([]byte{1}); err != nil {
+					return err
+				}
+			}
+			if _, err := io.ReadFull(client, make([]byte, batch)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func() error {
+		for range batches {
+			if _, err := io.ReadFull(server, make([]byte, batch)); err != nil {
+				return err
+			}
+			if _, err := server.Write(make([]byte, batch)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if f := r.talkRow(); f.Turn.Count != batches || f.Response.Count != batches {
+		t.Errorf("%d turns, %d responses, want %d", f.Turn.Count, f.Response.Count, batches)
+	}
+}
+
+// A stream is one answer, not one per segment, and an upload one request.
+func TestStreamsAreOneTurn(t *testing.T) {
+	r := newRig(t, loader.Config{})
+	if _, err := testkit.TCPBulk(r.ns, 4, 16<<20); err != nil {
+		t.Fatal(err)
+	}
+	if f := r.talkRow(); f.Turn.Count > 1 || f.Response.Count > 1 {
+		t.Errorf("%d turns, %d responses", f.Turn.Count, f.Response.Count)
+	}
+}
+
+// TLS 1.3 as crypto/tls speaks it: one turn for the hello, one for the client's last flight, which the
+// server's session ticket follows, and then one a request.
+func TestTLS(t *testing.T) {
+	r := newRig(t, loader.Config{})
+	client, server := tcpPair(t, r.ns)
+	const n = 30
+	secure := tls.Client(client, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
+	other := tls.Server(server, &tls.Config{Certificates: []tls.Certificate{certificate(t)}, MinVersion: tls.VersionTLS13})
+	converse(t, secure, other, func() error {
+		if err := secure.Handshake(); err != nil {
+			return err
+		}
+		_, err := ask(secure, n, 100)
+		return err
+	}, func() error {
+		if err := other.Handshake(); err != nil {
+			return err
+		}
+		return answer(other, func() time.Duration { return time.Millisecond }, 100, 1)
+	})
+	f := r.talkRow()
+	if f.Turn.Count < n+1 || f.Turn.Count > n+2 {
+		t.Errorf("%d turns, want %d and the handshake's one or two", f.Turn.Count, n)
+	}
+	if p := f.Turn.Quantile(.5); p < 900*time.Microsecond {
+		t.Errorf("median %v of a server that waits for 1 ms", p)
+	}
+}
+
+func certificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func TestTurnsOfDatagrams(t *testing.T) {
+	for _, hook := range allHooks {
+		t.Run(string(hook), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: hook})
+			const n = 100
+			var client, server *net.UDPConn
+			r.ns.Run(t, func() {
+				var err error
+				if server, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
+					t.Fatal(err)
+				}
+				if client, err = net.DialUDP("udp", nil, server.LocalAddr().(*net.UDPAddr)); err != nil {
+					t.Fatal(err)
+				}
+			})
+			converse(t, client, server, func() error {
+				_, err := ask(client, n, 50)
+				return err
+			}, func() error {
+				in := make([]byte, 1)
+				for range n {
+					_, from, err := server.ReadFromUDPAddrPort(in)
+					if err != nil {
+						return err
+					}
+					time.Sleep(time.Millisecond)
+					if _, err := server.WriteToUDPAddrPort(make([]byte, 50), from); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			f := r.talkRow()
+			if f.Turn.Count != n || f.Turn.Min < time.Millisecond {
+				t.Errorf("%d turns from %v, want %d from 1 ms", f.Turn.Count, f.Turn.Min, n)
+			}
+			// The last answer may go on, as far as anybody knows.
+			if f.Response.Count != n-1 {
+				t.Errorf("%d responses, want %d", f.Response.Count, n-1)
+			}
+		})
+	}
+}
+
+// Connections that are older than lotrace are followed from when it knows who listens.
+func TestTurnsOfOlderConnections(t *testing.T) {
+	testkit.RequireRoot(t)
+	ns := testkit.NewNetns(t)
+	client, server := tcpPair(t, ns)
+	const n = 20
+	asked, more := make(chan error), make(chan bool)
+	go func() {
+		for range more {
+			_, err := ask(client, n, 10)
+			asked <- err
+		}
+	}()
+	defer close(more)
+	go answer(server, never, 10, 1)
+	defer client.Close()
+	more <- true
+	if err := <-asked; err != nil {
+		t.Fatal(err)
+	}
+	r := newRigIn(t, ns, loader.Config{})
+	for i, want := range []uint64{0, n} { // the first window tells who is the client
+		more <- true
+		if err := <-asked; err != nil {
+			t.Fatal(err)
+		}
+		s := r.window()
+		if len(s.Flows) != 1 || s.Flows[0].Turn.Count != want {
+			t.Errorf("window %d: %+v, want %d turns", i, s.Flows, want)
+		}
+	}
+}
