@@ -113,6 +113,7 @@ func (o *flowsOptions) count(ctx context.Context, inv *invocation, l *loader.Loa
 	}
 	config := stats.Config{
 		MaxFlows:  o.maxFlows,
+		Exchanges: loader.Exchanges(o.maxFlows),
 		Origin:    o.origin(l, expr),
 		Owners:    owners,
 		Listeners: listeners,

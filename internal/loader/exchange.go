@@ -10,8 +10,9 @@ import (
 // minExchanges is how many flows' turns are followed at once, however small the table.
 const minExchanges = 1 << 10
 
-// exchangesFor is the same for a table of so many flows: most have no requests, or are over.
-func exchangesFor(maxFlows int) int { return max(minExchanges, maxFlows/4) }
+// Exchanges is of how many flows the turns are followed at once, in a table of so many: most have no
+// requests, or are over.
+func Exchanges(maxFlows int) int { return max(minExchanges, maxFlows/4) }
 
 // ReadExchange reads the requests and answers at a place (model.Slot.Exchange), which stays valid until
 // it is released.

@@ -189,7 +189,7 @@ func (l *Loader) load(c Config) error {
 		spec.Maps[name].MaxEntries = 1
 	}
 	if !c.NoTurns {
-		config.MaxExchanges = uint32(exchangesFor(c.MaxFlows))
+		config.MaxExchanges = uint32(Exchanges(c.MaxFlows))
 		for _, name := range []string{"lt_exchanges", "lt_exchanges_free"} {
 			spec.Maps[name].MaxEntries = config.MaxExchanges
 		}

@@ -34,6 +34,11 @@ func (l *Loader) Read(r *model.Reading) (err error) {
 	if r.Reasons, err = l.readReasons(); err != nil {
 		return err
 	}
+	pool, err := l.table.readPool()
+	if err != nil {
+		return err
+	}
+	r.Unmeasured = pool.ExchangesFull
 	if l.stages {
 		ingress, err := l.readIngress()
 		if err != nil {

@@ -100,11 +100,15 @@ const noExchange = ^uint32(0)
 
 // used is how many slots, from the first, were ever in use.
 func (t *table) used() (int, error) {
-	var pool lotraceLtPool
+	pool, err := t.readPool()
+	return int(min(pool.Fresh, uint64(len(t.slots)))), err
+}
+
+func (t *table) readPool() (pool lotraceLtPool, err error) {
 	if err := t.pool.Get(&pool); err != nil {
-		return 0, fmt.Errorf("read slot pool: %w", err)
+		return pool, fmt.Errorf("read slot pool: %w", err)
 	}
-	return int(min(pool.Fresh, uint64(len(t.slots)))), nil
+	return pool, nil
 }
 
 // read appends every slot in use to into.

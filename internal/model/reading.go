@@ -120,6 +120,8 @@ type Reading struct {
 	Slots   []Slot      // those in use
 	Reasons [ReasonCount]Count
 	Ingress *Count // nil unless stages are counted
+
+	Unmeasured uint64 // flows whose turns found no place
 }
 
 // Listener is a socket that waits for others: a listening TCP or an unconnected UDP socket.

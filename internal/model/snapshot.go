@@ -72,6 +72,8 @@ type Snapshot struct {
 	Device   *Device          // nil under a filter
 	Stages   *Stages          // nil unless asked for
 	Hidden   Hidden
-	Self     Self
-	Flows    []Flow
+	// Flows that began to ask in the window while all places for turns were taken: their rows have none.
+	Unmeasured uint64
+	Self       Self
+	Flows      []Flow
 }

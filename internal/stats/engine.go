@@ -43,6 +43,7 @@ type Owners interface {
 // Config says what the engine shows and how much it keeps.
 type Config struct {
 	MaxFlows  int                    // size of the source's table
+	Exchanges int                    // flows whose turns it can follow at once
 	Origin    model.Origin           // copied into every snapshot
 	Match     func(*model.Flow) bool // rows to keep; nil: all
 	Hide      func(*model.Flow) bool // of these, rows to count as hidden; nil: none
@@ -141,7 +142,7 @@ func (e *Engine) Sweep() error {
 	}
 	e.tellClients()
 	e.noticeOwners()
-	e.retiring = retirable(e.retiring[:0], e.now.Slots, e.now.MonoNS, e.config.MaxFlows)
+	e.retiring = retirable(e.retiring[:0], e.now.Slots, e.now.MonoNS, e.config)
 	var err error
 	e.finals, err = e.source.Retire(e.retiring, e.finals[:0])
 	for i := range e.finals {
@@ -232,6 +233,7 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 		Flows:    e.rows(),
 	}
 	s.Hidden = e.hidden
+	s.Unmeasured = e.now.Unmeasured - e.start.Unmeasured
 	e.total(s)
 	if s.Origin.Filter == "" {
 		counted := s.Totals

@@ -6,8 +6,8 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// How long a quiet flow keeps its slot. The second column holds while the table is more than half
-// full: room for new flows is worth more than a row that nothing happens on, and an old flow that
+// How long a quiet flow keeps its slot. The second column holds while the table, or the
+// places for turns, are more than half taken: room for new flows is worth more than a row that nothing happens on, and an old flow that
 // speaks again gets a new slot and, within one window, the same row.
 var patience = struct{ closed, idleTCP, idle [2]time.Duration }{
 	closed:  [2]time.Duration{time.Second, 100 * time.Millisecond},
@@ -19,9 +19,9 @@ var patience = struct{ closed, idleTCP, idle [2]time.Duration }{
 const maxRetire = 1 << 15
 
 // retirable appends to into the slots that may be freed at now (CLOCK_MONOTONIC, ns).
-func retirable(into, slots []model.Slot, now uint64, maxFlows int) []model.Slot {
+func retirable(into, slots []model.Slot, now uint64, c Config) []model.Slot {
 	pressure := 0
-	if len(slots) > maxFlows/2 {
+	if len(slots) > c.MaxFlows/2 || c.Exchanges > 0 && exchanges(slots) > c.Exchanges/2 {
 		pressure = 1
 	}
 	for i := range slots {
@@ -35,6 +35,15 @@ func retirable(into, slots []model.Slot, now uint64, maxFlows int) []model.Slot 
 		}
 	}
 	return into
+}
+
+func exchanges(slots []model.Slot) (n int) {
+	for i := range slots {
+		if slots[i].Exchange != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func patienceWith(slot *model.Slot, pressure int) time.Duration {
