@@ -63,10 +63,11 @@ static __always_inline void lt_note_extremes(struct lt_latency *l, __u64 ns)
 __noinline int lt_note_latency(__u32 index, __u32 is_response, __u64 ns, __u32 locked)
 {
 	struct lt_exchange *t = bpf_map_lookup_elem(&lt_exchanges, &index);
-	__u32 bucket = lt_bucket(ns);
+	__u64 bucket = lt_bucket(ns);
 	struct lt_latency *l;
 	__u32 *count;
 
+	barrier_var(bucket); /* the check must be on the very register that is added to a pointer */
 	if (!t || bucket >= LT_HIST_BUCKETS)
 		return 0;
 	l = is_response ? &t->response : &t->turn;

@@ -6,9 +6,9 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// How long a quiet flow keeps its slot. The second column holds while the table, or the
-// places for turns, are more than half taken: room for new flows is worth more than a row that nothing happens on, and an old flow that
-// speaks again gets a new slot and, within one window, the same row.
+// How long a quiet flow keeps its slot. The second column holds while the table, or the places for
+// turns, are more than half taken: room for new flows is worth more than a row that nothing happens on,
+// and an old flow that speaks again gets a new slot and, within one window, the same row.
 var patience = struct{ closed, idleTCP, idle [2]time.Duration }{
 	closed:  [2]time.Duration{time.Second, 100 * time.Millisecond},
 	idleTCP: [2]time.Duration{time.Hour, 30 * time.Second},
