@@ -10,13 +10,19 @@ import (
 
 // column is one column of a view of T, for people.
 type column[T any] struct {
-	head string
-	text bool // left-aligned; a number otherwise
-	cell func(*T) string
+	head     string
+	text     bool // left-aligned; a number otherwise
+	optional bool // left out where it does not fit; no column that must stay comes after it
+	cell     func(*T) string
 }
 
-func text[T any](head string, cell func(*T) string) column[T]   { return column[T]{head, true, cell} }
-func number[T any](head string, cell func(*T) string) column[T] { return column[T]{head, false, cell} }
+func text[T any](head string, cell func(*T) string) column[T] {
+	return column[T]{head: head, text: true, cell: cell}
+}
+
+func number[T any](head string, cell func(*T) string) column[T] {
+	return column[T]{head: head, cell: cell}
+}
 
 // flowColumns are the columns of --by flow: those that fit a terminal, or all there are.
 func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
@@ -32,8 +38,9 @@ func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
 	}
 	toServer := directionColumns("→ ", s, wide, func(f *model.Flow) *model.Counters { return &f.ToServer })
 	toClient := directionColumns("← ", s, wide, func(f *model.Flow) *model.Counters { return &f.ToClient })
+	latency := latencyColumns(s, wide, func(f *model.Flow) (turn, response *model.Latency) { return &f.Turn, &f.Response })
 	if !wide {
-		return append(append(columns, toServer...), toClient...)
+		return slices.Concat(columns, toServer, toClient, latency)
 	}
 	columns = append(columns, text("ROLE", func(f *model.Flow) string { return orDash(string(f.RoleSource)) }))
 	columns = append(columns, toServer...)
@@ -41,9 +48,12 @@ func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
 		number("→ SRTT", func(f *model.Flow) string { return unlessZero(f.ClientSRTT, span) }),
 		number("→ CWND", func(f *model.Flow) string { return unlessZero(f.ClientCwnd, decimal) }))
 	columns = append(columns, toClient...)
-	return append(columns,
+	columns = append(columns,
 		number("← SRTT", func(f *model.Flow) string { return unlessZero(f.ServerSRTT, span) }),
-		number("← CWND", func(f *model.Flow) string { return unlessZero(f.ServerCwnd, decimal) }),
+		number("← CWND", func(f *model.Flow) string { return unlessZero(f.ServerCwnd, decimal) }))
+	columns = append(columns, latency...)
+	return append(columns,
+		number("CROSSED", func(f *model.Flow) string { return amount(f.Crossed) }),
 		number("FIRST", func(f *model.Flow) string { return age(f.FirstSeen, s.End) }),
 		number("LAST", func(f *model.Flow) string { return age(f.LastSeen, s.End) }))
 }
@@ -62,10 +72,10 @@ func serviceColumns(s *model.Snapshot, wide bool) []column[model.Service] {
 		number("FLOWS", func(v *model.Service) string { return commas(uint64(v.Flows)) }),
 		number("CLIENTS", func(v *model.Service) string { return commas(uint64(v.Clients)) }),
 	}
-	columns = append(columns,
-		directionColumns("→ ", s, wide, func(v *model.Service) *model.Counters { return &v.ToServer })...)
-	return append(columns,
-		directionColumns("← ", s, wide, func(v *model.Service) *model.Counters { return &v.ToClient })...)
+	return slices.Concat(columns,
+		directionColumns("→ ", s, wide, func(v *model.Service) *model.Counters { return &v.ToServer }),
+		directionColumns("← ", s, wide, func(v *model.Service) *model.Counters { return &v.ToClient }),
+		latencyColumns(s, wide, func(v *model.Service) (turn, response *model.Latency) { return &v.Turn, &v.Response }))
 }
 
 // pairColumns are the columns of --by pair.
@@ -80,10 +90,10 @@ func pairColumns(s *model.Snapshot, wide bool) []column[model.Pair] {
 	columns = append(columns,
 		text("PROTO", func(p *model.Pair) string { return p.Proto.String() }),
 		number("FLOWS", func(p *model.Pair) string { return commas(uint64(p.Flows)) }))
-	columns = append(columns,
-		directionColumns("→ ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToServer })...)
-	columns = append(columns,
-		directionColumns("← ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToClient })...)
+	columns = slices.Concat(columns,
+		directionColumns("→ ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToServer }),
+		directionColumns("← ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToClient }),
+		latencyColumns(s, wide, func(p *model.Pair) (turn, response *model.Latency) { return &p.Turn, &p.Response }))
 	if !wide {
 		return columns
 	}
@@ -139,7 +149,8 @@ func usageColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
 	return slices.Concat(
 		[]column[model.Usage]{number("FLOWS", func(u *model.Usage) string { return commas(uint64(u.Flows)) })},
 		directionColumns("→ ", s, wide, func(u *model.Usage) *model.Counters { return &u.Sent }),
-		directionColumns("← ", s, wide, func(u *model.Usage) *model.Counters { return &u.Received }))
+		directionColumns("← ", s, wide, func(u *model.Usage) *model.Counters { return &u.Received }),
+		latencyColumns(s, wide, func(u *model.Usage) (turn, response *model.Latency) { return &u.Turn, &u.Response }))
 }
 
 // directionColumns are the counters of one direction, their heads behind its arrow.

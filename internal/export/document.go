@@ -41,12 +41,13 @@ type source struct {
 }
 
 type totals struct {
-	Packets  uint64   `json:"packets"`
-	Bytes    uint64   `json:"bytes"`
-	SKBs     uint64   `json:"skbs"`
-	Flows    int      `json:"flows"`
-	Overflow overflow `json:"overflow"`
-	Hidden   hidden   `json:"hidden"`
+	Packets    uint64   `json:"packets"`
+	Bytes      uint64   `json:"bytes"`
+	SKBs       uint64   `json:"skbs"`
+	Flows      int      `json:"flows"`
+	Overflow   overflow `json:"overflow"`
+	Hidden     hidden   `json:"hidden"`
+	Unmeasured uint64   `json:"unmeasured"`
 }
 
 // hidden is what the rest of the totals leaves out.
@@ -132,7 +133,8 @@ func summarize(s *model.Snapshot, limited int) summary {
 				Bytes:   s.Overflow.Bytes,
 				ByCause: make(map[string]cause, len(s.ByCause)),
 			},
-			Hidden: hidden{Flows: s.Hidden.Flows, Packets: s.Hidden.Packets, Bytes: s.Hidden.Bytes},
+			Hidden:     hidden{Flows: s.Hidden.Flows, Packets: s.Hidden.Packets, Bytes: s.Hidden.Bytes},
+			Unmeasured: s.Unmeasured,
 		},
 		Stages:      stagesOf(s.Stages),
 		Attribution: attribute(s.Flows),

@@ -18,7 +18,7 @@ type Options struct {
 	Sort  string // one of SortFields that the view has, reversed behind a "-"; "": by bytes
 	Limit int    // rows at most; 0: no limit
 	Color bool   // ANSI colours, table and wide only
-	Width int    // terminal columns, table only; 0: unknown, nothing is cut
+	Width int    // terminal columns, table only; 0: unknown, nothing is cut or left out
 }
 
 // Encoder writes one snapshot at a time, whole, and keeps nothing between two. Errors are those of

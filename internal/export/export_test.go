@@ -57,7 +57,7 @@ func TestDefaultView(t *testing.T) {
 
 // Every field of every view is offered, and every one offered is some view's.
 func TestSortFields(t *testing.T) {
-	if got, want := strings.Join(SortFields(), " "), "bytes packets payload skbs retransmits flows name client server proto"+
+	if got, want := strings.Join(SortFields(), " "), "bytes packets payload skbs retransmits turns p50 p99 max flows name client server proto"+
 		" clients state first last sent received"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

@@ -18,6 +18,18 @@ func sent(packets, bytes uint64) model.Counters {
 	return model.Counters{Packets: packets, Bytes: bytes, SKBs: packets / 2, PayloadBytes: bytes * 9 / 10}
 }
 
+// took is what a flow with turns, or responses, of these lengths has.
+func took(all ...time.Duration) model.Latency {
+	l := model.Latency{Min: all[0], Max: all[0], Histogram: make([]uint64, model.HistogramBuckets)}
+	for _, d := range all {
+		l.Count++
+		l.Sum += d
+		l.Min, l.Max = min(l.Min, d), max(l.Max, d)
+		l.Histogram[model.Bucket(d)]++
+	}
+	return l
+}
+
 // named is a process that lotrace sees under its own PID, which in the first PID namespace is another.
 func named(pid uint32, comm string, source model.OwnerSource) *model.Owner {
 	id := model.ProcessID{TGID: pid + 100_000, StartNS: uint64(pid) * 1e9}
@@ -53,16 +65,20 @@ func usual() *model.Snapshot {
 		{Proto: model.ProtoTCP, State: "established", RoleSource: model.RoleSYN,
 			Client: endpointAt("127.0.0.1:51234", nil), Server: endpointAt("127.0.0.1:5432", nil),
 			ToServer: sent(1_204, 96_320), ToClient: sent(11_207, 45_512_345),
+			Turn:     took(180*time.Microsecond, 250*time.Microsecond, 251*time.Microsecond, 3_190*time.Microsecond),
+			Response: took(190*time.Microsecond, 4*time.Millisecond, 260*time.Microsecond), Crossed: 2,
 			ClientSRTT: 41 * time.Microsecond, ServerSRTT: 1_250 * time.Microsecond, ClientCwnd: 10, ServerCwnd: 124},
 		{Proto: model.ProtoTCP, State: "time-wait", RoleSource: model.RoleSYN, Closed: true,
 			Client: endpointAt("127.0.0.1:51240", nil), Server: endpointAt("127.0.0.1:5432", nil),
-			ToServer: sent(6, 512), ToClient: sent(5, 2_048)},
+			ToServer: sent(6, 512), ToClient: sent(5, 2_048),
+			Turn: took(45_100 * time.Microsecond), Response: took(45_200 * time.Microsecond)},
 		{Proto: model.ProtoTCP, State: "established", RoleSource: model.RolePort,
 			Client: endpointAt("[::1]:40112", nil), Server: endpointAt("[::1]:8080", nil),
 			ToServer: sent(98_765_432, 9_876_543_210), ToClient: model.Counters{Packets: 3, Bytes: 999, SKBs: 3, Retransmits: 2, RetransBytes: 66}},
 		{Proto: model.ProtoUDP, RoleSource: model.RoleFirst,
 			Client: endpointAt("127.0.0.1:60001", nil), Server: endpointAt("127.0.0.53:53", nil),
-			ToServer: sent(2, 140), ToClient: sent(2, 260)},
+			ToServer: sent(2, 140), ToClient: sent(2, 260),
+			Turn: took(30*time.Microsecond, 812*time.Nanosecond), Response: took(30 * time.Microsecond)},
 		{Proto: model.ProtoICMP, RoleSource: model.RoleFirst,
 			Client: endpointAt("127.0.0.1:4711", nil), Server: endpointAt("127.0.0.1:0", nil),
 			ToServer: sent(1, 84), ToClient: sent(1, 84)},
@@ -125,7 +141,7 @@ func crowd() *model.Snapshot {
 			Client: client, Server: server, ToServer: toServer, ToClient: toClient}
 	}
 	web, app := "127.0.0.1:80", "127.0.0.1:8080"
-	return finish(model.Snapshot{
+	s := finish(model.Snapshot{
 		Hidden: model.Hidden{Flows: 2, Count: model.Count{SKBs: 7, Packets: 8, Bytes: 1_249}},
 		Flows: []model.Flow{
 			tcp(endpointAt("127.0.0.1:50001", curl), endpointAt(web, worker(81)), sent(60, 6_000), sent(66, 660_000)),
@@ -142,6 +158,14 @@ func crowd() *model.Snapshot {
 				Client: endpointAt("127.0.0.1:4711", nil), Server: endpointAt("127.0.0.1:0", kernel)},
 		},
 	})
+	answered := []model.Latency{
+		took(2*time.Millisecond, 3*time.Millisecond, 3*time.Millisecond, 200*time.Millisecond),
+		took(2*time.Millisecond, 90*time.Second, 140*time.Second), took(5 * time.Millisecond), took(1_200 * time.Millisecond),
+	}
+	for i, l := range answered {
+		s.Flows[i].Turn, s.Flows[i].Response = l, l
+	}
+	return s
 }
 
 // lossy is a window in which all that can go wrong did.
@@ -156,6 +180,7 @@ func lossy() *model.Snapshot {
 	}
 	s.Stages = &model.Stages{Egress: model.Count{SKBs: 7, Packets: 12_434, Bytes: 5}, Ingress: model.Count{SKBs: 6, Packets: 12_430, Bytes: 4}}
 	s = finish(*s)
+	s.Unmeasured = 3
 	s.Device = &model.Device{Packets: s.Totals.Packets + 1_200, Bytes: s.Totals.Bytes - 34, Dropped: 3}
 	return s
 }

@@ -44,6 +44,8 @@ func TestGolden(t *testing.T) {
 		{"crowd", "table", "-80", Options{Width: 80}},
 		{"crowd", "table", "-flow-80", Options{By: "flow", Width: 80}},
 		{"crowd", "table", "-service-80", Options{By: "service", Width: 80}},
+		{"crowd", "table", "-service-96", Options{By: "service", Width: 96}},
+		{"crowd", "wide", "-service", Options{By: "service"}},
 		{"crowd", "table", "-process", Options{By: "process"}},
 		{"crowd", "table", "-process-80", Options{By: "process", Width: 80}},
 		{"crowd", "table", "-cgroup", Options{By: "cgroup"}},

@@ -42,16 +42,18 @@ func scaled(v float64, unit string) string {
 	for ; v >= 999.5 && i < len(prefixes)-1; i++ {
 		v /= 1000
 	}
-	digits := 0
-	if i > 0 && v < 99.95 {
-		digits = 1
-	}
-	s := strconv.FormatFloat(v, 'f', digits, 64)
+	s := threeDigits(v, min(i, 1))
 	return strings.TrimSpace(s + " " + strings.TrimSpace(prefixes[i:i+1]) + unit)
 }
 
-// span prints a duration to three digits: 850 ns, 12.3 µs, 1.0 s; from a minute on as 1m40s.
-func span(d time.Duration) string {
+// span prints how long something went on: 850 ns, 12.3 µs, 1.0 s; from a minute on as 1m40s.
+func span(d time.Duration) string { return duration(d, 1) }
+
+// latencyText is span to three digits: 850 ns, 3.19 µs, 45.1 ms, 1.20 s. It is no wider.
+func latencyText(d time.Duration) string { return duration(d, 2) }
+
+// duration prints d in the unit that fits, with so many decimals at most, and three digits at most.
+func duration(d time.Duration, decimals int) string {
 	if d >= time.Minute {
 		return d.Round(time.Second).String()
 	}
@@ -60,11 +62,21 @@ func span(d time.Duration) string {
 		v /= 1000
 		units = units[1:]
 	}
-	digits := 0
-	if v < 99.95 && units[0] != "ns" {
-		digits = 1
+	if units[0] == "ns" {
+		decimals = 0
 	}
-	return strconv.FormatFloat(v, 'f', digits, 64) + " " + units[0]
+	return threeDigits(v, decimals) + " " + units[0]
+}
+
+// threeDigits prints v with so many decimals at most, and of those what three digits leave room for.
+func threeDigits(v float64, decimals int) string {
+	switch {
+	case v >= 99.95:
+		decimals = 0
+	case v >= 9.995:
+		decimals = min(decimals, 1)
+	}
+	return strconv.FormatFloat(v, 'f', decimals, 64)
 }
 
 // rate prints n per second over d; "-" where there is no time to divide by.
@@ -73,6 +85,14 @@ func rate(n uint64, d time.Duration, format func(uint64) string) string {
 		return "-"
 	}
 	return format(uint64(float64(n)/d.Seconds() + 0.5))
+}
+
+// frequency is rate of what may be seldom: 0.02, 12.3, 1,204.
+func frequency(n uint64, d time.Duration) string {
+	if perSecond := float64(n) / d.Seconds(); perSecond < 99.95 {
+		return threeDigits(perSecond, 2)
+	}
+	return rate(n, d, amount)
 }
 
 // age prints how long before end t was.

@@ -63,6 +63,34 @@ func TestSpan(t *testing.T) {
 	}
 }
 
+func TestLatencyText(t *testing.T) {
+	tests := map[time.Duration]string{
+		0: "0 ns", 1: "1 ns", 812: "812 ns", 3_190: "3.19 µs", 9_994: "9.99 µs", 9_995: "10.0 µs",
+		45_100 * time.Microsecond: "45.1 ms", 1_200 * time.Millisecond: "1.20 s", 999_500: "1.00 ms", 100 * time.Second: "1m40s",
+	}
+	for d, want := range tests {
+		if got := latencyText(d); got != want || utf8.RuneCountInString(got) > 7 {
+			t.Errorf("latencyText(%d): got %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestFrequency(t *testing.T) {
+	tests := []struct {
+		n    uint64
+		d    time.Duration
+		want string
+	}{
+		{1, time.Minute, "0.02"}, {3, 2 * time.Second, "1.50"}, {123, 10 * time.Second, "12.3"},
+		{9_999, 100 * time.Second, "100"}, {1_204, time.Second, "1,204"}, {5, 0, "-"}, {0, 0, "-"},
+	}
+	for _, tt := range tests {
+		if got := frequency(tt.n, tt.d); got != tt.want {
+			t.Errorf("%d in %v: got %q, want %q", tt.n, tt.d, got, tt.want)
+		}
+	}
+}
+
 func TestRate(t *testing.T) {
 	if got := rate(3_000, 2*time.Second, size); got != "1.5 kB" {
 		t.Errorf("got %q, want 1.5 kB", got)

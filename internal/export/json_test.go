@@ -16,10 +16,10 @@ import (
 // additions are the fields that came after the contract's example was written.
 var additions = []string{
 	"device.dropped", "stages", "limited",
-	"totals.hidden.flows", "totals.hidden.packets", "totals.hidden.bytes",
+	"totals.hidden.flows", "totals.hidden.packets", "totals.hidden.bytes", "totals.unmeasured",
 	"rows.client.host_pid", "rows.client.container_name", "rows.server.host_pid", "rows.server.container_name",
 	"rows.to_server.retrans_bytes", "rows.to_client.retrans_bytes",
-	"rows.cwnd.client", "rows.cwnd.server",
+	"rows.cwnd.client", "rows.cwnd.server", "rows.crossed",
 }
 
 // testdata/contract.json is the documented example: each of its fields, in its order, of its type.
@@ -155,7 +155,12 @@ func TestJSONValues(t *testing.T) {
 			"rows.1.srtt_ns.client": "41000", "rows.0.srtt_ns.client": nil, "rows.0.family": "ipv6",
 			"rows.1.cwnd.server": "124", "rows.0.cwnd.server": nil, "rows.0.to_client.retrans_bytes": "66",
 			"rows.2.state": "time-wait", "rows.2.closed": true, "rows.3.state": nil,
-			"rows.1.turn.count": nil, "rows.1.response.p99_ns": nil, "rows.1.connect_ns": nil,
+			"rows.1.turn.count": "4", "rows.1.turn.sum_ns": "3871000", "rows.1.turn.min_ns": "180000", "rows.1.turn.p50_ns": "253687",
+			"rows.1.turn.p90_ns": "3190000", "rows.1.turn.p99_ns": "3190000", "rows.1.turn.max_ns": "3190000",
+			"rows.1.response.count": "3", "rows.1.response.max_ns": "4000000", "rows.1.crossed": "2",
+			"rows.4.turn.count": "0", "rows.4.turn.sum_ns": "0", "rows.4.turn.min_ns": nil, "rows.4.turn.p50_ns": nil,
+			"rows.4.turn.p90_ns": nil, "rows.4.turn.p99_ns": nil, "rows.4.turn.max_ns": nil, "rows.4.response.count": "0",
+			"rows.4.response.max_ns": nil, "rows.4.crossed": "0", "rows.1.connect_ns": nil,
 			"rows.4.proto": "icmp", "rows.4.client.port": "4711", "rows.4.server.port": "0",
 			"rows.5.proto": "47", "rows.5.client.port": nil, "rows.5.server.port": nil,
 		}},
@@ -169,6 +174,7 @@ func TestJSONValues(t *testing.T) {
 		{"services", owned(), Options{By: "service"}, map[string]any{
 			"kind": "flows", "totals.flows": "3", "rows.0.service": "nginx", "rows.0.flows": "2", "rows.0.clients": "2",
 			"rows.0.server.pid": nil, "rows.0.server.comm": "nginx", "rows.0.to_client.bytes": "770000",
+			"rows.0.turn.count": "0",
 		}},
 		{"service without ports", usual(), Options{By: "service", Sort: "-proto"}, map[string]any{
 			"rows.4.service": "47", "rows.4.server.port": nil,
@@ -184,18 +190,20 @@ func TestJSONValues(t *testing.T) {
 			"rows.3.client.pid": nil, "rows.3.client.host_pid": "100000", "rows.3.client.container_name": "shop-api-1",
 			"rows.3.server.addr": "127.0.0.1", "rows.3.server.port": "5432", "rows.3.server.owner_source": "scan",
 			"rows.4.pair": "curl → nginx", "rows.4.flows": "2", "rows.4.client.pid": "311", "rows.4.server.pid": nil,
-			"rows.4.server.uid": "33", "rows.4.to_client.bytes": "1210000", "rows.4.turn.count": nil,
-			"rows.5.pair": "curl → nginx", "rows.5.flows": "1", "rows.5.server.pid": "82", "rows.5.response.p50_ns": nil,
+			"rows.4.server.uid": "33", "rows.4.to_client.bytes": "1210000", "rows.4.turn.count": "7",
+			"rows.4.turn.max_ns": "140000000000", "rows.4.response.sum_ns": "230210000000",
+			"rows.5.pair": "curl → nginx", "rows.5.flows": "1", "rows.5.server.pid": "82", "rows.5.response.p50_ns": "5000000",
 		}},
 		{"processes", crowd(), Options{By: "process", Sort: "name"}, map[string]any{
 			"rows.1.process.comm": nil, "rows.1.process.pid": nil, "rows.1.flows": "4", "rows.1.sent.packets": "22",
 			"rows.1.received.packets": "21", "rows.2.process.exe": "/srv/api", "rows.2.process.pid": nil,
-			"rows.2.process.host_pid": "100000", "rows.2.process.owner_source": "kernel", "rows.2.turn.sum_ns": nil,
+			"rows.2.process.host_pid": "100000", "rows.2.process.owner_source": "kernel", "rows.2.turn.sum_ns": "1200000000",
 			"rows.3.process.pid": "311", "rows.4.process.pid": "311", "rows.3.flows": "2", "rows.4.flows": "1",
 		}},
 		{"cgroups", crowd(), Options{By: "cgroup", Sort: "name"}, map[string]any{
 			"rows.2.cgroup": "/system.slice/nginx.service", "rows.2.unit": "nginx.service", "rows.2.container": nil,
 			"rows.2.flows": "6", "rows.2.sent.bytes": "1763000", "rows.2.received.bytes": "346100",
+			"rows.2.turn.count": "9", "rows.3.response.count": "8",
 			"rows.1.container_name": "shop-api-1", "rows.3.cgroup": nil, "rows.3.unit": nil, "rows.3.flows": "9",
 		}},
 		{"limited", usual(), Options{Limit: 2}, map[string]any{

@@ -18,6 +18,7 @@ type flowRow struct {
 	ToClient   direction `json:"to_client"`
 	Turn       latency   `json:"turn"`
 	Response   latency   `json:"response"`
+	Crossed    uint64    `json:"crossed"`
 	ConnectNs  *int64    `json:"connect_ns"`
 	SRTTNs     srtt      `json:"srtt_ns"`
 	Cwnd       cwnd      `json:"cwnd"`
@@ -102,15 +103,15 @@ type direction struct {
 	RetransBytes uint64 `json:"retrans_bytes"`
 }
 
-// latency sums up turns or responses. Nothing measures them so far, so all of it is unknown.
+// latency sums up turns or responses; without any there is no shortest and no longest.
 type latency struct {
-	Count *uint64 `json:"count"`
-	SumNs *uint64 `json:"sum_ns"`
-	MinNs *uint64 `json:"min_ns"`
-	P50Ns *uint64 `json:"p50_ns"`
-	P90Ns *uint64 `json:"p90_ns"`
-	P99Ns *uint64 `json:"p99_ns"`
-	MaxNs *uint64 `json:"max_ns"`
+	Count uint64 `json:"count"`
+	SumNs int64  `json:"sum_ns"`
+	MinNs *int64 `json:"min_ns"`
+	P50Ns *int64 `json:"p50_ns"`
+	P90Ns *int64 `json:"p90_ns"`
+	P99Ns *int64 `json:"p99_ns"`
+	MaxNs *int64 `json:"max_ns"`
 }
 
 type srtt struct {
@@ -135,6 +136,9 @@ func newFlowRow(f *model.Flow) flowRow {
 		Server:     newEndpoint(&f.Server),
 		ToServer:   direction(f.ToServer),
 		ToClient:   direction(f.ToClient),
+		Turn:       newLatency(&f.Turn),
+		Response:   newLatency(&f.Response),
+		Crossed:    f.Crossed,
 		SRTTNs:     srtt{Client: nanoseconds(f.ClientSRTT), Server: nanoseconds(f.ServerSRTT)},
 		Cwnd:       cwnd{Client: known(&f.ClientCwnd), Server: known(&f.ServerCwnd)},
 		FirstSeen:  timestamp(f.FirstSeen),
@@ -162,6 +166,8 @@ func newServiceRow(s *model.Service) serviceRow {
 		Clients:  s.Clients,
 		ToServer: direction(s.ToServer),
 		ToClient: direction(s.ToClient),
+		Turn:     newLatency(&s.Turn),
+		Response: newLatency(&s.Response),
 	}
 }
 
@@ -176,6 +182,8 @@ func newPairRow(p *model.Pair) pairRow {
 		Flows:    p.Flows,
 		ToServer: direction(p.ToServer),
 		ToClient: direction(p.ToClient),
+		Turn:     newLatency(&p.Turn),
+		Response: newLatency(&p.Response),
 	}
 }
 
@@ -186,6 +194,8 @@ func newProcessRow(u *model.Usage) processRow {
 		Flows:    u.Flows,
 		Sent:     direction(u.Sent),
 		Received: direction(u.Received),
+		Turn:     newLatency(&u.Turn),
+		Response: newLatency(&u.Response),
 	}
 }
 
@@ -200,6 +210,8 @@ func newCgroupRow(u *model.Usage) cgroupRow {
 		Flows:         u.Flows,
 		Sent:          direction(u.Sent),
 		Received:      direction(u.Received),
+		Turn:          newLatency(&u.Turn),
+		Response:      newLatency(&u.Response),
 	}
 }
 
@@ -237,6 +249,20 @@ func newOwner(o *model.Owner) owner {
 	if o.UID != model.NoUID {
 		row.UID = &o.UID
 	}
+	return row
+}
+
+func newLatency(l *model.Latency) latency {
+	row := latency{Count: l.Count, SumNs: l.Sum.Nanoseconds()}
+	if l.Count == 0 {
+		return row
+	}
+	of := func(d time.Duration) *int64 {
+		ns := d.Nanoseconds()
+		return &ns
+	}
+	row.MinNs, row.MaxNs = of(l.Min), of(l.Max)
+	row.P50Ns, row.P90Ns, row.P99Ns = of(l.Quantile(0.50)), of(l.Quantile(0.90)), of(l.Quantile(0.99))
 	return row
 }
 

@@ -18,6 +18,9 @@ type sheet struct {
 	rows  [][]string
 	dim   []bool // per row
 	more  string // what the limit hid, or why there is no row; "" for neither
+
+	optional int    // so many of the last columns may be left out
+	legend   string // explains what is drawn in the rows; "" if nothing is
 }
 
 // note is a piece of a title line; an alarm is what nobody should overlook.
@@ -72,7 +75,11 @@ func titleOf(s *model.Snapshot) []note {
 		title = append(title, note{line: true, alarm: n > 0, text: fmt.Sprintf("egress %s, ingress %s, missing %s",
 			counted(st.Egress.Packets, "packet"), counted(st.Ingress.Packets, "packet"), strings.TrimPrefix(signed(n), "+"))})
 	}
-	return append(title, whoseNotes(s)...)
+	title = append(title, whoseNotes(s)...)
+	if s.Unmeasured > 0 {
+		title = append(title, note{alarm: true, text: "turns of " + counted(s.Unmeasured, "flow") + " not followed"})
+	}
+	return title
 }
 
 // agreement says whether all that was counted is what the device counted, and how much that is more

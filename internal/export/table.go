@@ -45,6 +45,9 @@ func (e tableEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 			return err
 		}
 	}
+	if sh.legend != "" {
+		fmt.Fprintln(out, sh.legend)
+	}
 	if sh.more != "" {
 		fmt.Fprintln(out, sh.more)
 	}
@@ -106,8 +109,8 @@ func (e tableEncoder) paint(color, s string) string {
 	return color + s + reset
 }
 
-// narrow cuts the widest texts until the sheet fits width columns, but none below leastText:
-// from there on a broken line says more than a short one.
+// narrow makes the sheet fit width columns. What may be left out goes first, from the right; then the
+// widest texts are cut, but none below leastText: from there on a broken line says more than a short one.
 func narrow(sh *sheet, width int) {
 	const leastText = 11 // 127…1:51234
 	widths := make([]int, len(sh.heads))
@@ -118,6 +121,14 @@ func narrow(sh *sheet, width int) {
 			widths[i] = max(widths[i], twwidth.Width(row[i]))
 		}
 		total += widths[i]
+	}
+	for ; total > width && sh.optional > 0; sh.optional-- {
+		last := len(sh.heads) - 1
+		sh.heads, sh.texts = sh.heads[:last], sh.texts[:last]
+		for i := range sh.rows {
+			sh.rows[i] = sh.rows[i][:last]
+		}
+		total -= 1 + widths[last]
 	}
 	for ; total > width; total-- {
 		widest := -1

@@ -29,7 +29,8 @@ type selection interface {
 // views is all there is to know about --by.
 var views = []view{
 	&viewOf[model.Pair, pairRow]{View: stats.PairView, columns: pairColumns, row: newPairRow},
-	&viewOf[model.Service, serviceRow]{View: stats.ServiceView, columns: serviceColumns, row: newServiceRow},
+	&viewOf[model.Service, serviceRow]{View: stats.ServiceView, columns: serviceColumns, row: newServiceRow,
+		bar: func(v *model.Service) *model.Latency { return &v.Turn }},
 	&viewOf[model.Flow, flowRow]{View: stats.FlowView, columns: flowColumns, row: newFlowRow,
 		dim: func(f *model.Flow) bool { return f.Closed }},
 	&viewOf[model.Usage, processRow]{View: stats.ProcessView, columns: processColumns, row: newProcessRow},
@@ -41,7 +42,8 @@ type viewOf[T, R any] struct {
 	*stats.View[T]
 	columns func(s *model.Snapshot, wide bool) []column[T]
 	row     func(*T) R
-	dim     func(*T) bool // which rows matter less; nil: none
+	dim     func(*T) bool           // which rows matter less; nil: none
+	bar     func(*T) *model.Latency // what wide draws the histogram of; nil: nothing
 }
 
 func (v *viewOf[T, R]) pick(o Options, s *model.Snapshot) (selection, error) {
@@ -75,6 +77,9 @@ func (sel *selectionOf[T, R]) fill(sh *sheet, wide bool) {
 	for _, c := range columns {
 		sh.heads = append(sh.heads, c.head)
 		sh.texts = append(sh.texts, c.text)
+		if c.optional {
+			sh.optional++
+		}
 	}
 	for i := range sel.picked {
 		row := &sel.picked[i]
@@ -85,6 +90,23 @@ func (sel *selectionOf[T, R]) fill(sh *sheet, wide bool) {
 		sh.rows = append(sh.rows, cells)
 		sh.dim = append(sh.dim, sel.view.dim != nil && sel.view.dim(row))
 	}
+	if wide && sel.view.bar != nil {
+		sel.addBars(sh)
+	}
+}
+
+// addBars draws histograms into a last column.
+func (sel *selectionOf[T, R]) addBars(sh *sheet) {
+	latencies := make([]*model.Latency, len(sel.picked))
+	for i := range sel.picked {
+		latencies[i] = sel.view.bar(&sel.picked[i])
+	}
+	scale := scaleOf(latencies)
+	sh.heads, sh.texts = append(sh.heads, "HIST"), append(sh.texts, true)
+	for i, l := range latencies {
+		sh.rows[i] = append(sh.rows[i], scale.bar(l))
+	}
+	sh.legend = scale.legend()
 }
 
 // Views lists the names that Options.By takes.

@@ -15,7 +15,7 @@ func TestJSONRows(t *testing.T) {
 	tests := map[string]string{
 		"pair":    "pair netns proto client server flows to_server to_client turn response",
 		"service": "service netns proto server flows clients to_server to_client turn response",
-		"flow": "netns family proto state role_source client server to_server to_client turn response connect_ns srtt_ns cwnd" +
+		"flow": "netns family proto state role_source client server to_server to_client turn response crossed connect_ns srtt_ns cwnd" +
 			" first_seen last_seen closed",
 		"process": "process flows sent received turn response",
 		"cgroup":  "cgroup unit container container_name flows sent received turn response",

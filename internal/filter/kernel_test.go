@@ -99,6 +99,7 @@ func randomFlow(r *rand.Rand) *model.Flow {
 		Server:     model.Endpoint{Addr: server, Port: pick(r, poolPorts), Owner: pick(r, poolOwners)},
 		ToServer:   model.Counters{Bytes: r.Uint64N(3000), Packets: r.Uint64N(9)},
 		ClientSRTT: time.Duration(r.IntN(3)) * time.Millisecond,
+		Turn:       model.Latency{Count: r.Uint64N(2), Max: time.Duration(r.IntN(3)) * time.Millisecond},
 		Closed:     r.IntN(2) == 0,
 	}
 }
@@ -125,7 +126,7 @@ func randomTerm(r *rand.Rand) string {
 	case 12:
 		return pick(r, []string{"saddr:", "caddr:"}) + addr()
 	case 13:
-		return pick(r, []string{"state:established", "role:syn", "closed:yes", "srtt>=2ms"})
+		return pick(r, []string{"state:established", "role:syn", "closed:yes", "srtt>=2ms", "turn>1ms", "turns=0"})
 	case 14:
 		return pick(r, []string{"pid:311", "comm:a*", "exe:web", "client:api", "server:412", "cgroup:system.slice",
 			"unit:web", "container:4f", "uid:0", "owner:unknown", `comm:"web worker,(1)"`})

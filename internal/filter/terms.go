@@ -198,6 +198,23 @@ var terms = []*term{
 			return uint64(rtt), rtt > 0
 		},
 	},
+	{
+		Term: Term{"turn", ">DURATION", "turn>5ms",
+			"the longest time to an answer's beginning; unknown never matches", false},
+		parse:  parseDuration,
+		amount: func(f *model.Flow) (uint64, bool) { return uint64(f.Turn.Max), f.Turn.Count > 0 },
+	},
+	{
+		Term: Term{"response", ">DURATION", "response>1s",
+			"the longest time to an answer's end; unknown never matches", false},
+		parse:  parseDuration,
+		amount: func(f *model.Flow) (uint64, bool) { return uint64(f.Response.Max), f.Response.Count > 0 },
+	},
+	{
+		Term:   Term{"turns", ">N", "turns>100", "requests that were answered", false},
+		parse:  parseCount,
+		amount: func(f *model.Flow) (uint64, bool) { return f.Turn.Count, true },
+	},
 }
 
 var tcpStates = []string{"established", "syn-sent", "syn-recv", "fin-wait-1", "fin-wait-2",

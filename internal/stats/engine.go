@@ -52,8 +52,12 @@ type Config struct {
 	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
 }
 
-// While the table is less than half full, one call of Sweep in so many is enough.
-const sweepInPlenty = 4
+// While the table is less than half full, one call of Sweep in so many is enough; but not at first, when
+// connections that are older than lotrace show up, whose client it must find out.
+const (
+	sweepInPlenty = 4
+	sweepAtFirst  = 8
+)
 
 // Engine holds the state between readings. Its methods are for one goroutine at a time.
 type Engine struct {
@@ -134,7 +138,7 @@ func (e *Engine) baseOf(index uint32) *[2]model.Counters {
 // there is plenty of room, most calls do nothing.
 func (e *Engine) Sweep() error {
 	e.calls++
-	if len(e.now.Slots) < e.config.MaxFlows/2 && e.calls%sweepInPlenty != 0 {
+	if e.calls > sweepAtFirst && len(e.now.Slots) < e.config.MaxFlows/2 && e.calls%sweepInPlenty != 0 {
 		return nil
 	}
 	if err := e.source.ReadSlots(&e.now); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -42,6 +43,19 @@ func counters[T any](of func(*T) (a, b *model.Counters)) []field[T] {
 		sum("payload", func(c *model.Counters) uint64 { return c.PayloadBytes }),
 		sum("skbs", func(c *model.Counters) uint64 { return c.SKBs }),
 		sum("retransmits", func(c *model.Counters) uint64 { return c.Retransmits }),
+	}
+}
+
+// latencies are the fields of turns. A row without any counts as the fastest.
+func latencies[T any](of func(*T) *model.Latency) []field[T] {
+	by := func(name string, value func(*model.Latency) time.Duration) field[T] {
+		return number(name, func(a, b *T) int { return cmp.Compare(value(of(a)), value(of(b))) })
+	}
+	return []field[T]{
+		number("turns", func(a, b *T) int { return cmp.Compare(of(a).Count, of(b).Count) }),
+		by("p50", func(l *model.Latency) time.Duration { return l.Quantile(0.50) }),
+		by("p99", func(l *model.Latency) time.Duration { return l.Quantile(0.99) }),
+		by("max", func(l *model.Latency) time.Duration { return l.Max }),
 	}
 }
 

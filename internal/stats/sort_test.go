@@ -38,6 +38,8 @@ func TestSortFlows(t *testing.T) {
 	}
 	rows[2].Proto = model.ProtoUDP
 	rows[1].Client.Owner = &model.Owner{Comm: "zsh"}
+	rows[0].Turn = latencyOf(time.Second)
+	rows[2].Turn = latencyOf(time.Millisecond, time.Millisecond, time.Minute)
 	tests := []struct {
 		field string
 		want  []uint16
@@ -49,6 +51,11 @@ func TestSortFlows(t *testing.T) {
 		{"payload", []uint16{1, 3, 2}},
 		{"retransmits", []uint16{1, 3, 2}},
 		{"skbs", []uint16{3, 2, 1}},
+		{"turns", []uint16{3, 1, 2}},
+		{"p50", []uint16{1, 3, 2}},
+		{"-p50", []uint16{2, 3, 1}},
+		{"p99", []uint16{3, 1, 2}},
+		{"max", []uint16{3, 1, 2}},
 		{"client", []uint16{1, 3, 2}}, // a process name comes after none
 		{"-client", []uint16{2, 3, 1}},
 		{"server", []uint16{3, 1, 2}},
@@ -116,6 +123,7 @@ func TestSortServices(t *testing.T) {
 		{Name: "a", Proto: model.ProtoUDP, Server: endpoint("127.0.0.1:3", nil), Flows: 3, Clients: 2},
 	}
 	rows[1].ToClient.Bytes = 9
+	rows[0].Turn, rows[2].Turn = latencyOf(time.Second, time.Second), latencyOf(time.Minute)
 	checkOrders(t, ServiceView, rows, func(s *model.Service) byte { return s.Name[0] }, map[string]string{
 		"":        "cba",
 		"bytes":   "cba",
@@ -126,6 +134,8 @@ func TestSortServices(t *testing.T) {
 		"server":  "bca",
 		"-server": "acb",
 		"-proto":  "abc",
+		"turns":   "bac",
+		"-max":    "cba",
 	})
 }
 
@@ -139,6 +149,7 @@ func TestSortPairs(t *testing.T) {
 	}
 	rows[0].ToServer = model.Counters{Bytes: 5, Packets: 1}
 	rows[2].ToClient = model.Counters{Bytes: 9}
+	rows[1].Turn = latencyOf(time.Second)
 	checkOrders(t, PairView, rows, func(p *model.Pair) byte { return p.ClientName[0] }, map[string]string{
 		"":        "abc",
 		"packets": "bca", // those without a packet: by key
@@ -149,6 +160,8 @@ func TestSortPairs(t *testing.T) {
 		"server":  "acb", // of one server: by key
 		"proto":   "cba",
 		"-proto":  "acb",
+		"p50":     "cba",
+		"-p99":    "bac",
 	})
 }
 
@@ -158,7 +171,11 @@ func TestSortUsages(t *testing.T) {
 		{Name: "c", Flows: 1, Sent: model.Counters{Bytes: 20, Packets: 2}, Received: model.Counters{Bytes: 20, Packets: 2}},
 		{Name: "a", Flows: 3, Sent: model.Counters{Bytes: 10, Packets: 3}, Received: model.Counters{Bytes: 2, Packets: 3}},
 	}
+	rows[0].Turn, rows[1].Turn = latencyOf(time.Second), latencyOf(time.Millisecond, time.Minute)
 	want := map[string]string{
+		"turns":    "cba",
+		"p50":      "bca",
+		"max":      "cba",
 		"":         "cba",
 		"bytes":    "cba",
 		"packets":  "bac",
@@ -181,11 +198,11 @@ func TestSortUsages(t *testing.T) {
 
 // Every listed field sorts, from either end.
 func TestSortFields(t *testing.T) {
-	checkFields(t, FlowView, "packets bytes payload skbs retransmits client server proto state first last")
-	checkFields(t, ServiceView, "packets bytes payload skbs retransmits flows clients name server proto")
-	checkFields(t, PairView, "packets bytes payload skbs retransmits flows name client server proto")
-	checkFields(t, ProcessView, "packets bytes payload skbs retransmits sent received flows name")
-	checkFields(t, CgroupView, "packets bytes payload skbs retransmits sent received flows name")
+	checkFields(t, FlowView, "packets bytes payload skbs retransmits turns p50 p99 max client server proto state first last")
+	checkFields(t, ServiceView, "packets bytes payload skbs retransmits turns p50 p99 max flows clients name server proto")
+	checkFields(t, PairView, "packets bytes payload skbs retransmits turns p50 p99 max flows name client server proto")
+	checkFields(t, ProcessView, "packets bytes payload skbs retransmits turns p50 p99 max sent received flows name")
+	checkFields(t, CgroupView, "packets bytes payload skbs retransmits turns p50 p99 max sent received flows name")
 }
 
 func checkFields[T any](t *testing.T, v *View[T], want string) {
@@ -203,7 +220,7 @@ func checkFields[T any](t *testing.T, v *View[T], want string) {
 }
 
 func TestSortUnknownField(t *testing.T) {
-	const want = `unknown sort field "flows" for rows by flow: need one of packets, bytes, payload, skbs, retransmits, client, server, proto, state, first, last`
+	const want = `unknown sort field "flows" for rows by flow: need one of packets, bytes, payload, skbs, retransmits, turns, p50, p99, max, client, server, proto, state, first, last`
 	if _, _, err := FlowView.Rows(nil, "-flows", 0); err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
 	}

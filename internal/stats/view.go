@@ -23,6 +23,7 @@ var (
 		rollUp: func(flows []model.Flow) []model.Flow { return flows },
 		fields: slices.Concat(
 			counters(func(f *model.Flow) (a, b *model.Counters) { return &f.ToServer, &f.ToClient }),
+			latencies(func(f *model.Flow) *model.Latency { return &f.Turn }),
 			[]field[model.Flow]{
 				text("client", func(a, b *model.Flow) int { return compareNamed(&a.Client, &b.Client) }),
 				text("server", func(a, b *model.Flow) int { return compareNamed(&a.Server, &b.Server) }),
@@ -39,6 +40,7 @@ var (
 		rollUp: Services,
 		fields: slices.Concat(
 			counters(func(s *model.Service) (a, b *model.Counters) { return &s.ToServer, &s.ToClient }),
+			latencies(func(s *model.Service) *model.Latency { return &s.Turn }),
 			[]field[model.Service]{
 				number("flows", func(a, b *model.Service) int { return cmp.Compare(a.Flows, b.Flows) }),
 				number("clients", func(a, b *model.Service) int { return cmp.Compare(a.Clients, b.Clients) }),
@@ -54,6 +56,7 @@ var (
 		rollUp: Pairs,
 		fields: slices.Concat(
 			counters(func(p *model.Pair) (a, b *model.Counters) { return &p.ToServer, &p.ToClient }),
+			latencies(func(p *model.Pair) *model.Latency { return &p.Turn }),
 			[]field[model.Pair]{
 				number("flows", func(a, b *model.Pair) int { return cmp.Compare(a.Flows, b.Flows) }),
 				text("name", func(a, b *model.Pair) int {
@@ -76,6 +79,7 @@ func usageView(name string, rollUp func([]model.Flow) []model.Usage) *View[model
 		rollUp: rollUp,
 		fields: slices.Concat(
 			counters(func(u *model.Usage) (a, b *model.Counters) { return &u.Sent, &u.Received }),
+			latencies(func(u *model.Usage) *model.Latency { return &u.Turn }),
 			[]field[model.Usage]{
 				number("sent", func(a, b *model.Usage) int { return cmp.Compare(a.Sent.Bytes, b.Sent.Bytes) }),
 				number("received", func(a, b *model.Usage) int { return cmp.Compare(a.Received.Bytes, b.Received.Bytes) }),

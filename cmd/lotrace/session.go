@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/filter"
+	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/owner"
+	"github.com/lotrace/lotrace/internal/stats"
+	"github.com/lotrace/lotrace/internal/watch"
+)
+
+// session is what the commands that count have in common: what their flags say, and the way from
+// attaching to the last window.
+type session struct {
+	filter, netns, hook                 string
+	maxFlows                            int
+	duration, watch                     time.Duration
+	stages, excludeSelf, quiet, verbose bool
+}
+
+// run counts and calls show for every window. A filter that does not parse is a usage error.
+func (c *session) run(ctx context.Context, inv *invocation, show func(*model.Snapshot) error) error {
+	expr, err := filter.Parse(c.filter)
+	if err != nil {
+		return filterError(err)
+	}
+	kernelFilter, _ := expr.Kernel()
+	l, err := loader.Open(loader.Config{
+		Netns:    c.netns,
+		Hook:     loader.Hook(c.hook),
+		MaxFlows: c.maxFlows,
+		Filter:   kernelFilter,
+		Stages:   c.stages,
+	})
+	if err != nil {
+		return c.openError(err)
+	}
+	return errors.Join(c.count(ctx, inv, l, expr, show), l.Close())
+}
+
+// count runs between Open and Close.
+func (c *session) count(ctx context.Context, inv *invocation, l *loader.Loader, expr *filter.Filter,
+	show func(*model.Snapshot) error) error {
+	listeners, err := l.Listeners()
+	if err != nil {
+		c.say(inv, "%v; roles of older connections are guessed", err)
+	}
+	if err := l.DropPrivileges(); err != nil {
+		c.say(inv, "warning: %v", err)
+	}
+	for _, warning := range l.Warnings() {
+		c.say(inv, "warning: %s", warning)
+	}
+	owners := owner.New(owner.Config{Scan: l.Holders})
+	defer owners.Close()
+	if err := owners.ScanNow(); err != nil {
+		c.say(inv, "%v; owners of older connections show when they speak", err)
+	}
+	config := stats.Config{
+		MaxFlows:  c.maxFlows,
+		Exchanges: loader.Exchanges(c.maxFlows),
+		Origin:    origin(l, expr),
+		Owners:    owners,
+		Listeners: listeners,
+	}
+	if c.filter != "" {
+		config.Match = expr.Match
+	}
+	if c.excludeSelf {
+		config.Hide = isOwn
+	}
+	engine, err := stats.Start(l, config)
+	if err != nil {
+		return err
+	}
+	c.say(inv, "counting on %s (%s), network namespace %d", l.Device(), l.Hook(), l.Netns())
+	meter := watch.NewMeter()
+	denied := false
+	err = watch.Run(ctx, engine, c.timing(inv, l), func(s *model.Snapshot) error {
+		s.Self = meter.Read()
+		s.Self.BPFNsPerPacket = l.Cost()
+		if n := owners.Denied(); n > 0 && !denied {
+			denied = true
+			c.say(inv, "executables of %d processes of other users are unknown: run as root, "+
+				"or give the binary cap_sys_ptrace", n)
+		}
+		return show(s)
+	})
+	if errors.Is(err, loader.ErrNetnsGone) {
+		c.say(inv, "%v: counting ended", err)
+		return nil
+	}
+	return err
+}
+
+// timing is one window of --duration, or windows of --watch until ^C or for --duration if that was
+// asked for.
+func (c *session) timing(inv *invocation, l *loader.Loader) watch.Config {
+	config := watch.Config{Interval: c.watch, Duration: c.duration, Alive: l.Alive}
+	if c.watch > 0 && !inv.isSet("duration") {
+		config.Duration = -1
+	}
+	return config
+}
+
+func origin(l *loader.Loader, expr *filter.Filter) model.Origin {
+	host, err := os.Hostname()
+	if err != nil {
+		host = ""
+	}
+	return model.Origin{
+		Host:   host,
+		Kernel: loader.KernelRelease(),
+		Netns:  l.Netns(),
+		Device: l.Device(),
+		Hook:   string(l.Hook()),
+		Filter: expr.String(),
+	}
+}
+
+// isOwn reports whether one end of the flow is this very process.
+func isOwn(f *model.Flow) bool {
+	self := uint32(os.Getpid())
+	for _, o := range []*model.Owner{f.Client.Owner, f.Server.Owner} {
+		if o != nil && o.PID == self {
+			return true
+		}
+	}
+	return false
+}
+
+// say writes a line to stderr, where it does not mix with the result.
+func (c *session) say(inv *invocation, format string, args ...any) {
+	if !c.quiet {
+		fmt.Fprintf(inv.stderr, "lotrace: "+format+"\n", args...)
+	}
+}
+
+// openError adds the verifier's log with --verbose.
+func (c *session) openError(err error) error {
+	if c.verbose {
+		if log := loader.VerifierLog(err); log != "" {
+			return fmt.Errorf("%w\n%s", err, log)
+		}
+	}
+	return err
+}
+
+// filterError points at the place in the expression.
+func filterError(err error) error {
+	var at *filter.Error
+	if errors.As(err, &at) && at.Caret() != "" {
+		return usagef("%v\n%s", err, at.Caret())
+	}
+	return usagef("%v", err)
+}
