@@ -57,8 +57,10 @@ func (l *Latency) Add(o *Latency) {
 	if l.Histogram == nil {
 		l.Histogram = make([]uint64, HistogramBuckets)
 	}
-	for i, n := range o.Histogram {
-		l.Histogram[i] += n
+	from, to := Bucket(o.Min), Bucket(o.Max)+1
+	into := l.Histogram[from:to]
+	for i, n := range o.Histogram[from:to] {
+		into[i] += n
 	}
 }
 

@@ -97,10 +97,14 @@ func (e *Engine) difference(now, base *model.ExchangeLatency) model.Latency {
 		return l
 	}
 	l.Sum = time.Duration(now.SumNS - base.SumNS)
-	l.Min, _ = model.BucketBounds(lowest)
-	_, l.Max = model.BucketBounds(highest)
 	if x := &now.Extremes[e.epoch()&1]; x.Epoch == e.epoch() {
 		l.Min, l.Max = time.Duration(x.MinNS), time.Duration(x.MaxNS)
+	}
+	if l.Max == 0 || model.Bucket(l.Min) > lowest {
+		l.Min, _ = model.BucketBounds(lowest)
+	}
+	if _, high := model.BucketBounds(highest); model.Bucket(l.Max) < highest {
+		l.Max = high - 1
 	}
 	return l
 }
