@@ -104,6 +104,7 @@ func (s *fakeSource) Retire(slots, into []model.Slot) ([]model.Slot, error) {
 		index := slots[i].Index
 		s.retired = append(s.retired, index)
 		into = append(into, *s.slots[index])
+		into[len(into)-1].State = model.SlotRetiring
 		delete(s.slots, index)
 	}
 	return into, nil

@@ -1,0 +1,129 @@
+package stats
+
+import (
+	"testing"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// answer counts a turn, and the response before it, as the kernel does.
+func (s *fakeSource) answer(x *model.Exchange, turn, response time.Duration) {
+	if x.Asked > 0 {
+		s.latency(&x.Response, time.Duration(x.AnsweredNS-x.AskedNS))
+	}
+	x.Asked++
+	x.Answered++
+	x.AskedNS = s.now.MonoNS
+	x.AnsweredNS = s.now.MonoNS + uint64(response)
+	s.latency(&x.Turn, turn)
+}
+
+func (s *fakeSource) latency(l *model.ExchangeLatency, d time.Duration) {
+	l.SumNS += uint64(d)
+	l.Histogram[model.Bucket(d)]++
+	e := &l.Extremes[s.now.Epoch&1]
+	if e.Epoch != s.now.Epoch {
+		*e = model.Extremes{MinNS: uint64(d), MaxNS: uint64(d), Epoch: s.now.Epoch}
+	}
+	e.MinNS, e.MaxNS = min(e.MinNS, uint64(d)), max(e.MaxNS, uint64(d))
+}
+
+func (s *fakeSource) talk(slot *model.Slot, place uint32) *model.Exchange {
+	slot.Exchange = place
+	s.exchanges[place] = new(model.Exchange)
+	return s.exchanges[place]
+}
+
+func TestTurnsAreDifferences(t *testing.T) {
+	s := newFakeSource()
+	e := start(t, s, Config{})
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	x := s.talk(slot, 3)
+	expect := func(turns, responses uint64, shortest, longest time.Duration) {
+		t.Helper()
+		s.packet(slot, 1, flagACK)
+		f := window(t, e).Flows[0]
+		if f.Turn.Count != turns || f.Response.Count != responses || f.Turn.Min != shortest || f.Turn.Max != longest {
+			t.Errorf("%d turns from %v to %v, %d responses", f.Turn.Count, f.Turn.Min, f.Turn.Max, f.Response.Count)
+		}
+		var n uint64
+		for _, count := range f.Turn.Histogram {
+			n += count
+		}
+		if n != turns {
+			t.Errorf("%d in the histogram, want %d", n, turns)
+		}
+	}
+	s.answer(x, time.Millisecond, 2*time.Millisecond)
+	s.answer(x, 9*time.Millisecond, 10*time.Millisecond)
+	expect(2, 1, time.Millisecond, 9*time.Millisecond)
+	s.answer(x, 3*time.Millisecond, 4*time.Millisecond)
+	expect(1, 1, 3*time.Millisecond, 3*time.Millisecond)
+	expect(0, 0, 0, 0)
+
+	// The end shows that the last answer is complete, once.
+	s.packet(slot, 0, flagFIN)
+	s.packet(slot, 1, flagFIN)
+	expect(0, 1, 0, 0)
+	expect(0, 0, 0, 0)
+}
+
+// What the flow did until its slot was freed is in the window, and the place is given back.
+func TestTurnsOfEndedFlows(t *testing.T) {
+	s := newFakeSource()
+	e := start(t, s, Config{})
+	slot := s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst)
+	s.packet(slot, 1, 0)
+	s.packet(slot, 0, 0)
+	s.answer(s.talk(slot, 5), time.Millisecond, time.Millisecond)
+	s.pass(time.Hour)
+	sweep(t, e)
+	if len(s.released) != 1 || s.released[0] != 5 {
+		t.Fatalf("released %v, want place 5", s.released)
+	}
+	next := s.open(1, 40001, model.ProtoUDP, model.SlotRoleFirst)
+	s.packet(next, 1, 0)
+	s.answer(s.talk(next, 5), 2*time.Millisecond, 2*time.Millisecond)
+	flows := window(t, e).Flows
+	if len(flows) != 2 {
+		t.Fatalf("%d flows", len(flows))
+	}
+	for _, f := range flows {
+		want := map[uint16]model.Latency{
+			40000: {Count: 1, Max: time.Millisecond}, 40001: {Count: 1, Max: 2 * time.Millisecond},
+		}[f.Client.Port]
+		if f.Turn.Count != want.Count || f.Turn.Max != want.Max {
+			t.Errorf("port %d: %d turns, longest %v", f.Client.Port, f.Turn.Count, f.Turn.Max)
+		}
+		if responses := map[uint16]uint64{40000: 1, 40001: 0}[f.Client.Port]; f.Response.Count != responses {
+			t.Errorf("port %d: %d responses, want %d", f.Client.Port, f.Response.Count, responses)
+		}
+	}
+}
+
+// A turn that the kernel counted for the next window already has its bucket's bounds.
+func TestExtremesOfAnotherWindow(t *testing.T) {
+	s := newFakeSource()
+	e := start(t, s, Config{})
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	x := s.talk(slot, 1)
+	s.answer(x, time.Millisecond, time.Millisecond)
+	x.Turn.Extremes = [2]model.Extremes{}
+	s.packet(slot, 1, flagACK)
+	low, high := model.BucketBounds(model.Bucket(time.Millisecond))
+	if f := window(t, e).Flows[0]; f.Turn.Min != low || f.Turn.Max != high-1 {
+		t.Errorf("from %v to %v, want from %v to %v", f.Turn.Min, f.Turn.Max, low, high)
+	}
+}
+
+func TestKernelIsToldTheClient(t *testing.T) {
+	s := newFakeSource()
+	e := start(t, s, Config{Listeners: []model.Listener{{Proto: model.ProtoTCP, Addr: endpoint("127.0.0.1:80", nil).Addr, Port: 80}}})
+	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleNone), 1, flagACK)
+	s.packet(s.open(1, 40001, model.ProtoTCP, model.SlotRoleSYN), 1, flagSYN)
+	sweep(t, e)
+	if client, told := s.told[0]; !told || client != 1 || len(s.told) != 1 {
+		t.Errorf("told %v, want end 1 of slot 0", s.told)
+	}
+}
