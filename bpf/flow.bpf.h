@@ -103,13 +103,12 @@ static __always_inline void lt_init_role(struct lt_slot *slot, const struct lt_p
 }
 
 /*
- * Make a slot for a key that the index did not have (flags BPF_NOEXIST), or take the key over from
- * an ended connection (BPF_ANY); return its number, or -reason. The slot turns LIVE only after the index
- * took it: a socket that remembers this number from an earlier life must not count here while we may
- * still give it back.
+ * Make a slot for a key that the index did not have (old NULL), or take the key over from an ended
+ * connection; return its number, or -reason. The slot turns LIVE only after the index took it: a socket
+ * that remembers this number from an earlier life must not count here while we may still give it back.
  */
 static __always_inline int lt_new_slot(const struct lt_packet *p, const struct lt_key *key, __u32 side,
-				       __u64 now, __u64 flags)
+				       __u64 now, struct lt_slot *old, __u32 old_index)
 {
 	__s64 taken = lt_take_index();
 	__u32 index = taken;
@@ -123,11 +122,22 @@ static __always_inline int lt_new_slot(const struct lt_packet *p, const struct l
 	ends = bpf_map_lookup_elem(&lt_owners, &index);
 	if (!slot || !ends)
 		return -LT_TABLE_FULL;
+	/*
+	 * Who moves the old slot on from LIVE owns its key: we, or user space, which is about to delete it.
+	 * Then this one packet still goes to the old slot, and the next will find no key.
+	 */
+	if (old && __sync_val_compare_and_swap(&old->state, LT_SLOT_LIVE, LT_SLOT_ORPHAN) !=
+			   LT_SLOT_LIVE) {
+		bpf_map_push_elem(&lt_free, &index, 0);
+		return old_index;
+	}
 	slot->key = *key;
 	ends->created_ns = now;
 	lt_init_role(slot, p, side);
-	err = bpf_map_update_elem(&lt_index, key, &index, flags);
+	err = bpf_map_update_elem(&lt_index, key, &index, old ? BPF_ANY : BPF_NOEXIST);
 	if (err) {
+		if (old)
+			bpf_map_delete_elem(&lt_index, key); /* it must not lead to an orphan */
 		bpf_map_push_elem(&lt_free, &index, 0);
 		return err == -LT_EEXIST ? -LT_INDEX_RACE : -LT_INDEX_FULL;
 	}
@@ -176,9 +186,7 @@ __noinline int lt_find_by_tuple(const struct lt_packet *p, __u32 side, __u64 now
 		if (old && (!lt_opens(p) || !lt_ended(old)))
 			return index;
 		/* A new connection on the ports of an ended one gets a row of its own. */
-		made = lt_new_slot(p, &key, side, now, old ? BPF_ANY : BPF_NOEXIST);
-		if (made >= 0 && old)
-			WRITE_ONCE(old->state, LT_SLOT_ORPHAN);
+		made = lt_new_slot(p, &key, side, now, old, index);
 		if (made != -LT_INDEX_RACE)
 			break;
 	}

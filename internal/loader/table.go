@@ -174,8 +174,8 @@ func decodeSlot(to *model.Slot, from *lotraceLtSlot, state model.SlotState) {
 }
 
 // Retire frees the given slots, which must come from the newest reading, and appends their final
-// counts to into. No packet is lost to it: first the index forgets them, then sockets stop
-// trusting them, then every program that may still hold one has ended, and only then are the
+// counts to into. No packet is lost to it: first sockets stop trusting them, then the index forgets
+// them, then every program that may still hold one has ended, and only then are the
 // counts read for the last time. One grace period (some milliseconds) serves all of them.
 func (l *Loader) Retire(slots, into []model.Slot) ([]model.Slot, error) {
 	return l.table.retire(slots, into)
@@ -185,11 +185,8 @@ func (t *table) retire(slots, into []model.Slot) ([]model.Slot, error) {
 	if len(slots) == 0 {
 		return into, nil
 	}
-	if err := t.forget(slots); err != nil {
+	if err := t.forget(t.mark(slots)); err != nil {
 		return into, err
-	}
-	for i := range slots {
-		atomic.StoreUint32(&t.slots[slots[i].Index].State, uint32(model.SlotRetiring))
 	}
 	if err := t.grace(); err != nil {
 		return into, err
@@ -208,15 +205,24 @@ func (t *table) retire(slots, into []model.Slot) ([]model.Slot, error) {
 	return into, nil
 }
 
-// forget deletes the slots' keys from the index. An orphan's key leads to its successor, so it
-// stays. A key that is gone already is no error: its successor was orphaned in between.
-func (t *table) forget(slots []model.Slot) error {
-	keys := make([]lotraceLtKey, 0, len(slots))
+// mark makes sockets stop trusting the slots, and returns the keys that are ours to delete. One of a slot
+// that was LIVE when it was read may lead to a successor by now: a new connection may take an ended
+// one's key over at any time, but not once the slot is marked.
+func (t *table) mark(slots []model.Slot) (keys []lotraceLtKey) {
 	for i := range slots {
-		if slots[i].State != model.SlotOrphan {
-			keys = append(keys, t.slots[slots[i].Index].Key)
+		slot := &t.slots[slots[i].Index]
+		if atomic.CompareAndSwapUint32(&slot.State, uint32(model.SlotLive), uint32(model.SlotRetiring)) {
+			keys = append(keys, slot.Key)
+		} else {
+			atomic.StoreUint32(&slot.State, uint32(model.SlotRetiring))
 		}
 	}
+	return keys
+}
+
+// forget deletes keys from the index. That one is gone already is no error: a new slot may have failed
+// to take it over.
+func (t *table) forget(keys []lotraceLtKey) error {
 	for len(keys) > 0 {
 		n, err := t.index.BatchDelete(keys, nil)
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {

@@ -1,0 +1,85 @@
+package loader_test
+
+import (
+	"net"
+	"testing"
+
+	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/testkit"
+)
+
+// A connection that takes over the ports of an ended one, after the latter was read and before it is
+// retired, keeps its slot: both of its ends go on counting there.
+func TestRetireLeavesSuccessor(t *testing.T) {
+	r := newRig(t, loader.Config{})
+	listener := listenIn(t, r.ns)
+	defer listener.Close()
+	client, server := dialFrom(t, r.ns, nil, listener)
+	local := client.LocalAddr()
+	reset(t, client)
+	server.Close()
+	testkit.Quiesce(r.ns)
+	var reading model.Reading
+	if err := r.loader.ReadSlots(&reading); err != nil {
+		t.Fatal(err)
+	}
+
+	client, server = dialFrom(t, r.ns, local, listener)
+	defer client.Close()
+	defer server.Close()
+	if _, err := r.loader.Retire(reading.Slots, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Quiesce(r.ns)
+	if err := r.loader.ReadSlots(&reading); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(reading.Slots); n != 1 {
+		t.Errorf("%d slots for one connection", n)
+	}
+	for i := range reading.Slots {
+		if s := &reading.Slots[i]; s.Role != model.SlotRoleSYN || s.Owner[0] == nil || s.Owner[1] == nil {
+			t.Errorf("role %v, owners %v", s.Role, s.Owner)
+		}
+	}
+}
+
+func listenIn(t *testing.T, ns *testkit.Netns) (l net.Listener) {
+	t.Helper()
+	err := ns.Do(func() (err error) { l, err = net.Listen("tcp", "127.0.0.1:0"); return err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func dialFrom(t *testing.T, ns *testkit.Netns, local net.Addr, l net.Listener) (client, server net.Conn) {
+	t.Helper()
+	err := ns.Do(func() (err error) {
+		d := net.Dialer{LocalAddr: local}
+		client, err = d.Dial("tcp", l.Addr().String())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return client, server
+}
+
+func reset(t *testing.T, c net.Conn) {
+	t.Helper()
+	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
