@@ -1,6 +1,6 @@
 # Each target is a few lines here; what takes more is a script in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help run build install test check generate vmlinux test-kernels bench clean
+.PHONY: help run build install test check generate vmlinux test-kernels test-real bench clean
 
 PREFIX ?= /usr/local
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -10,6 +10,7 @@ export CGO_ENABLED := 0
 TEST_PACKAGES := iproute2
 BPF_PACKAGES := clang-19 llvm-19 libbpf-dev
 CHECK_PACKAGES := $(BPF_PACKAGES) clang-format-19 shellcheck
+REAL_PACKAGES := $(TEST_PACKAGES) redis-server nginx postgresql wrk apache2-utils curl
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +41,10 @@ vmlinux: ## Cut vmlinux.h out of the running kernel's BTF
 
 test-kernels: ## Run the tests of the kernel side on a matrix of kernels, in qemu
 	@scripts/test-kernels
+
+test-real: build ## Hold lotrace against Redis, nginx, PostgreSQL and a Go service (root)
+	@test/real/install $(REAL_PACKAGES)
+	@test/real/run
 
 bench: ## Measure what watching costs (root)
 	go run ./bench

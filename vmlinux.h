@@ -542,6 +542,7 @@ struct sock {
 	u32 sk_pacing_status;
 	u16 sk_protocol;
 	u16 sk_type;
+	u8 sk_shutdown;
 };
 
 struct request_sock {

@@ -16,7 +16,7 @@ static __always_inline void lt_write_listener(struct seq_file *seq, struct sock_
 
 	if (skc->skc_family == LT_AF_INET6) {
 		listener.family = 6;
-		listener.v6only = skc->skc_ipv6only;
+		listener.v6only = BPF_CORE_READ_BITFIELD(skc, skc_ipv6only);
 		BPF_CORE_READ_INTO(&listener.addr, skc, skc_v6_rcv_saddr.in6_u.u6_addr8);
 	} else if (skc->skc_family == LT_AF_INET) {
 		listener.family = 4;
@@ -40,7 +40,7 @@ static __always_inline void lt_write_holder(struct seq_file *seq, struct task_st
 		return;
 	if (skc->skc_family == LT_AF_INET6) {
 		holder.family = 6;
-		holder.v6only = skc->skc_ipv6only;
+		holder.v6only = BPF_CORE_READ_BITFIELD(skc, skc_ipv6only);
 		BPF_CORE_READ_INTO(&holder.local, skc, skc_v6_rcv_saddr.in6_u.u6_addr8);
 		BPF_CORE_READ_INTO(&holder.remote, skc, skc_v6_daddr.in6_u.u6_addr8);
 	} else if (skc->skc_family == LT_AF_INET) {

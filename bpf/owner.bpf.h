@@ -150,13 +150,15 @@ static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_
 	struct task_struct *task;
 	__u32 asked1;
 
-	if (f->is_xdp || (skbs > LT_ASK_ALWAYS && skbs % LT_ASK_EVERY))
+	if (f->is_xdp || (skbs > LT_ASK_ALWAYS && (skbs ^ skbs / LT_ASK_EVERY) % LT_ASK_EVERY))
 		return;
 	asked1 = slot->asked1[side & 1];
 	if (tp) {
 		if (!((struct sock *)tp)->sk_lock.owned)
 			return;
 		if (asked1 && (p->tcp_flags & (LT_TCP_FIN | LT_TCP_RST)))
+			return;
+		if ((p->tcp_flags & LT_TCP_RST) && !((struct sock *)tp)->sk_shutdown)
 			return;
 	} else if (p->proto == LT_IPPROTO_TCP && (asked1 || !lt_refuses(slot, side, p))) {
 		return; /* for a listener or a TIME_WAIT: no full socket, nobody in particular */

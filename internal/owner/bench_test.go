@@ -61,7 +61,7 @@ func BenchmarkHolder(b *testing.B) {
 	r, _, keys := manyProcesses(b)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		r.Holder(keys[i%alive], 0, 1)
+		r.Holder(keys[i%alive], 0, 1, true)
 	}
 }
 
@@ -69,7 +69,7 @@ func BenchmarkHolderUnknown(b *testing.B) {
 	r, _, keys := manyProcesses(b)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		r.Holder(keys[i%alive], 1, 1)
+		r.Holder(keys[i%alive], 1, 1, true)
 	}
 }
 

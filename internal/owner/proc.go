@@ -34,7 +34,8 @@ func newProcfs(root string) *procfs {
 }
 
 // read adds to known what /proc says of the process now; what it no longer says of a dying process
-// is kept. The error is errGone when nothing more can come, denied when something was withheld.
+// is kept. The error is errGone when nothing more can come after that, denied when something was
+// withheld.
 //
 // The open directory belongs to one process: once that has ended, nothing in it can be opened, even
 // if its PID is another's by then. So one look at the start time covers all that is read here. In a
@@ -57,6 +58,7 @@ func (f *procfs) read(p *model.Process, known facts) (_ facts, denied bool, _ er
 		return known, false, errGone
 	}
 	known.comm = comm
+	ended := hasEnded(stat)
 
 	exe, err := f.link(dir, "exe")
 	switch {
@@ -79,6 +81,9 @@ func (f *procfs) read(p *model.Process, known facts) (_ facts, denied bool, _ er
 	cgroup, err := f.file(dir, "cgroup", maxFile)
 	if path := parseCgroup(cgroup); path != "" {
 		known.place(path)
+	}
+	if ended {
+		return known, denied || isDenied(err), errGone
 	}
 	return known, denied || isDenied(err), nil
 }
@@ -142,6 +147,18 @@ func parseStat(stat []byte) (comm string, startTicks uint64, ok bool) {
 		return "", 0, false
 	}
 	return unescapeComm.Replace(string(stat[from+1 : to])), startTicks, true
+}
+
+// hasEnded reports whether only the record of the process is left, for its parent to read (a zombie).
+// A main thread that has ended before others looks the same, but for their number.
+func hasEnded(stat []byte) bool {
+	rest := bytes.TrimPrefix(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
+	if !bytes.HasPrefix(rest, []byte("Z")) && !bytes.HasPrefix(rest, []byte("X")) {
+		return false
+	}
+	fields := bytes.Fields(rest)
+	const threads = 20 - 3
+	return len(fields) > threads && len(fields[threads]) == 1 && fields[threads][0] <= '1'
 }
 
 // What the kernel escapes in stat, so that one process is one line.

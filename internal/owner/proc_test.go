@@ -111,6 +111,27 @@ func FuzzParseStat(f *testing.F) {
 	})
 }
 
+func TestHasEnded(t *testing.T) {
+	alive := statLine(7, ") Z (", 5)
+	zombie := strings.Replace(alive, ") S ", ") Z ", 1)
+	for name, test := range map[string]struct {
+		stat string
+		want bool
+	}{
+		"alive":             {alive, false},
+		"zombie":            {zombie, true},
+		"dead":              {strings.Replace(alive, ") S ", ") X ", 1), true},
+		"zombie main":       {strings.Replace(zombie, " 20 0 1 0 ", " 20 0 2 0 ", 1), false},
+		"zombie main of 10": {strings.Replace(zombie, " 20 0 1 0 ", " 20 0 10 0 ", 1), false},
+		"cut short":         {"7 (sh) Z 1 2 3", false},
+		"empty":             {"", false},
+	} {
+		if got := hasEnded([]byte(test.stat)); got != test.want {
+			t.Errorf("%s: %t, want %t", name, got, test.want)
+		}
+	}
+}
+
 func TestReadProcess(t *testing.T) {
 	const start = 12_345_678_901
 	p := &model.Process{ProcessID: model.ProcessID{TGID: 70, StartNS: start}, PID: 7}

@@ -88,14 +88,18 @@ func index(held []model.Holder) *sockets {
 	return s
 }
 
-// holder returns the one process that may own this end of the flow, nil if it is not one. A socket
-// that only waits at the end's address may have been opened long after the flow; then its process,
-// if that is younger too (startNS is CLOCK_BOOTTIME), is not the owner.
-func (s *sockets) holder(key *model.SlotKey, end int, startNS uint64) *model.Process {
+// holder returns the one process that may own this end of the flow, nil if it is not one. Where the
+// end may be waiting, a socket that waits at its address stands for it. That may have been opened long
+// after the flow; then its process, if that is younger too (startNS is CLOCK_BOOTTIME), is not the
+// owner.
+func (s *sockets) holder(key *model.SlotKey, end int, startNS uint64, waiting bool) *model.Process {
 	other := 1 - end
 	c := connection{key.Addr[end], key.Addr[other], key.Port[end], key.Port[other], key.Proto}
 	if found, ok := s.connected[c]; ok {
 		return found.only()
+	}
+	if !waiting {
+		return nil
 	}
 	at := place{key.Addr[end], key.Port[end], key.Proto}
 	found, ok := s.bound[at]
@@ -128,8 +132,10 @@ func anyOf(addr [16]byte) [16]byte {
 // files; nil if that is nobody, several processes, or not known. It never waits. createdNS is the
 // CLOCK_MONOTONIC of the flow's first packet: a scan that began earlier says nothing about the flow,
 // so a new one is asked for, as it is when the newest is some seconds old. The flow must not be over:
-// its addresses may be another's by now.
-func (r *Resolver) Holder(key *model.SlotKey, end int, createdNS uint64) *model.Owner {
+// its addresses may be another's by now. waiting: the end's socket may be one that waits for anybody,
+// unconnected, or one in the queue of a listener. Of a connection once accepted the listener says
+// nothing, not even when nobody holds it any more.
+func (r *Resolver) Holder(key *model.SlotKey, end int, createdNS uint64, waiting bool) *model.Owner {
 	if !key.Proto.HasPorts() {
 		return nil
 	}
@@ -143,7 +149,7 @@ func (r *Resolver) Holder(key *model.SlotKey, end int, createdNS uint64) *model.
 	if tooOld {
 		return nil
 	}
-	p := s.holder(key, end, createdNS+r.suspended)
+	p := s.holder(key, end, createdNS+r.suspended, waiting)
 	if p == nil {
 		return nil
 	}

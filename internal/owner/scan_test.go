@@ -98,7 +98,7 @@ func TestHolderOf(t *testing.T) {
 				flowKey(test.proto, test.local, test.remote), flowKey(test.proto, test.remote, test.local),
 			} {
 				pid := uint32(0)
-				if p := s.holder(key, end, process(99).StartNS); p != nil {
+				if p := s.holder(key, end, process(99).StartNS, true); p != nil {
 					pid = p.PID
 				}
 				if pid != test.pid {
@@ -106,6 +106,19 @@ func TestHolderOf(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Who listens does not stand for an end that does not wait: somebody has accepted it.
+func TestHolderOfAccepted(t *testing.T) {
+	key := flowKey(model.ProtoTCP, "127.0.0.1:80", "127.0.0.1:40000")
+	listener := held(1, model.ProtoTCP, "127.0.0.1:80", "")
+	if p := index([]model.Holder{listener}).holder(key, 0, process(99).StartNS, false); p != nil {
+		t.Errorf("held by %+v, who listens", p)
+	}
+	worker := held(2, model.ProtoTCP, "127.0.0.1:80", "127.0.0.1:40000")
+	if p := index([]model.Holder{listener, worker}).holder(key, 0, process(99).StartNS, false); p != worker.Process {
+		t.Errorf("held by %+v, want %+v", p, worker.Process)
 	}
 }
 
@@ -142,7 +155,7 @@ func TestHolder(t *testing.T) {
 		defer r.Close()
 		expect := func(createdNS uint64, want *model.Owner, scans int32) {
 			t.Helper()
-			if got := r.Holder(testKey, 0, createdNS); got != want {
+			if got := r.Holder(testKey, 0, createdNS, true); got != want {
 				t.Errorf("flow of %d: %+v, want %+v", createdNS, got, want)
 			}
 			synctest.Wait()
@@ -151,24 +164,24 @@ func TestHolder(t *testing.T) {
 			}
 		}
 		expect(500, nil, 1) // the first is asked for, and done at once
-		web := r.Holder(testKey, 0, 500)
+		web := r.Holder(testKey, 0, 500, true)
 		if web == nil || web.PID != 7 || web.Source != model.OwnerScan {
 			t.Fatalf("%+v, want 7 by scan", web)
 		}
 		r.Settle(patience)
-		if web = r.Holder(testKey, 0, 500); web.Exe != "/web" || web.Comm != "web" {
+		if web = r.Holder(testKey, 0, 500, true); web.Exe != "/web" || web.Comm != "web" {
 			t.Errorf("%+v, want the rest of it", web)
 		}
 		if own := r.Owner(s.held[0].Process); own == web || own.Source != model.OwnerKernel || own.Exe != "/web" {
 			t.Errorf("seen by the kernel: %+v", own)
 		}
-		if r.Holder(testKey, 0, 500) != web {
+		if r.Holder(testKey, 0, 500, true) != web {
 			t.Error("another pointer, though nothing changed")
 		}
 		expect(1000, web, 1) // begun with the scan
 		expect(399, nil, 1)  // before the process
 		expect(400, web, 1)
-		if r.Holder(testKey, 1, 500) != nil || r.Holder(flowKey(model.ProtoICMP, "127.0.0.1:0", "127.0.0.1:0"), 0, 5000) != nil {
+		if r.Holder(testKey, 1, 500, true) != nil || r.Holder(flowKey(model.ProtoICMP, "127.0.0.1:0", "127.0.0.1:0"), 0, 5000, true) != nil {
 			t.Error("an owner where there is none")
 		}
 
@@ -198,7 +211,7 @@ func TestScanFails(t *testing.T) {
 		if err := r.ScanNow(); !errors.Is(err, s.err) || !errors.Is(r.Err(), s.err) {
 			t.Errorf("%v and %v, want %v", err, r.Err(), s.err)
 		}
-		if r.Holder(testKey, 0, 500) == nil {
+		if r.Holder(testKey, 0, 500, true) == nil {
 			t.Error("the old result is gone")
 		}
 		s.err = nil
@@ -208,13 +221,13 @@ func TestScanFails(t *testing.T) {
 			scans int32
 		}{{0, 2}, {9 * time.Second, 2}, {2 * time.Second, 3}} {
 			time.Sleep(step.after)
-			r.Holder(testKey, 0, 1500)
+			r.Holder(testKey, 0, 1500, true)
 			synctest.Wait()
 			if s.scans.Load() != step.scans {
 				t.Errorf("after %v more: %d scans, want %d", step.after, s.scans.Load(), step.scans)
 			}
 		}
-		if r.Err() != nil || r.Holder(testKey, 0, 1500) == nil {
+		if r.Err() != nil || r.Holder(testKey, 0, 1500, true) == nil {
 			t.Errorf("%v after a good scan", r.Err())
 		}
 	})
@@ -231,12 +244,12 @@ func TestScanHangs(t *testing.T) {
 	defer r.Close()
 	defer close(release)
 	for range 2 {
-		if got := r.Holder(testKey, 0, 1); got != nil {
+		if got := r.Holder(testKey, 0, 1, true); got != nil {
 			t.Errorf("%+v before any scan", got)
 		}
 	}
 	<-began
-	r.Holder(testKey, 0, 1)
+	r.Holder(testKey, 0, 1, true)
 	r.Owner(process(1))
 	for deadline := time.Now().Add(patience); !r.Gone(process(1)); runtime.Gosched() {
 		if time.Now().After(deadline) {
@@ -260,13 +273,13 @@ func TestSettleScan(t *testing.T) {
 			waits   time.Duration
 			known   bool
 		}{{500, 10 * time.Millisecond, true}, {1500, 0, false}} {
-			r.Holder(testKey, 0, step.created)
+			r.Holder(testKey, 0, step.created, true)
 			began := time.Now()
 			r.Settle(time.Minute)
 			if took := time.Since(began); took != step.waits {
 				t.Errorf("flow of %d: waited %v, want %v", step.created, took, step.waits)
 			}
-			if known := r.Holder(testKey, 0, step.created) != nil; known != step.known {
+			if known := r.Holder(testKey, 0, step.created, true) != nil; known != step.known {
 				t.Errorf("flow of %d: known %v, want %v", step.created, known, step.known)
 			}
 		}
@@ -283,9 +296,9 @@ func TestAskWhileScanning(t *testing.T) {
 			return s.scan()
 		}}, s.clock)
 		defer r.Close()
-		r.Holder(testKey, 0, 500)
+		r.Holder(testKey, 0, 500, true)
 		time.Sleep(time.Second)
-		r.Holder(testKey, 0, 500)
+		r.Holder(testKey, 0, 500, true)
 		time.Sleep(10 * time.Second)
 		if s.scans.Load() != 1 {
 			t.Errorf("%d scans, want 1", s.scans.Load())
@@ -296,7 +309,7 @@ func TestAskWhileScanning(t *testing.T) {
 func TestNoScan(t *testing.T) {
 	r := New(Config{Proc: t.TempDir()})
 	defer r.Close()
-	if got, err := r.Holder(testKey, 0, 1), r.ScanNow(); got != nil || err != nil {
+	if got, err := r.Holder(testKey, 0, 1, true), r.ScanNow(); got != nil || err != nil {
 		t.Errorf("%+v, %v, want nothing", got, err)
 	}
 }

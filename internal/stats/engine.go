@@ -34,8 +34,9 @@ type Owners interface {
 	// Gone reports whether the process is known to have ended.
 	Gone(p *model.Process) bool
 	// Holder is who holds the socket of an end of a flow whose first packet was at created
-	// (CLOCK_MONOTONIC, ns); nil: unknown so far.
-	Holder(key *model.SlotKey, end int, created uint64) *model.Owner
+	// (CLOCK_MONOTONIC, ns); nil: unknown so far. If the end may be waiting for somebody to connect or
+	// to accept, who listens there stands for it.
+	Holder(key *model.SlotKey, end int, created uint64, waiting bool) *model.Owner
 	// Settle waits for what was asked for and is on its way, but no longer than limit.
 	Settle(limit time.Duration)
 }

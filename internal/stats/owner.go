@@ -16,6 +16,7 @@ const speechTime = 250 * time.Millisecond
 // ends is what was found out about a slot's owners beyond what the slot says itself.
 type ends struct {
 	createdNS uint64            // of the flow that it is about
+	waiting   [2]bool           // nobody need have connected or accepted its socket yet
 	asked     [2]*model.Process // who was looked up last
 	held      [2]*model.Owner   // who held the socket when somebody looked
 }
@@ -41,6 +42,7 @@ func (e *Engine) noticeOwners() {
 		slot := &e.now.Slots[i]
 		ends := e.endsOf(slot)
 		for end, process := range slot.Owner {
+			ends.waiting[end] = mayWait(slot, end)
 			if process == nil || process != ends.asked[end] {
 				e.ownerOf(slot, ends, end)
 			}
@@ -61,7 +63,7 @@ func (e *Engine) ownerOf(slot *model.Slot, ends *ends, end int) *model.Owner {
 		return e.config.Owners.Owner(spoke)
 	}
 	if e.mayBeHeld(slot) {
-		if held := e.config.Owners.Holder(&slot.Key, end, oldest(slot)); held != nil {
+		if held := e.config.Owners.Holder(&slot.Key, end, oldest(slot), ends.waiting[end]); held != nil {
 			ends.held[end] = held
 			return held
 		}
@@ -72,9 +74,21 @@ func (e *Engine) ownerOf(slot *model.Slot, ends *ends, end int) *model.Owner {
 	return ends.held[end]
 }
 
+// mayWait reports whether the slot, with all that was counted so far, has no sign that the end's socket
+// is connected: for TCP, that somebody has accepted it. What is older than its slot may have shown one
+// before.
+func mayWait(slot *model.Slot, end int) bool {
+	if slot.Key.Proto != model.ProtoTCP {
+		return true
+	}
+	opened := slot.Role == model.SlotRoleSYN && int(slot.Client) != end
+	spoke := slot.Owner[end] != nil || slot.Dir[end].PayloadBytes > 0 || slot.TCPFlags[end]&flagFIN != 0
+	return opened && !spoke
+}
+
 // mayBeHeld reports whether somebody can be found who holds the flow's sockets: not when they are
 // closed, for then the addresses may be another's, and not while the flow is so young that its ends
-// will speak for themselves.
+// will speak for themselves. Those of older flows may have done so before.
 func (e *Engine) mayBeHeld(slot *model.Slot) bool {
 	if slot.State != model.SlotLive {
 		return false
@@ -83,7 +97,7 @@ func (e *Engine) mayBeHeld(slot *model.Slot) bool {
 		return true
 	}
 	_, closed := TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0)
-	return !closed && slot.CreatedNS+uint64(speechTime) < e.now.MonoNS
+	return !closed && oldest(slot)+uint64(speechTime) < e.now.MonoNS
 }
 
 // oldest is a time at which the flow already was (CLOCK_MONOTONIC, ns). A connection whose SYN nobody

@@ -13,15 +13,17 @@ type fakeOwners struct {
 	gone    map[*model.Process]bool
 	holder  [2]*model.Owner // by end
 	created uint64          // what Holder was last asked with
+	waiting [2]bool         // by end: the same
 	asked   int
 }
 
 func (o *fakeOwners) Owner(p *model.Process) *model.Owner { return o.owners[p] }
 func (o *fakeOwners) Gone(p *model.Process) bool          { return o.gone[p] }
 func (o *fakeOwners) Settle(time.Duration)                {}
-func (o *fakeOwners) Holder(_ *model.SlotKey, end int, created uint64) *model.Owner {
+func (o *fakeOwners) Holder(_ *model.SlotKey, end int, created uint64, waiting bool) *model.Owner {
 	o.asked++
 	o.created = created
+	o.waiting[end] = waiting
 	return o.holder[end]
 }
 
@@ -59,13 +61,16 @@ func TestOwners(t *testing.T) {
 	}
 	s.pass(time.Second)
 	expect("a silent server", o.owners[client], holder)
-	if o.created != slot.CreatedNS {
-		t.Errorf("held since %d, want %d", o.created, slot.CreatedNS)
+	if o.created != slot.CreatedNS || !o.waiting[0] {
+		t.Errorf("held since %d, want %d; may be waiting: %t", o.created, slot.CreatedNS, o.waiting[0])
 	}
 	slot.Owner[0] = child
 	expect("it spoke", o.owners[client], o.owners[child])
 	o.gone[child] = true
 	expect("who spoke has ended", o.owners[client], holder)
+	if o.waiting[0] {
+		t.Error("who spoke may have been waiting to be accepted")
+	}
 	o.holder[0] = nil
 	expect("and nobody holds it", o.owners[client], o.owners[child])
 
@@ -73,6 +78,42 @@ func TestOwners(t *testing.T) {
 	expect("older than we are", o.owners[client], o.owners[child])
 	if o.created != 0 {
 		t.Error("a connection of which no SYN was seen is as old as its slot")
+	}
+}
+
+// Only an end that has shown no sign of life may be waiting.
+func TestMayWait(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		with func(*model.Slot)
+		want [2]bool
+	}{
+		{"opened by end 1", func(*model.Slot) {}, [2]bool{true, false}},
+		{"opened by end 0", func(s *model.Slot) { s.Client = 0 }, [2]bool{false, true}},
+		{"opening not seen", func(s *model.Slot) { s.Role = model.SlotRoleNone }, [2]bool{false, false}},
+		{"spoke", func(s *model.Slot) { s.Owner[0] = &model.Process{} }, [2]bool{false, false}},
+		{"spoke to xdp", func(s *model.Slot) { s.Dir[0].PayloadBytes = 1 }, [2]bool{false, false}},
+		{"hung up", func(s *model.Slot) { s.TCPFlags[0] = flagSYN | flagACK | flagFIN }, [2]bool{false, false}},
+		{"client hung up", func(s *model.Slot) { s.TCPFlags[1] = flagSYN | flagACK | flagFIN }, [2]bool{true, false}},
+		{"datagrams", func(s *model.Slot) { s.Key.Proto, s.Dir[0].PayloadBytes = model.ProtoUDP, 1 }, [2]bool{true, true}},
+	} {
+		slot := &model.Slot{Key: model.SlotKey{Proto: model.ProtoTCP}, Role: model.SlotRoleSYN, Client: 1}
+		test.with(slot)
+		if got := [2]bool{mayWait(slot, 0), mayWait(slot, 1)}; got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+// What is older than lotrace is asked about at once: the scan at the start found it.
+func TestHolderOfOlder(t *testing.T) {
+	o := newFakeOwners()
+	o.holder[0] = &model.Owner{Source: model.OwnerScan}
+	s := newFakeSource()
+	e := start(t, s, Config{Owners: o})
+	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleNone), 1, flagACK)
+	if f := window(t, e).Flows[0]; f.Server.Owner != o.holder[0] || o.created != 0 {
+		t.Errorf("got %+v, asked about %d", f, o.created)
 	}
 }
 

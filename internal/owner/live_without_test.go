@@ -1,0 +1,26 @@
+package owner_test
+
+import (
+	"testing"
+
+	"github.com/lotrace/lotrace/internal/loader"
+)
+
+// TestWithout plays every scene with one source of owners left out: what only that would know is
+// unknown then, and nothing is wrong.
+func TestWithout(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		config loader.Config
+	}{
+		{"owners", loader.Config{NoOwners: true}},
+		{"sockets", loader.Config{Hook: loader.HookXDP}},
+		{"scan", loader.Config{NoScan: true}},
+		{"anything", loader.Config{NoOwners: true, NoScan: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // they wait most of the time
+			playAll(t, tt.config)
+		})
+	}
+}
