@@ -11,7 +11,7 @@
 
 #define LT_PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 #define LT_ASK_ALWAYS 64 /* skbs of a sender that are all asked whose they are; after that one in */
-#define LT_ASK_EVERY 4 /* these is, a power of two */
+#define LT_ASK_EVERY 4 /* these is, a power of two; which one rotates */
 #define LT_PIDNS_LEVELS 8 /* of nested PID namespaces that are searched for ours; the kernel allows 32 */
 
 /* The process's id in the namespace that user space lives in; 0 where it has none. */
@@ -78,7 +78,8 @@ static __always_inline enum lt_verdict lt_judge(struct sock *sk, struct task_str
 
 	if (!sk)
 		return proto == LT_IPPROTO_UDP ? LT_NOBODY_KNOWS : LT_OWNED_BY_KERNEL;
-	if (!socket)
+	/* A SYN-ACK of TCP Fast Open goes out with the listener for its socket. */
+	if (!socket || BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN)
 		return LT_NOBODY_KNOWS;
 	if (!BPF_CORE_READ(socket, file))
 		return LT_OWNED_BY_KERNEL;
@@ -159,7 +160,7 @@ static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_
 		if (asked1 && (p->tcp_flags & (LT_TCP_FIN | LT_TCP_RST)))
 			return;
 		if ((p->tcp_flags & LT_TCP_RST) && !((struct sock *)tp)->sk_shutdown)
-			return;
+			return; /* not closed by its owner, but destroyed by somebody, as ss --kill does */
 	} else if (p->proto == LT_IPPROTO_TCP && (asked1 || !lt_refuses(slot, side, p))) {
 		return; /* for a listener or a TIME_WAIT: no full socket, nobody in particular */
 	}

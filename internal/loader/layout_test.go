@@ -52,7 +52,7 @@ func TestEnumsHaveGoNames(t *testing.T) {
 		},
 		"lt_role": {
 			"LT_ROLE_NONE": int(model.SlotRoleNone), "LT_ROLE_SYN": int(model.SlotRoleSYN),
-			"LT_ROLE_FIRST": int(model.SlotRoleFirst),
+			"LT_ROLE_FIRST": int(model.SlotRoleFirst), "LT_ROLE_TOLD": int(model.SlotRoleTold),
 		},
 		"lt_slot_state": {
 			"LT_SLOT_FREE": int(model.SlotFree), "LT_SLOT_LIVE": int(model.SlotLive),
@@ -87,6 +87,7 @@ func TestReasonsAreNamedAlike(t *testing.T) {
 func TestLimitsAgree(t *testing.T) {
 	header := contract(t)
 	for name, want := range map[string]int{
+		"LT_HIST_BUCKETS":     model.HistogramBuckets,
 		"LT_MAX_FILTER_TERMS": model.MaxFilterTerms,
 		"LT_FILTER_REJECT":    model.FilterReject,
 		"LT_FILTER_ACCEPT":    model.FilterAccept,

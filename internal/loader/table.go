@@ -185,8 +185,10 @@ func (t *table) retire(slots, into []model.Slot) ([]model.Slot, error) {
 	if len(slots) == 0 {
 		return into, nil
 	}
-	if err := t.forget(t.mark(slots)); err != nil {
-		return into, err
+	for i := range slots {
+		if err := t.forget(slots[i].Index); err != nil {
+			return into, err
+		}
 	}
 	if err := t.grace(); err != nil {
 		return into, err
@@ -205,33 +207,18 @@ func (t *table) retire(slots, into []model.Slot) ([]model.Slot, error) {
 	return into, nil
 }
 
-// mark makes sockets stop trusting the slots, and returns the keys that are ours to delete. One of a slot
-// that was LIVE when it was read may lead to a successor by now: a new connection may take an ended
-// one's key over at any time, but not once the slot is marked.
-func (t *table) mark(slots []model.Slot) (keys []lotraceLtKey) {
-	for i := range slots {
-		slot := &t.slots[slots[i].Index]
-		if atomic.CompareAndSwapUint32(&slot.State, uint32(model.SlotLive), uint32(model.SlotRetiring)) {
-			keys = append(keys, slot.Key)
-		} else {
-			atomic.StoreUint32(&slot.State, uint32(model.SlotRetiring))
-		}
+// forget makes sockets stop trusting a slot, and deletes its key from the index if that still leads to
+// it: a new connection may have taken an ended one's key over since the slot was read, but does not once
+// it is marked. One that begins between the mark and the deletion is part of the ended one's row. So
+// that is one slot at a time, and no batch.
+func (t *table) forget(index uint32) error {
+	slot := &t.slots[index]
+	if !atomic.CompareAndSwapUint32(&slot.State, uint32(model.SlotLive), uint32(model.SlotRetiring)) {
+		atomic.StoreUint32(&slot.State, uint32(model.SlotRetiring))
+		return nil
 	}
-	return keys
-}
-
-// forget deletes keys from the index. That one is gone already is no error: a new slot may have failed
-// to take it over.
-func (t *table) forget(keys []lotraceLtKey) error {
-	for len(keys) > 0 {
-		n, err := t.index.BatchDelete(keys, nil)
-		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("forget flows: %w", err)
-		}
-		if err != nil {
-			n++ // the batch ended at the missing one
-		}
-		keys = keys[min(n, len(keys)):]
+	if err := t.index.Delete(slot.Key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("forget flow: %w", err)
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // How long a window waits for owners to be looked up.
-const settleOwners = 15 * time.Millisecond
+const settleOwners = 10 * time.Millisecond
 
 // speechTime is how long a young flow's ends have to speak for themselves, before anybody is sent to
 // look who holds their sockets: most do so within their first microseconds.

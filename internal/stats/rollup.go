@@ -129,6 +129,7 @@ type pairKey struct {
 // them. Clients are told apart by ProcessID, so one that got another's PID is another row.
 func Pairs(flows []model.Flow) []model.Pair {
 	var pairs groups[pairKey, model.Pair]
+	servers := make(map[serviceKey]*model.Owner) // by all flows: a connection may not be accepted yet
 	var addrs []netip.Addr // per row: what all its clients share; the zero Addr: nothing
 	for i := range flows {
 		f := &flows[i]
@@ -143,6 +144,7 @@ func Pairs(flows []model.Flow) []model.Pair {
 		}
 		p.Client = common(p.Client, f.Client.Owner)
 		p.Server.Owner = common(p.Server.Owner, f.Server.Owner)
+		servers[serviceOf(f)] = common(servers[serviceOf(f)], f.Server.Owner)
 		p.Flows++
 		p.ToServer.Add(f.ToServer)
 		p.ToClient.Add(f.ToClient)
@@ -151,7 +153,11 @@ func Pairs(flows []model.Flow) []model.Pair {
 	}
 	for i := range pairs.rows {
 		p := &pairs.rows[i]
-		p.ServiceName = serviceName(p.Proto, &p.Server)
+		server := p.Server
+		if server.Owner == nil {
+			server.Owner = servers[serviceKey{p.Netns, p.Proto, p.Server.AddrPort()}]
+		}
+		p.ServiceName = serviceName(p.Proto, &server)
 		p.ClientName = ProcessName(p.Client)
 		if p.Client == nil && addrs[i].IsValid() {
 			p.ClientName = addrs[i].String()
