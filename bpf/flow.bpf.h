@@ -107,8 +107,8 @@ static __always_inline void lt_init_role(struct lt_slot *slot, const struct lt_p
  * connection; return its number, or -reason. The slot turns LIVE only after the index took it: a socket
  * that remembers this number from an earlier life must not count here while we may still give it back.
  */
-static __always_inline int lt_new_slot(const struct lt_packet *p, const struct lt_key *key, __u32 side,
-				       __u64 now, struct lt_slot *old, __u32 old_index)
+static __always_inline int lt_new_slot(const struct lt_packet *p, const struct lt_key *key,
+				       __u32 side, __u64 now, struct lt_slot *old, __u32 old_index)
 {
 	__s64 taken = lt_take_index();
 	__u32 index = taken;

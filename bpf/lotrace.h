@@ -226,7 +226,8 @@ struct lt_exchange {
 	__u32 turn_hist[LT_HIST_BUCKETS];
 };
 
-_Static_assert(sizeof(struct lt_exchange) == 2048, "whole cache lines, so that the halves share none");
+_Static_assert(sizeof(struct lt_exchange) == 2048,
+	       "whole cache lines, so that the halves share none");
 
 /* Written by user space when a window ends. */
 struct lt_clock {

@@ -12,7 +12,7 @@
 #define LT_PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 #define LT_ASK_ALWAYS 64 /* skbs of a sender that are all asked whose they are; after that one in */
 #define LT_ASK_EVERY 4 /* these is, a power of two; which one rotates */
-#define LT_PIDNS_LEVELS 8 /* of nested PID namespaces that are searched for ours; the kernel allows 32 */
+#define LT_PIDNS_LEVELS 8 /* nested PID namespaces searched for ours; the kernel allows 32 */
 
 /* The process's id in the namespace that user space lives in; 0 where it has none. */
 static __always_inline __u32 lt_pid_in_our_namespace(struct task_struct *leader)
@@ -71,7 +71,8 @@ enum lt_verdict {
  * (kTLS), by a socket whose packets are of another protocol than its own and so may claim any address,
  * and by one that the kernel sends tunnelled packets through.
  */
-static __always_inline enum lt_verdict lt_judge(struct sock *sk, struct task_struct *task, __u8 proto)
+static __always_inline enum lt_verdict lt_judge(struct sock *sk, struct task_struct *task,
+						__u8 proto)
 {
 	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
 	__u8 type = BPF_CORE_READ(sk, sk_type);
@@ -131,7 +132,8 @@ __noinline int lt_learn_owner(struct __sk_buff *ctx, __u32 index, __u32 side, __
 }
 
 /* Nobody listens: the kernel answers a SYN with a RST by itself. */
-static __always_inline bool lt_refuses(const struct lt_slot *slot, __u32 side, const struct lt_packet *p)
+static __always_inline bool lt_refuses(const struct lt_slot *slot, __u32 side,
+				       const struct lt_packet *p)
 {
 	return (p->tcp_flags & LT_TCP_RST) && slot->role == LT_ROLE_SYN && slot->client != side &&
 	       !(slot->tcp_flags[side & 1] & LT_TCP_SYN);
@@ -143,8 +145,8 @@ static __always_inline bool lt_refuses(const struct lt_slot *slot, __u32 side, c
  * of a worker that has ended, takes nothing over. Sockets change hands when they are new, if at all;
  * later not every packet needs to pay for the question.
  */
-static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_slot *slot, __u32 index,
-					    __u32 side, const struct lt_packet *p,
+static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_slot *slot,
+					    __u32 index, __u32 side, const struct lt_packet *p,
 					    struct tcp_sock *tp)
 {
 	__u64 skbs = slot->dir[side & 1].skbs;

@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"syscall"
@@ -193,7 +194,7 @@ func TestCloseAndAsk(t *testing.T) {
 	if got := *settled(t, r, process(1)); got != recordOnly(process(1)) {
 		t.Errorf("after Close: %+v", got)
 	}
-	if err := r.ScanNow(); err != errClosed {
+	if err := r.ScanNow(); !errors.Is(err, errClosed) {
 		t.Errorf("scan after Close: %v, want %v", err, errClosed)
 	}
 }

@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -166,7 +167,7 @@ func TestReadProcess(t *testing.T) {
 			test.want(&want)
 			proc.set(7, there)
 			got, denied, err := newProcfs(proc.root).read(p, was)
-			if got != want || denied || err != test.err {
+			if got != want || denied || !errors.Is(err, test.err) {
 				t.Errorf("%+v, %t, %v\nwant %+v, %v", got, denied, err, want, test.err)
 			}
 		})
@@ -174,7 +175,7 @@ func TestReadProcess(t *testing.T) {
 
 	t.Run("ended", func(t *testing.T) {
 		got, denied, err := newProcfs(newFakeProc(t).root).read(p, was)
-		if got != was || denied || err != errGone {
+		if got != was || denied || !errors.Is(err, errGone) {
 			t.Errorf("%+v, %t, %v, want what was known, %v", got, denied, err, errGone)
 		}
 	})

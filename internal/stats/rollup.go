@@ -130,7 +130,7 @@ type pairKey struct {
 func Pairs(flows []model.Flow) []model.Pair {
 	var pairs groups[pairKey, model.Pair]
 	servers := make(map[serviceKey]*model.Owner) // by all flows: a connection may not be accepted yet
-	var addrs []netip.Addr // per row: what all its clients share; the zero Addr: nothing
+	var addrs []netip.Addr                       // per row: what all its clients share; the zero Addr: nothing
 	for i := range flows {
 		f := &flows[i]
 		n, isNew := pairs.at(pairKey{serviceOf(f), identify(f.Client.Owner)})
