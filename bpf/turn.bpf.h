@@ -63,10 +63,13 @@ static __always_inline void lt_note_extremes(struct lt_latency *l, __u64 ns)
 __noinline int lt_note_latency(__u32 index, __u32 is_response, __u64 ns, __u32 locked)
 {
 	struct lt_exchange *t = bpf_map_lookup_elem(&lt_exchanges, &index);
-	__u64 bucket = lt_bucket(ns);
 	struct lt_latency *l;
+	__u64 bucket;
 	__u32 *count;
 
+	if ((__s64)ns < 0)
+		ns = 0; /* two sockets that read the clock in the other order than they came here */
+	bucket = lt_bucket(ns);
 	barrier_var(bucket); /* the check must be on the very register that is added to a pointer */
 	if (!t || bucket >= LT_HIST_BUCKETS)
 		return 0;
@@ -149,7 +152,9 @@ static __always_inline void lt_follow_turns(struct lt_slot *slot, __u32 slot_ind
 		if (tcp && (__s32)(p->ack - slot->dir[~side & 1].next_seq) < 0)
 			return;
 		lt_note_latency(index, false, now - t->asked_ns, locked);
-		t->answered = t->asked;
+		t->answered_ns = now; /* first: who sees the number may ask for the time */
+		WRITE_ONCE(t->answered, t->asked);
+		return;
 	}
 	t->answered_ns = now;
 }

@@ -16,7 +16,7 @@ import (
 
 // flowsOptions is what the flags of flows say.
 type flowsOptions struct {
-	session
+	watching
 	output, by, sort, color string
 	limit                   int
 }
@@ -69,7 +69,7 @@ func (o *flowsOptions) run(ctx context.Context, inv *invocation) error {
 		return usagef("%v", err)
 	}
 	separator := ""
-	return o.session.run(ctx, inv, func(s *model.Snapshot) error {
+	return o.watching.run(ctx, inv, func(s *model.Snapshot) error {
 		fmt.Fprint(inv.stdout, separator)
 		if o.forPeople() {
 			separator = "\n"

@@ -15,7 +15,7 @@ import (
 
 // latOptions is what the flags of lat say.
 type latOptions struct {
-	session
+	watching
 	limit int
 	color string
 }
@@ -58,7 +58,7 @@ func (o *latOptions) run(ctx context.Context, inv *invocation) error {
 		Width: inv.width(),
 	})
 	separator := ""
-	return o.session.run(ctx, inv, func(s *model.Snapshot) error {
+	return o.watching.run(ctx, inv, func(s *model.Snapshot) error {
 		fmt.Fprint(inv.stdout, separator)
 		separator = "\n"
 		return picture.Encode(inv.stdout, s)

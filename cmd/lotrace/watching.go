@@ -15,9 +15,9 @@ import (
 	"github.com/lotrace/lotrace/internal/watch"
 )
 
-// session is what the commands that count have in common: what their flags say, and the way from
+// watching is what the commands that count have in common: what their flags say, and the way from
 // attaching to the last window.
-type session struct {
+type watching struct {
 	filter, netns, hook                 string
 	maxFlows                            int
 	duration, watch                     time.Duration
@@ -25,7 +25,7 @@ type session struct {
 }
 
 // run counts and calls show for every window. A filter that does not parse is a usage error.
-func (c *session) run(ctx context.Context, inv *invocation, show func(*model.Snapshot) error) error {
+func (c *watching) run(ctx context.Context, inv *invocation, show func(*model.Snapshot) error) error {
 	expr, err := filter.Parse(c.filter)
 	if err != nil {
 		return filterError(err)
@@ -45,7 +45,7 @@ func (c *session) run(ctx context.Context, inv *invocation, show func(*model.Sna
 }
 
 // count runs between Open and Close.
-func (c *session) count(ctx context.Context, inv *invocation, l *loader.Loader, expr *filter.Filter,
+func (c *watching) count(ctx context.Context, inv *invocation, l *loader.Loader, expr *filter.Filter,
 	show func(*model.Snapshot) error) error {
 	listeners, err := l.Listeners()
 	if err != nil {
@@ -101,7 +101,7 @@ func (c *session) count(ctx context.Context, inv *invocation, l *loader.Loader, 
 
 // timing is one window of --duration, or windows of --watch until ^C or for --duration if that was
 // asked for.
-func (c *session) timing(inv *invocation, l *loader.Loader) watch.Config {
+func (c *watching) timing(inv *invocation, l *loader.Loader) watch.Config {
 	config := watch.Config{Interval: c.watch, Duration: c.duration, Alive: l.Alive}
 	if c.watch > 0 && !inv.isSet("duration") {
 		config.Duration = -1
@@ -136,14 +136,14 @@ func isOwn(f *model.Flow) bool {
 }
 
 // say writes a line to stderr, where it does not mix with the result.
-func (c *session) say(inv *invocation, format string, args ...any) {
+func (c *watching) say(inv *invocation, format string, args ...any) {
 	if !c.quiet {
 		fmt.Fprintf(inv.stderr, "lotrace: "+format+"\n", args...)
 	}
 }
 
 // openError adds the verifier's log with --verbose.
-func (c *session) openError(err error) error {
+func (c *watching) openError(err error) error {
 	if c.verbose {
 		if log := loader.VerifierLog(err); log != "" {
 			return fmt.Errorf("%w\n%s", err, log)
