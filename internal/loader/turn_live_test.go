@@ -22,11 +22,11 @@ import (
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
-// tcpPair is a connection inside the namespace.
+// tcpPair is a connection inside the namespace, to a port that nobody takes for a client's.
 func tcpPair(t *testing.T, ns *testkit.Netns) (client, server net.Conn) {
 	t.Helper()
 	ns.Run(t, func() {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", "127.0.0.1:80")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +130,7 @@ func TestTurnsOfKnownServers(t *testing.T) {
 			for _, hook := range allHooks {
 				t.Run(string(hook), func(t *testing.T) {
 					r := newRig(t, loader.Config{Hook: hook})
-					const rounds = 5
+					const rounds = 8
 					for round := range rounds {
 						overhead := r.overhead(t)
 						client, server := tcpPair(t, r.ns)
