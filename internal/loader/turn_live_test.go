@@ -147,8 +147,8 @@ func TestTurnsOfKnownServers(t *testing.T) {
 						if f.Response.Sum < f.Turn.Sum {
 							t.Errorf("responses take %v, turns %v", f.Response.Sum, f.Turn.Sum)
 						}
-						if off := differs(took, overhead, &f.Turn); off == "" {
-							return
+						if off := differs(took, overhead, &f.Turn); off == "" || testing.Short() {
+							return // an emulated machine keeps no time
 						} else if round == rounds-1 {
 							t.Error(off)
 						}
