@@ -36,7 +36,7 @@ type referenceLtSlot struct {
 	_         structs.HostLayout
 	Key       referenceLtKey
 	State     uint32
-	Asked1    [2]uint32
+	Asked     [2]uint32
 	TcpFlags  [2]uint8
 	Client    uint8
 	Role      uint8

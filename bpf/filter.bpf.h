@@ -42,18 +42,24 @@ static __always_inline bool lt_test(const struct lt_filter_term *term, const str
 	return false;
 }
 
-static __always_inline bool lt_wanted(const struct lt_packet *p)
+/* Not inlined, for the verifier's sake: see lt_find_by_tuple. */
+__noinline int lt_matches(const struct lt_packet *p)
 {
 	__u32 pc = 0;
 
-	if (!config.has_filter)
-		return true;
+	if (!p)
+		return false;
 	for (int i = 0; i < LT_MAX_FILTER_TERMS && pc < LT_MAX_FILTER_TERMS; i++) {
 		const struct lt_filter_term *term = &filter.term[pc];
 
 		pc = lt_test(term, p) ? term->on_true : term->on_false;
 	}
 	return pc == LT_FILTER_ACCEPT;
+}
+
+static __always_inline bool lt_wanted(const struct lt_packet *p)
+{
+	return !config.has_filter || lt_matches(p);
 }
 
 #endif

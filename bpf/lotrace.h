@@ -164,7 +164,8 @@ struct lt_unlocked {
 struct lt_slot {
 	struct lt_key key;
 	__u32 state; /* enum lt_slot_state */
-	__u32 asked1[2]; /* per sender: PID last asked whether it is the owner, plus one; 0 none */
+	__u32 asked
+		[2]; /* per sender: lt_identity() of who was last asked whether it is the owner; 0 nobody */
 	__u8 tcp_flags[2]; /* all flags seen, per sender */
 	__u8 client; /* index of the client endpoint; meaningful unless role is LT_ROLE_NONE */
 	__u8 role; /* enum lt_role */
@@ -215,13 +216,15 @@ struct lt_exchange {
 	__u64 asked_ns; /* CLOCK_MONOTONIC of the newest request's newest payload */
 	__u32 asked; /* requests so far */
 	__u32 crossed; /* of these, sent before all of the answer before had come */
-	__u64 pad1[6];
+	__u32 asked_seq; /* TCP: the sequence number after the newest payload */
+	__u32 pad1[11];
 	struct lt_latency response;
 	__u32 response_hist[LT_HIST_BUCKETS];
 
 	__u64 answered_ns; /* of the newest answer's newest payload */
 	__u32 answered; /* the request that it answers */
-	__u32 pad2[13];
+	__u32 answered_seq; /* TCP: the sequence number after the newest payload */
+	__u32 pad2[12];
 	struct lt_latency turn;
 	__u32 turn_hist[LT_HIST_BUCKETS];
 };

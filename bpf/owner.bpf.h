@@ -14,6 +14,12 @@
 #define LT_ASK_EVERY 4 /* these is, a power of two; which one rotates */
 #define LT_PIDNS_LEVELS 8 /* nested PID namespaces searched for ours; the kernel allows 32 */
 
+/* Tells processes apart, those with one PID after the other included; never 0. */
+static __always_inline __u32 lt_identity(struct task_struct *task)
+{
+	return ((__u32)(task->group_leader->start_boottime >> 10) ^ task->tgid * 0x9e3779b1) | 1;
+}
+
 /* The process's id in the namespace that user space lives in; 0 where it has none. */
 static __always_inline __u32 lt_pid_in_our_namespace(struct task_struct *leader)
 {
@@ -127,7 +133,7 @@ __noinline int lt_learn_owner(struct __sk_buff *ctx, __u32 index, __u32 side, __
 			lt_describe_kernel(owner);
 		__sync_fetch_and_add(&owner->version, 1);
 	}
-	slot->asked1[side & 1] = task->tgid + 1;
+	slot->asked[side & 1] = lt_identity(task);
 	return 0;
 }
 
@@ -151,23 +157,23 @@ static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_
 {
 	__u64 skbs = slot->dir[side & 1].skbs;
 	struct task_struct *task;
-	__u32 asked1;
+	__u32 asked;
 
 	if (f->is_xdp || (skbs > LT_ASK_ALWAYS && (skbs ^ skbs / LT_ASK_EVERY) % LT_ASK_EVERY))
 		return;
-	asked1 = slot->asked1[side & 1];
+	asked = slot->asked[side & 1];
 	if (tp) {
 		if (!((struct sock *)tp)->sk_lock.owned)
 			return;
-		if (asked1 && (p->tcp_flags & (LT_TCP_FIN | LT_TCP_RST)))
+		if (asked && (p->tcp_flags & (LT_TCP_FIN | LT_TCP_RST)))
 			return;
 		if ((p->tcp_flags & LT_TCP_RST) && !((struct sock *)tp)->sk_shutdown)
 			return; /* not closed by its owner, but destroyed by somebody, as ss --kill does */
-	} else if (p->proto == LT_IPPROTO_TCP && (asked1 || !lt_refuses(slot, side, p))) {
+	} else if (p->proto == LT_IPPROTO_TCP && (asked || !lt_refuses(slot, side, p))) {
 		return; /* for a listener or a TIME_WAIT: no full socket, nobody in particular */
 	}
 	task = bpf_get_current_task_btf();
-	if (asked1 != task->tgid + 1)
+	if (asked != lt_identity(task))
 		lt_learn_owner(f->ctx, index, side, p->proto);
 }
 

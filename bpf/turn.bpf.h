@@ -3,7 +3,9 @@
  * How long an answer takes, with no protocol parsed: what the client sends until the server speaks is a
  * request, what the server sends until the client speaks again is its answer. A turn is from the last
  * payload of a request to the first of its answer, a response to the answer's last. docs/latency.md
- * says what that means for which kind of traffic.
+ * says what that means for which kind of traffic. What a side says before the other's last words have
+ * reached it crosses them on the way: from the server that is no answer yet, from the client it is a
+ * request that did not wait (pipelined, multiplexed), and counted as such.
  *
  * The client's half of struct lt_exchange has one writer, its socket, and so has the server's half: each
  * reads the other's and writes its own. Where no lock makes that true (UDP), sums are atomic.
@@ -67,8 +69,6 @@ __noinline int lt_note_latency(__u32 index, __u32 is_response, __u64 ns, __u32 l
 	__u64 bucket;
 	__u32 *count;
 
-	if ((__s64)ns < 0)
-		ns = 0; /* two sockets that read the clock in the other order than they came here */
 	bucket = lt_bucket(ns);
 	barrier_var(bucket); /* the check must be on the very register that is added to a pointer */
 	if (!t || bucket >= LT_HIST_BUCKETS)
@@ -113,15 +113,58 @@ full:
 	return 0;
 }
 
+/* Whether a packet left before the other side's payload up to seq had reached its sender; TCP tells. */
+static __always_inline bool lt_crosses(const struct lt_packet *p, __u32 seq)
+{
+	return p->proto == LT_IPPROTO_TCP && (__s32)(p->ack - seq) < 0;
+}
+
 /*
- * One packet with new payload. What a side says before the other's last words have reached it crosses
- * them on the way: from the server that is no answer yet, from the client it is a request that did not
- * wait (pipelined, multiplexed), and counted as such.
+ * The client's payload. Stamps of the two sides may come in the other order than their numbers where both
+ * speak at once; what would have taken less than no time is none.
  */
+static __always_inline void lt_ask(struct lt_exchange *t, __u32 index, const struct lt_packet *p,
+				   __u64 now, bool locked)
+{
+	__u32 asked = t->asked;
+
+	if (READ_ONCE(t->answered) == asked) {
+		__s64 took = READ_ONCE(t->answered_ns) - t->asked_ns;
+
+		if (asked && took >= 0)
+			lt_note_latency(index, true, took, locked);
+		if (asked && lt_crosses(p, t->answered_seq))
+			t->crossed++;
+		t->asked_ns = now; /* before the number: who sees that may ask for the time */
+		WRITE_ONCE(t->asked, asked + 1);
+	}
+	t->asked_ns = now;
+	t->asked_seq = p->seq + p->payload_len;
+}
+
+/* The server's payload: no answer as long as it crosses the request on the way. */
+static __always_inline void lt_answer(struct lt_exchange *t, __u32 index, const struct lt_packet *p,
+				      __u64 now, bool locked)
+{
+	__u32 asked = READ_ONCE(t->asked);
+
+	if (t->answered != asked) {
+		__s64 took = now - READ_ONCE(t->asked_ns);
+
+		if (took < 0 || lt_crosses(p, t->asked_seq))
+			return;
+		lt_note_latency(index, false, took, locked);
+		t->answered_ns = now; /* before the number, as above */
+		WRITE_ONCE(t->answered, asked);
+	}
+	t->answered_ns = now;
+	t->answered_seq = p->seq + p->payload_len;
+}
+
+/* One packet with new payload. */
 static __always_inline void lt_follow_turns(struct lt_slot *slot, __u32 slot_index, __u32 side,
 					    const struct lt_packet *p, __u64 now, bool locked)
 {
-	bool tcp = p->proto == LT_IPPROTO_TCP;
 	bool asks = side == slot->client;
 	struct lt_exchange *t;
 	__u32 index;
@@ -137,26 +180,10 @@ static __always_inline void lt_follow_turns(struct lt_slot *slot, __u32 slot_ind
 	t = bpf_map_lookup_elem(&lt_exchanges, &index);
 	if (!t)
 		return;
-	if (asks) {
-		if (t->answered == t->asked) {
-			if (t->asked)
-				lt_note_latency(index, true, t->answered_ns - t->asked_ns, locked);
-			if (tcp && (__s32)(p->ack - slot->dir[~side & 1].next_seq) < 0)
-				t->crossed++;
-			t->asked++;
-		}
-		t->asked_ns = now;
-		return;
-	}
-	if (t->answered != t->asked) {
-		if (tcp && (__s32)(p->ack - slot->dir[~side & 1].next_seq) < 0)
-			return;
-		lt_note_latency(index, false, now - t->asked_ns, locked);
-		t->answered_ns = now; /* first: who sees the number may ask for the time */
-		WRITE_ONCE(t->answered, t->asked);
-		return;
-	}
-	t->answered_ns = now;
+	if (asks)
+		lt_ask(t, index, p, now, locked);
+	else
+		lt_answer(t, index, p, now, locked);
 }
 
 #endif

@@ -87,7 +87,7 @@ func (c *watching) count(ctx context.Context, inv *invocation, l *loader.Loader,
 		s.Self.BPFNsPerPacket = l.Cost()
 		if n := owners.Denied(); n > 0 && !denied {
 			denied = true
-			c.say(inv, "executables of %d processes of other users are unknown: run as root, "+
+			c.say(inv, "details of %d processes of other users are unknown: run as root, "+
 				"or give the binary cap_sys_ptrace", n)
 		}
 		return show(s)

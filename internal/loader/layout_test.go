@@ -129,7 +129,7 @@ func TestTypesMatchBTF(t *testing.T) {
 	}
 	for name, want := range map[string]uintptr{
 		"key": unsafe.Offsetof(slot.Key), "state": unsafe.Offsetof(slot.State),
-		"asked1": unsafe.Offsetof(slot.Asked1), "tcp_flags": unsafe.Offsetof(slot.TcpFlags),
+		"asked": unsafe.Offsetof(slot.Asked), "tcp_flags": unsafe.Offsetof(slot.TcpFlags),
 		"client": unsafe.Offsetof(slot.Client), "role": unsafe.Offsetof(slot.Role),
 		"exchange1": unsafe.Offsetof(slot.Exchange1), "dir": unsafe.Offsetof(slot.Dir),
 		"unlocked": unsafe.Offsetof(slot.Unlocked),

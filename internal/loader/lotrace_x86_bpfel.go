@@ -65,12 +65,14 @@ type lotraceLtExchange struct {
 	AskedNs      uint64
 	Asked        uint32
 	Crossed      uint32
-	Pad1         [6]uint64
+	AskedSeq     uint32
+	Pad1         [11]uint32
 	Response     lotraceLtLatency
 	ResponseHist [224]uint32
 	AnsweredNs   uint64
 	Answered     uint32
-	Pad2         [13]uint32
+	AnsweredSeq  uint32
+	Pad2         [12]uint32
 	Turn         lotraceLtLatency
 	TurnHist     [224]uint32
 }
@@ -137,7 +139,7 @@ type lotraceLtSlot struct {
 	_         structs.HostLayout
 	Key       lotraceLtKey
 	State     uint32
-	Asked1    [2]uint32
+	Asked     [2]uint32
 	TcpFlags  [2]uint8
 	Client    uint8
 	Role      uint8

@@ -25,7 +25,10 @@ type Config struct {
 	MaxProcesses int                            // kept at once; 0: 16384
 }
 
-const defaultMaxProcesses = 16384
+const (
+	defaultProc         = "/proc"
+	defaultMaxProcesses = 16384
+)
 
 // The resolver's clock is coarse, so that asking costs no reading of a clock.
 const (
@@ -71,7 +74,7 @@ func New(config Config) *Resolver { return start(config, readClock) }
 
 func start(config Config, clock func(id int32) uint64) *Resolver {
 	if config.Proc == "" {
-		config.Proc = "/proc"
+		config.Proc = defaultProc
 	}
 	if config.Engines == nil {
 		config.Engines = usualEngines()

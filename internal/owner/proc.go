@@ -44,6 +44,9 @@ func newProcfs(root string) *procfs {
 func (f *procfs) read(p *model.Process, known facts) (_ facts, denied bool, _ error) {
 	path := filepath.Join(f.root, strconv.FormatUint(uint64(p.PID), 10))
 	dir, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) && f.hides(p.PID) {
+		return known, true, nil
+	}
 	if err != nil {
 		return known, isDenied(err), asGone(err)
 	}
@@ -115,6 +118,12 @@ func (f *procfs) link(dir int, name string) (string, error) {
 		return "", err
 	}
 	return string(f.buffer[:n]), nil
+}
+
+// hides reports whether the process lives although procfs does not show it: mounted with hidepid, it
+// keeps other users' processes to itself.
+func (f *procfs) hides(pid uint32) bool {
+	return f.root == defaultProc && !errors.Is(unix.Kill(int(pid), 0), unix.ESRCH)
 }
 
 func isDenied(err error) bool {

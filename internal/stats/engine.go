@@ -53,7 +53,7 @@ type Config struct {
 	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
 }
 
-// While the table is less than half full, one call of Sweep in so many is enough; but not at first, when
+// While there is no pressure, one call of Sweep in so many is enough; but not at first, when
 // connections that are older than lotrace show up, whose client it must find out.
 const (
 	sweepInPlenty = 4
@@ -139,14 +139,14 @@ func (e *Engine) baseOf(index uint32) *[2]model.Counters {
 // there is plenty of room, most calls do nothing.
 func (e *Engine) Sweep() error {
 	e.calls++
-	if e.calls > sweepAtFirst && len(e.now.Slots) < e.config.MaxFlows/2 && e.calls%sweepInPlenty != 0 {
+	if e.calls > sweepAtFirst && !underPressure(e.now.Slots, e.config) && e.calls%sweepInPlenty != 0 {
 		return nil
 	}
 	if err := e.source.ReadSlots(&e.now); err != nil {
 		return fmt.Errorf("read flows: %w", err)
 	}
 	e.tellClients()
-	e.noticeOwners()
+	e.noticeOwners(false)
 	e.retiring = retirable(e.retiring[:0], e.now.Slots, e.now.MonoNS, e.config)
 	var err error
 	e.finals, err = e.source.Retire(e.retiring, e.finals[:0])
@@ -226,10 +226,7 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 	if err := e.source.Read(&e.now); err != nil {
 		return nil, fmt.Errorf("take reading: %w", err)
 	}
-	if e.config.Owners != nil {
-		e.noticeOwners()
-		e.config.Owners.Settle(settleOwners)
-	}
+	e.settle()
 	s := &model.Snapshot{
 		Start:    e.start.Wall,
 		End:      e.now.Wall,

@@ -48,17 +48,14 @@ func (e *Engine) talkOf(slot *model.Slot) talk {
 // epoch is that of the window under way, or being shown.
 func (e *Engine) epoch() uint32 { return e.start.Epoch + 1 }
 
-// isOver reports whether no more data can come on the slot.
+// isOver reports whether no more data can come on the slot's connection.
 func isOver(slot *model.Slot) bool {
-	if slot.State != model.SlotLive {
-		return true
-	}
 	_, closed := TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0)
 	return closed && slot.Key.Proto == model.ProtoTCP
 }
 
 // endResponse counts the newest answer, which the kernel does when the next request shows that it is
-// complete. The end of the flow shows that too.
+// complete. The end of the connection shows that too.
 func endResponse(x *model.Exchange, epoch uint32) {
 	if x.Asked == 0 || x.Asked != x.Answered || x.AnsweredNS < x.AskedNS {
 		return

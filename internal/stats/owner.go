@@ -6,8 +6,12 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// How long a window waits for owners to be looked up.
-const settleOwners = 10 * time.Millisecond
+// How long a window waits for owners to be looked up, and then for who took over from those that turned
+// out to have ended.
+const (
+	settleOwners  = 10 * time.Millisecond
+	settleHolders = 5 * time.Millisecond
+)
 
 // speechTime is how long a young flow's ends have to speak for themselves, before anybody is sent to
 // look who holds their sockets: most do so within their first microseconds.
@@ -33,8 +37,20 @@ func (e *Engine) endsOf(slot *model.Slot) *ends {
 	return kept
 }
 
-// noticeOwners asks early for what the next window will show: a process may end any moment.
-func (e *Engine) noticeOwners() {
+// settle has what the window will show looked up, once more, and waits a moment for it.
+func (e *Engine) settle() {
+	if e.config.Owners == nil {
+		return
+	}
+	for _, limit := range []time.Duration{settleOwners, settleHolders} {
+		e.noticeOwners(true)
+		e.config.Owners.Settle(limit)
+	}
+}
+
+// noticeOwners asks early for what the next window will show: a process may end any moment. Those that
+// are known already are asked for again if so told: they may have changed.
+func (e *Engine) noticeOwners(again bool) {
 	if e.config.Owners == nil {
 		return
 	}
@@ -43,7 +59,7 @@ func (e *Engine) noticeOwners() {
 		ends := e.endsOf(slot)
 		for end, process := range slot.Owner {
 			ends.waiting[end] = mayWait(slot, end)
-			if process == nil || process != ends.asked[end] {
+			if again || process == nil || process != ends.asked[end] {
 				e.ownerOf(slot, ends, end)
 			}
 		}

@@ -21,7 +21,7 @@ const maxRetire = 1 << 15
 // retirable appends to into the slots that may be freed at now (CLOCK_MONOTONIC, ns).
 func retirable(into, slots []model.Slot, now uint64, c Config) []model.Slot {
 	pressure := 0
-	if len(slots) > c.MaxFlows/2 || c.Exchanges > 0 && exchanges(slots) > c.Exchanges/2 {
+	if underPressure(slots, c) {
 		pressure = 1
 	}
 	for i := range slots {
@@ -35,6 +35,11 @@ func retirable(into, slots []model.Slot, now uint64, c Config) []model.Slot {
 		}
 	}
 	return into
+}
+
+// underPressure reports whether the table, or the places for turns, are more than half taken.
+func underPressure(slots []model.Slot, c Config) bool {
+	return len(slots) > c.MaxFlows/2 || c.Exchanges > 0 && exchanges(slots) > c.Exchanges/2
 }
 
 func exchanges(slots []model.Slot) (n int) {

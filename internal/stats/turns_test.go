@@ -96,8 +96,8 @@ func TestTurnsOfEndedFlows(t *testing.T) {
 		if f.Turn.Count != want.Count || f.Turn.Max != want.Max {
 			t.Errorf("port %d: %d turns, longest %v", f.Client.Port, f.Turn.Count, f.Turn.Max)
 		}
-		if responses := map[uint16]uint64{40000: 1, 40001: 0}[f.Client.Port]; f.Response.Count != responses {
-			t.Errorf("port %d: %d responses, want %d", f.Client.Port, f.Response.Count, responses)
+		if f.Response.Count != 0 {
+			t.Errorf("port %d: %d responses, though no answer is known to be complete", f.Client.Port, f.Response.Count)
 		}
 	}
 }
