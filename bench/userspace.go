@@ -68,7 +68,7 @@ func measureUserSpace(ctx context.Context, p plan, binary string) ([]result, err
 	return append(results, glance, watching), nil
 }
 
-// measureReading fills a table of the default size and reads it again and again.
+// measureReading fills a large table and reads it again and again.
 func measureReading(ctx context.Context) (results []result, err error) {
 	l, err := loader.Open(loader.Config{MaxFlows: fanoutMax})
 	if err != nil {
