@@ -63,6 +63,7 @@ func forkedParentLast(c *cast) {
 	w, parentFD := forked(c)
 	w.exchange()
 	w.to.End()
+	w.server.heir = c.server.PID
 	c.atOnce(w.conversation)
 	c.server.Close(parentFD)
 	c.atOnce(w.conversation)
