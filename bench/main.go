@@ -23,6 +23,9 @@ import (
 // runs inside the namespace.
 const envBinary = "LOTRACE_BENCH_BINARY"
 
+// userSpace stands for the measurements without a kind of traffic of their own.
+const userSpace = "user space"
+
 // plan is how much is measured.
 type plan struct {
 	rounds    int
@@ -57,7 +60,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	output := flags.String("o", "table", "`format`: table or markdown")
-	only := flags.String("only", "", "measure only the `traffic` of this name, and not user space")
+	only := flags.String("only", "", "measure only the `traffic` of this name, or user space")
 	short := flags.Bool("short", false, "a quick look: few rounds, less traffic")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -124,12 +127,15 @@ func measureAll(ctx context.Context, p plan, binary, only string) ([]table, erro
 		}
 		costs = append(costs, c)
 	}
-	if only != "" {
+	if only != "" && only != userSpace {
 		return []table{costTable(costs)}, nil
 	}
 	results, err := measureUserSpace(ctx, p, binary)
 	if err != nil {
 		return nil, err
+	}
+	if only == userSpace {
+		return []table{resultTable(results)}, nil
 	}
 	return []table{costTable(costs), resultTable(results)}, nil
 }

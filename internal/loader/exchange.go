@@ -15,9 +15,13 @@ const minExchanges = 1 << 10
 func Exchanges(maxFlows int) int { return max(minExchanges, maxFlows/4) }
 
 // ReadExchange reads the requests and answers at a place (model.Slot.Exchange), which stays valid until
-// it is released.
-func (l *Loader) ReadExchange(place uint32, into *model.Exchange) {
+// it is released. While there are just so many as the caller knows, it reads nothing and returns false:
+// most of two kilobytes are histograms.
+func (l *Loader) ReadExchange(place uint32, into *model.Exchange, asked, answered uint32) bool {
 	from := &l.table.exchanges[place-1]
+	if atomic.LoadUint32(&from.Asked) == asked && atomic.LoadUint32(&from.Answered) == answered {
+		return false
+	}
 	into.Asked = atomic.LoadUint32(&from.Asked)
 	into.Answered = atomic.LoadUint32(&from.Answered)
 	into.Crossed = atomic.LoadUint32(&from.Crossed)
@@ -25,6 +29,7 @@ func (l *Loader) ReadExchange(place uint32, into *model.Exchange) {
 	into.AnsweredNS = atomic.LoadUint64(&from.AnsweredNs)
 	decodeLatency(&into.Turn, &from.Turn, &from.TurnHist)
 	decodeLatency(&into.Response, &from.Response, &from.ResponseHist)
+	return true
 }
 
 func decodeLatency(to *model.ExchangeLatency, from *lotraceLtLatency, histogram *[model.HistogramBuckets]uint32) {

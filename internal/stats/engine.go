@@ -19,8 +19,9 @@ type Source interface {
 	ReadSlots(r *model.Reading) error
 	// Retire frees slots of the newest reading and appends their final counts to into.
 	Retire(slots, into []model.Slot) ([]model.Slot, error)
-	// ReadExchange reads the requests and answers at a place, model.Slot.Exchange.
-	ReadExchange(place uint32, into *model.Exchange)
+	// ReadExchange reads the requests and answers at a place, model.Slot.Exchange, if there are others
+	// than the asked and answered of before; else it returns false and leaves into alone.
+	ReadExchange(place uint32, into *model.Exchange, asked, answered uint32) bool
 	// ReleaseExchange gives the place of a slot that was freed back.
 	ReleaseExchange(place uint32) error
 	// Tell says who is the client of a slot whose handshake nobody saw.
@@ -146,7 +147,7 @@ func (e *Engine) Sweep() error {
 		return fmt.Errorf("read flows: %w", err)
 	}
 	e.tellClients()
-	e.noticeOwners(false)
+	e.noticeOwners(isNews)
 	e.retiring = retirable(e.retiring[:0], e.now.Slots, e.now.MonoNS, e.config)
 	var err error
 	e.finals, err = e.source.Retire(e.retiring, e.finals[:0])

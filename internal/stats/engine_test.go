@@ -89,7 +89,14 @@ func (s *fakeSource) ReadSlots(r *model.Reading) error {
 	return s.fail
 }
 
-func (s *fakeSource) ReadExchange(place uint32, into *model.Exchange) { *into = *s.exchanges[place] }
+func (s *fakeSource) ReadExchange(place uint32, into *model.Exchange, asked, answered uint32) bool {
+	from := s.exchanges[place]
+	if from.Asked == asked && from.Answered == answered {
+		return false
+	}
+	*into = *from
+	return true
+}
 
 func (s *fakeSource) ReleaseExchange(place uint32) error {
 	s.released = append(s.released, place)

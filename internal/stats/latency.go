@@ -34,8 +34,15 @@ func (e *Engine) talkOf(slot *model.Slot) talk {
 		e.exchanges[slot.Exchange] = base
 	}
 	now := &e.exchange
-	e.source.ReadExchange(slot.Exchange, now)
-	if isOver(slot) {
+	asked, answered := base.Asked, base.Answered
+	over := isOver(slot)
+	if over {
+		asked = ^asked // its last response may be due
+	}
+	if !e.source.ReadExchange(slot.Exchange, now, asked, answered) {
+		return t
+	}
+	if over {
 		endResponse(now, e.epoch())
 	}
 	t.turn = e.difference(&now.Turn, &base.Turn)

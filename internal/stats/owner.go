@@ -42,24 +42,32 @@ func (e *Engine) settle() {
 	if e.config.Owners == nil {
 		return
 	}
-	for _, limit := range []time.Duration{settleOwners, settleHolders} {
-		e.noticeOwners(true)
-		e.config.Owners.Settle(limit)
-	}
+	e.noticeOwners(func(slot *model.Slot, ends *ends, end int) bool { return true })
+	e.config.Owners.Settle(settleOwners)
+	e.noticeOwners(func(slot *model.Slot, ends *ends, end int) bool {
+		return slot.Owner[end] != nil && e.config.Owners.Gone(slot.Owner[end])
+	})
+	e.config.Owners.Settle(settleHolders)
 }
 
-// noticeOwners asks early for what the next window will show: a process may end any moment. Those that
-// are known already are asked for again if so told: they may have changed.
-func (e *Engine) noticeOwners(again bool) {
+// isNews reports whether nobody was asked yet who is behind the end, or to no avail.
+func isNews(slot *model.Slot, ends *ends, end int) bool {
+	process := slot.Owner[end]
+	return process != ends.asked[end] || process == nil && ends.held[end] == nil
+}
+
+// noticeOwners asks, early, for those of the owners that the next window will show: a process may end
+// any moment.
+func (e *Engine) noticeOwners(which func(slot *model.Slot, ends *ends, end int) bool) {
 	if e.config.Owners == nil {
 		return
 	}
 	for i := range e.now.Slots {
 		slot := &e.now.Slots[i]
 		ends := e.endsOf(slot)
-		for end, process := range slot.Owner {
+		for end := range slot.Owner {
 			ends.waiting[end] = mayWait(slot, end)
-			if again || process == nil || process != ends.asked[end] {
+			if which(slot, ends, end) {
 				e.ownerOf(slot, ends, end)
 			}
 		}
