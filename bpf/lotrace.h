@@ -164,8 +164,7 @@ struct lt_unlocked {
 struct lt_slot {
 	struct lt_key key;
 	__u32 state; /* enum lt_slot_state */
-	__u32 asked
-		[2]; /* per sender: lt_identity() of who was last asked whether it is the owner; 0 nobody */
+	__u32 asked[2]; /* per sender: identity of who was last asked for the owner; 0 nobody */
 	__u8 tcp_flags[2]; /* all flags seen, per sender */
 	__u8 client; /* index of the client endpoint; meaningful unless role is LT_ROLE_NONE */
 	__u8 role; /* enum lt_role */

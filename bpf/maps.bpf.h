@@ -40,7 +40,7 @@ struct {
 	__type(value, __u32);
 } lt_exchanges_free SEC(".maps");
 
-/* Tuple to slot. Kernel inserts, user space deletes before it retires a slot. Full: LT_INDEX_FULL. */
+/* Tuple to slot. Kernel inserts, user space deletes when it retires a slot. Full: LT_INDEX_FULL. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);

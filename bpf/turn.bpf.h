@@ -65,11 +65,10 @@ static __always_inline void lt_note_extremes(struct lt_latency *l, __u64 ns)
 __noinline int lt_note_latency(__u32 index, __u32 is_response, __u64 ns, __u32 locked)
 {
 	struct lt_exchange *t = bpf_map_lookup_elem(&lt_exchanges, &index);
+	__u64 bucket = lt_bucket(ns);
 	struct lt_latency *l;
-	__u64 bucket;
 	__u32 *count;
 
-	bucket = lt_bucket(ns);
 	barrier_var(bucket); /* the check must be on the very register that is added to a pointer */
 	if (!t || bucket >= LT_HIST_BUCKETS)
 		return 0;
@@ -86,7 +85,7 @@ __noinline int lt_note_latency(__u32 index, __u32 is_response, __u64 ns, __u32 l
 	return 0;
 }
 
-/* A flow's place among the turns, one-based; LT_NO_EXCHANGE once all are taken. */
+/* Give a flow a place for its turns, or LT_NO_EXCHANGE where all are taken. */
 __noinline int lt_take_exchange(__u32 slot_index)
 {
 	struct lt_slot *slot = bpf_map_lookup_elem(&lt_slots, &slot_index);
@@ -121,25 +120,26 @@ static __always_inline bool lt_crosses(const struct lt_packet *p, __u32 seq)
 
 /*
  * The client's payload. Stamps of the two sides may come in the other order than their numbers where both
- * speak at once; what would have taken less than no time is none.
+ * speak at once; what would have taken less than no time is none. The number is written last: who sees it
+ * asks for the rest.
  */
 static __always_inline void lt_ask(struct lt_exchange *t, __u32 index, const struct lt_packet *p,
 				   __u64 now, bool locked)
 {
 	__u32 asked = t->asked;
+	bool begins = READ_ONCE(t->answered) == asked;
+	__s64 took = READ_ONCE(t->answered_ns) - t->asked_ns;
 
-	if (READ_ONCE(t->answered) == asked) {
-		__s64 took = READ_ONCE(t->answered_ns) - t->asked_ns;
-
-		if (asked && took >= 0)
+	if (begins && asked) {
+		if (took >= 0)
 			lt_note_latency(index, true, took, locked);
-		if (asked && lt_crosses(p, t->answered_seq))
+		if (lt_crosses(p, t->answered_seq))
 			t->crossed++;
-		t->asked_ns = now; /* before the number: who sees that may ask for the time */
-		WRITE_ONCE(t->asked, asked + 1);
 	}
-	t->asked_ns = now;
-	t->asked_seq = p->seq + p->payload_len;
+	WRITE_ONCE(t->asked_ns, now);
+	WRITE_ONCE(t->asked_seq, p->seq + p->payload_len);
+	if (begins)
+		WRITE_ONCE(t->asked, asked + 1);
 }
 
 /* The server's payload: no answer as long as it crosses the request on the way. */
@@ -147,18 +147,18 @@ static __always_inline void lt_answer(struct lt_exchange *t, __u32 index, const 
 				      __u64 now, bool locked)
 {
 	__u32 asked = READ_ONCE(t->asked);
+	bool begins = t->answered != asked;
+	__s64 took = now - READ_ONCE(t->asked_ns);
 
-	if (t->answered != asked) {
-		__s64 took = now - READ_ONCE(t->asked_ns);
-
-		if (took < 0 || lt_crosses(p, t->asked_seq))
+	if (begins) {
+		if (took < 0 || lt_crosses(p, READ_ONCE(t->asked_seq)))
 			return;
 		lt_note_latency(index, false, took, locked);
-		t->answered_ns = now; /* before the number, as above */
-		WRITE_ONCE(t->answered, asked);
 	}
-	t->answered_ns = now;
-	t->answered_seq = p->seq + p->payload_len;
+	WRITE_ONCE(t->answered_ns, now);
+	WRITE_ONCE(t->answered_seq, p->seq + p->payload_len);
+	if (begins)
+		WRITE_ONCE(t->answered, asked);
 }
 
 /* One packet with new payload. */

@@ -15,15 +15,15 @@ const minExchanges = 1 << 10
 func Exchanges(maxFlows int) int { return max(minExchanges, maxFlows/4) }
 
 // ReadExchange reads the requests and answers at a place (model.Slot.Exchange), which stays valid until
-// it is released. While there are just so many as the caller knows, it reads nothing and returns false:
-// most of two kilobytes are histograms.
+// it is released. While nothing was answered, or nothing asked or answered beyond the numbers that the
+// caller knows, it reads no more and returns false: most of two kilobytes are histograms.
 func (l *Loader) ReadExchange(place uint32, into *model.Exchange, asked, answered uint32) bool {
 	from := &l.table.exchanges[place-1]
-	if atomic.LoadUint32(&from.Asked) == asked && atomic.LoadUint32(&from.Answered) == answered {
+	nowAsked, nowAnswered := atomic.LoadUint32(&from.Asked), atomic.LoadUint32(&from.Answered)
+	if nowAnswered == 0 || nowAsked == asked && nowAnswered == answered {
 		return false
 	}
-	into.Asked = atomic.LoadUint32(&from.Asked)
-	into.Answered = atomic.LoadUint32(&from.Answered)
+	into.Asked, into.Answered = nowAsked, nowAnswered
 	into.Crossed = atomic.LoadUint32(&from.Crossed)
 	into.AskedNS = atomic.LoadUint64(&from.AskedNs)
 	into.AnsweredNS = atomic.LoadUint64(&from.AnsweredNs)

@@ -185,14 +185,10 @@ func (l *Loader) load(c Config) error {
 	if c.NoOwners {
 		config.NoOwners = 1
 	}
-	for _, name := range []string{"lt_exchanges", "lt_exchanges_free"} {
-		spec.Maps[name].MaxEntries = 1
-	}
 	if !c.NoTurns {
 		config.MaxExchanges = uint32(Exchanges(c.MaxFlows))
-		for _, name := range []string{"lt_exchanges", "lt_exchanges_free"} {
-			spec.Maps[name].MaxEntries = config.MaxExchanges
-		}
+		spec.Maps["lt_exchanges"].MaxEntries = config.MaxExchanges
+		spec.Maps["lt_exchanges_free"].MaxEntries = config.MaxExchanges
 	}
 	if err := spec.Variables["config"].Set(config); err != nil {
 		return fmt.Errorf("set configuration: %w", err)

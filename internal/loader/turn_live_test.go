@@ -153,7 +153,7 @@ func TestTurnsOfKnownServers(t *testing.T) {
 							t.Errorf("responses take %v, turns %v", f.Response.Sum, f.Turn.Sum)
 						}
 						if testing.Short() {
-							return // an emulated machine keeps no time
+							t.Skip("counts are right; an emulated machine keeps no time")
 						}
 						slices.Sort(took)
 						open = slices.DeleteFunc(open, func(q float64) bool {

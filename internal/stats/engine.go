@@ -19,8 +19,9 @@ type Source interface {
 	ReadSlots(r *model.Reading) error
 	// Retire frees slots of the newest reading and appends their final counts to into.
 	Retire(slots, into []model.Slot) ([]model.Slot, error)
-	// ReadExchange reads the requests and answers at a place, model.Slot.Exchange, if there are others
-	// than the asked and answered of before; else it returns false and leaves into alone.
+	// ReadExchange reads the requests and answers at a place, model.Slot.Exchange. While nothing was
+	// answered, or nothing asked or answered beyond the numbers given, it returns false and leaves into
+	// alone.
 	ReadExchange(place uint32, into *model.Exchange, asked, answered uint32) bool
 	// ReleaseExchange gives the place of a slot that was freed back.
 	ReleaseExchange(place uint32) error
@@ -76,6 +77,7 @@ type Engine struct {
 
 	exchanges  []*model.Exchange // by place: as it was at start; nil: empty
 	exchange   model.Exchange    // the one being read
+	nothing    model.Exchange    // what an empty one is compared with
 	histograms histograms
 
 	ends   []ends       // by slot index: who is behind each flow's ends

@@ -91,7 +91,7 @@ func (s *fakeSource) ReadSlots(r *model.Reading) error {
 
 func (s *fakeSource) ReadExchange(place uint32, into *model.Exchange, asked, answered uint32) bool {
 	from := s.exchanges[place]
-	if from.Asked == asked && from.Answered == answered {
+	if from.Answered == 0 || from.Asked == asked && from.Answered == answered {
 		return false
 	}
 	*into = *from

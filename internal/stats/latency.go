@@ -30,16 +30,14 @@ func (e *Engine) talkOf(slot *model.Slot) talk {
 	}
 	base := e.exchanges[slot.Exchange]
 	if base == nil {
-		base = new(model.Exchange)
-		e.exchanges[slot.Exchange] = base
+		base = &e.nothing
 	}
 	now := &e.exchange
-	asked, answered := base.Asked, base.Answered
-	over := isOver(slot)
+	asked, over := base.Asked, isOver(slot)
 	if over {
 		asked = ^asked // its last response may be due
 	}
-	if !e.source.ReadExchange(slot.Exchange, now, asked, answered) {
+	if !e.source.ReadExchange(slot.Exchange, now, asked, base.Answered) {
 		return t
 	}
 	if over {
@@ -48,6 +46,10 @@ func (e *Engine) talkOf(slot *model.Slot) talk {
 	t.turn = e.difference(&now.Turn, &base.Turn)
 	t.response = e.difference(&now.Response, &base.Response)
 	t.crossed = uint64(now.Crossed - base.Crossed)
+	if base == &e.nothing {
+		base = new(model.Exchange)
+		e.exchanges[slot.Exchange] = base
+	}
 	*base = *now
 	return t
 }

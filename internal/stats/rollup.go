@@ -129,7 +129,6 @@ type pairKey struct {
 // them. Clients are told apart by ProcessID, so one that got another's PID is another row.
 func Pairs(flows []model.Flow) []model.Pair {
 	var pairs groups[pairKey, model.Pair]
-	servers := make(map[serviceKey]*model.Owner) // by all flows: a connection may not be accepted yet
 	var addrs []netip.Addr                       // per row: what all its clients share; the zero Addr: nothing
 	for i := range flows {
 		f := &flows[i]
@@ -144,18 +143,18 @@ func Pairs(flows []model.Flow) []model.Pair {
 		}
 		p.Client = common(p.Client, f.Client.Owner)
 		p.Server.Owner = common(p.Server.Owner, f.Server.Owner)
-		servers[serviceOf(f)] = common(servers[serviceOf(f)], f.Server.Owner)
 		p.Flows++
 		p.ToServer.Add(f.ToServer)
 		p.ToClient.Add(f.ToClient)
 		p.Turn.Add(&f.Turn)
 		p.Response.Add(&f.Response)
 	}
+	servers := serversOfOthers(pairs.rows)
 	for i := range pairs.rows {
 		p := &pairs.rows[i]
 		server := p.Server
 		if server.Owner == nil {
-			server.Owner = servers[serviceKey{p.Netns, p.Proto, p.Server.AddrPort()}]
+			server.Owner = servers[serviceOfPair(p)]
 		}
 		p.ServiceName = serviceName(p.Proto, &server)
 		p.ClientName = ProcessName(p.Client)
@@ -164,6 +163,31 @@ func Pairs(flows []model.Flow) []model.Pair {
 		}
 	}
 	return pairs.rows
+}
+
+// serversOfOthers returns who answers for the services of pairs that do not know it themselves, as theirs
+// is not accepted yet, by the other pairs of the service.
+func serversOfOthers(pairs []model.Pair) map[serviceKey]*model.Owner {
+	servers := make(map[serviceKey]*model.Owner)
+	for i := range pairs {
+		if p := &pairs[i]; p.Server.Owner == nil {
+			servers[serviceOfPair(p)] = nil
+		}
+	}
+	if len(servers) == 0 {
+		return servers
+	}
+	for i := range pairs {
+		p := &pairs[i]
+		if owner, wanted := servers[serviceOfPair(p)]; wanted {
+			servers[serviceOfPair(p)] = common(owner, p.Server.Owner)
+		}
+	}
+	return servers
+}
+
+func serviceOfPair(p *model.Pair) serviceKey {
+	return serviceKey{p.Netns, p.Proto, p.Server.AddrPort()}
 }
 
 // Processes says what each process sent and received, in the order in which the flows first name

@@ -284,3 +284,27 @@ func TestCgroups(t *testing.T) {
 		t.Errorf("got %+v, want no owner", o)
 	}
 }
+
+// A pair whose connection nobody has accepted yet is called by who answers the other clients.
+func TestPairIsNamedByOtherPairs(t *testing.T) {
+	psql, nginx := &model.Owner{ProcessID: model.ProcessID{TGID: 1, StartNS: 1}, Comm: "psql"}, &model.Owner{Comm: "nginx"}
+	postgres := &model.Owner{ProcessID: model.ProcessID{TGID: 2, StartNS: 1}, Comm: "postgres"}
+	nginx.ProcessID = model.ProcessID{TGID: 3, StartNS: 1}
+	flow := func(client, server *model.Owner, at string) model.Flow {
+		return model.Flow{Proto: model.ProtoTCP, Client: endpoint("127.0.0.1:40000", client), Server: endpoint(at, server)}
+	}
+	pairs := Pairs([]model.Flow{
+		flow(psql, nil, "127.0.0.1:5432"),
+		flow(nginx, postgres, "127.0.0.1:5432"),
+		flow(nginx, nil, "127.0.0.1:6379"),
+	})
+	want := []string{"psql → postgres", "nginx → postgres", "nginx → redis"}
+	for i := range pairs {
+		if got := pairs[i].Name(); got != want[i] {
+			t.Errorf("pair %d: %s, want %s", i, got, want[i])
+		}
+	}
+	if pairs[0].Server.Owner != nil {
+		t.Errorf("its server is %+v, want it unknown", pairs[0].Server.Owner)
+	}
+}
