@@ -129,7 +129,7 @@ type pairKey struct {
 // them. Clients are told apart by ProcessID, so one that got another's PID is another row.
 func Pairs(flows []model.Flow) []model.Pair {
 	var pairs groups[pairKey, model.Pair]
-	var addrs []netip.Addr                       // per row: what all its clients share; the zero Addr: nothing
+	var addrs []netip.Addr // per row: what all its clients share; the zero Addr: nothing
 	for i := range flows {
 		f := &flows[i]
 		n, isNew := pairs.at(pairKey{serviceOf(f), identify(f.Client.Owner)})
