@@ -127,8 +127,8 @@ func TestSpreadOf(t *testing.T) {
 		want   spread
 	}{
 		{[]float64{3}, spread{3, 3, 3}},
-		{[]float64{9, 1, 4}, spread{4, 1, 9}},
-		{[]float64{8, 2, 1, 4}, spread{3, 1, 8}},
+		{[]float64{9, 1, 4}, spread{4, 2.5, 6.5}},
+		{[]float64{8, 2, 1, 4}, spread{3, 1.5, 6}},
 	} {
 		if got := spreadOf(c.values); got != c.want {
 			t.Errorf("spread of %v: %v, want %v", c.values, got, c.want)

@@ -37,10 +37,10 @@ type plan struct {
 
 var (
 	fullPlan = plan{
-		rounds: 11, trips: 50_000, bulkBytes: 2 << 30, glances: 11, watch: 10 * time.Second,
+		rounds: 41, trips: 10_000, bulkBytes: 1 << 29, glances: 11, watch: 10 * time.Second,
 	}
 	shortPlan = plan{
-		rounds: 3, trips: 15_000, bulkBytes: 1 << 30, glances: 3, watch: 3 * time.Second,
+		rounds: 5, trips: 5_000, bulkBytes: 1 << 29, glances: 3, watch: 3 * time.Second,
 	}
 )
 
@@ -128,7 +128,7 @@ func measureAll(ctx context.Context, p plan, binary, only string) ([]table, erro
 		costs = append(costs, c)
 	}
 	if only != "" && only != userSpace {
-		return []table{costTable(costs)}, nil
+		return []table{costTable(costs), comparisonTable(costs)}, nil
 	}
 	results, err := measureUserSpace(ctx, p, binary)
 	if err != nil {
@@ -137,5 +137,5 @@ func measureAll(ctx context.Context, p plan, binary, only string) ([]table, erro
 	if only == userSpace {
 		return []table{resultTable(results)}, nil
 	}
-	return []table{costTable(costs), resultTable(results)}, nil
+	return []table{costTable(costs), comparisonTable(costs), resultTable(results)}, nil
 }

@@ -15,7 +15,8 @@ import (
 // scenario is one kind of traffic and the programs measured on it.
 type scenario struct {
 	name     string
-	variants []variant // the empty one first, then ours, then what it is compared with, then ours cut down
+	variants []variant // the empty one first
+	compare  []comparison
 	connect  func() (pair, error)
 	send     func(pair) error
 	warm     func(pair) error // a little of the same, before measuring
@@ -25,18 +26,19 @@ type scenario struct {
 func scenarios(p plan) []scenario {
 	pingPong := func(n int) func(pair) error { return func(c pair) error { return c.pingPong(n) } }
 	stream := func(n int) func(pair) error { return func(c pair) error { return c.stream(n) } }
-	tc := []variant{emptyTC, oursTC, reference, countTC}
+	tc := []variant{emptyTC, oursTC, reference, noOwnersTC, noTurnsTC, countTC}
+	compare := []comparison{referenceRatio, ownersAdd, turnsAdd}
 	trips := uint64(p.trips)
 	// No skb holds more than two maximal segments of 64 KiB.
 	skbs := uint64(p.bulkBytes >> 17)
 	all := []scenario{
-		{"TCP ping-pong", tc, tcpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
+		{"TCP ping-pong", tc, compare, tcpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
 		// A wake-up of the other CPU each way: several times as long as the others.
-		{"TCP ping-pong, two CPUs", tc, tcpPairApart, pingPong(p.trips / 4), pingPong(p.trips / 80), trips / 2},
-		{"UDP ping-pong", tc, udpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
-		{"TCP bulk", tc, tcpPair, stream(p.bulkBytes), stream(p.bulkBytes / 20), skbs},
+		{"TCP ping-pong, two CPUs", tc, compare, tcpPairApart, pingPong(p.trips / 4), pingPong(p.trips / 80), trips / 2},
+		{"UDP ping-pong", tc, compare, udpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
+		{"TCP bulk", tc, compare, tcpPair, stream(p.bulkBytes), stream(p.bulkBytes / 20), skbs},
 		{
-			"TCP ping-pong, XDP", []variant{emptyXDP, oursXDP},
+			"TCP ping-pong, XDP", []variant{emptyXDP, oursXDP}, nil,
 			tcpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips,
 		},
 	}
@@ -46,13 +48,45 @@ func scenarios(p plan) []scenario {
 	return all
 }
 
-// spread is a median with the extremes around it.
+// comparison is what two programs of one round say about a feature, and what it may be.
+type comparison struct {
+	what      string
+	of, to    string // names of variants
+	isRatio   bool   // of's cost to that of to, both above the empty program's; else the difference
+	most      float64
+	precision int
+}
+
+var (
+	referenceRatio = comparison{"counting, to the reference", countTC.name, reference.name, true, 0.6, 2}
+	ownersAdd      = comparison{"owners add, ns", oursTC.name, noOwnersTC.name, false, 10, 0}
+	turnsAdd       = comparison{"turns add, ns", oursTC.name, noTurnsTC.name, false, 20, 0}
+)
+
+// in compares within each round, by the name of a program; emptyTC is the floor.
+func (c comparison) in(ns map[string][]float64) spread {
+	var values []float64
+	for round, floor := range ns[emptyTC.name] {
+		of, to := ns[c.of][round], ns[c.to][round]
+		if c.isRatio {
+			values = append(values, (of-floor)/(to-floor))
+		} else {
+			values = append(values, of-to)
+		}
+	}
+	return spreadOf(values)
+}
+
+// spread is a median with the quartiles around it.
 type spread struct{ median, low, high float64 }
 
 func spreadOf(values []float64) spread {
 	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return spread{(sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[0], sorted[n-1]}
+	at := func(quarter int) float64 {
+		n := (len(sorted) - 1) * quarter
+		return (sorted[n/4] + sorted[(n+3)/4]) / 2
+	}
+	return spread{at(2), at(1), at(3)}
 }
 
 // cost is what a scenario's programs took, by variant in its order.
@@ -60,8 +94,7 @@ type cost struct {
 	scenario   scenario
 	ns         []spread // a run, in nanoseconds
 	aboveEmpty []spread // less the empty program's of the same round
-	ratio      spread   // ours to the reference of the same round, both above empty; zero without one
-	owners     spread   // what ours takes more than counting only, in the same round
+	compared   []spread // by the scenario's comparisons
 }
 
 // measure runs rounds in which every program takes one turn, each time in another order: what else the
@@ -89,23 +122,19 @@ func (s scenario) measure(ctx context.Context, rounds int) (cost, error) {
 // sum compares within each round.
 func (s scenario) sum(ns [][]float64) cost {
 	c := cost{scenario: s}
-	above := make([][]float64, len(ns))
-	for i := range ns {
-		for round := range ns[i] {
-			above[i] = append(above[i], ns[i][round]-ns[0][round])
+	byName := make(map[string][]float64)
+	for i, v := range s.variants {
+		byName[v.name] = ns[i]
+		above := make([]float64, len(ns[i]))
+		for round := range above {
+			above[round] = ns[i][round] - ns[0][round]
 		}
 		c.ns = append(c.ns, spreadOf(ns[i]))
-		c.aboveEmpty = append(c.aboveEmpty, spreadOf(above[i]))
+		c.aboveEmpty = append(c.aboveEmpty, spreadOf(above))
 	}
-	if len(ns) < 4 {
-		return c
+	for _, comparison := range s.compare {
+		c.compared = append(c.compared, comparison.in(byName))
 	}
-	var ratios, owners []float64
-	for round := range above[1] {
-		ratios = append(ratios, above[1][round]/above[2][round])
-		owners = append(owners, ns[1][round]-ns[3][round])
-	}
-	c.ratio, c.owners = spreadOf(ratios), spreadOf(owners)
 	return c
 }
 

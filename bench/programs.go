@@ -33,10 +33,20 @@ type variant struct {
 var (
 	emptyTC   = variant{"empty", func() (attached, error) { return attachOther("empty") }}
 	reference = variant{"reference", func() (attached, error) { return attachOther("reference") }}
-	oursTC    = variant{"lotrace", func() (attached, error) { return attachOurs(loader.HookTCX, false) }}
-	countTC   = variant{"lotrace, counting only", func() (attached, error) { return attachOurs(loader.HookTCX, true) }}
-	emptyXDP  = variant{"empty", func() (attached, error) { return attachOther("empty_xdp") }}
-	oursXDP   = variant{"lotrace", func() (attached, error) { return attachOurs(loader.HookXDP, false) }}
+
+	oursTC     = variant{"lotrace", func() (attached, error) { return attachOurs(loader.Config{}) }}
+	noOwnersTC = variant{"lotrace without owners", func() (attached, error) {
+		return attachOurs(loader.Config{NoOwners: true})
+	}}
+	noTurnsTC = variant{"lotrace without turns", func() (attached, error) {
+		return attachOurs(loader.Config{NoTurns: true})
+	}}
+	countTC = variant{"lotrace, counting only", func() (attached, error) {
+		return attachOurs(loader.Config{NoOwners: true, NoTurns: true})
+	}}
+
+	emptyXDP = variant{"empty", func() (attached, error) { return attachOther("empty_xdp") }}
+	oursXDP  = variant{"lotrace", func() (attached, error) { return attachOurs(loader.Config{Hook: loader.HookXDP}) }}
 )
 
 // other is a program of reference.bpf.c.
@@ -121,8 +131,8 @@ type ours struct {
 	*loader.Loader
 }
 
-func attachOurs(hook loader.Hook, countOnly bool) (attached, error) {
-	l, err := loader.Open(loader.Config{Hook: hook, NoOwners: countOnly})
+func attachOurs(config loader.Config) (attached, error) {
+	l, err := loader.Open(config)
 	if err != nil {
 		return nil, err
 	}

@@ -13,13 +13,6 @@ import (
 	"github.com/lotrace/lotrace/internal/loader"
 )
 
-// maxRatio is what finding a flow may cost, of what the reference takes; maxOwners what naming its
-// owners may add, in nanoseconds.
-const (
-	maxRatio  = 0.6
-	maxOwners = 10
-)
-
 // table is rows under a headline, as text or as Markdown.
 type table struct {
 	title string
@@ -27,23 +20,37 @@ type table struct {
 	rows  [][]string
 }
 
-func (s spread) String() string { return fmt.Sprintf("%.0f (%.0f–%.0f)", s.median, s.low, s.high) }
+func (s spread) String() string { return s.format(0) }
+
+func (s spread) format(precision int) string {
+	return fmt.Sprintf("%.*f (%.*f–%.*f)", precision, s.median, precision, s.low, precision, s.high)
+}
 
 func costTable(costs []cost) table {
 	t := table{
-		title: "Nanoseconds per packet at the hook: median of the rounds (lowest–highest)",
-		head:  []string{"traffic", "program", "a run", "above empty", "of the reference", "target", "owners add", "target"},
+		title: "Nanoseconds per packet at the hook: median of the rounds (quartiles)",
+		head:  []string{"traffic", "program", "a run", "above empty"},
 	}
 	for _, c := range costs {
 		for i, v := range c.scenario.variants {
-			row := []string{c.scenario.name, v.name, c.ns[i].String(), c.aboveEmpty[i].String(), "", "", "", ""}
-			if i == 1 && c.ratio != (spread{}) {
-				row[4] = fmt.Sprintf("%.2f (%.2f–%.2f)", c.ratio.median, c.ratio.low, c.ratio.high)
-				row[5] = target(fmt.Sprintf("≤ %g", maxRatio), c.ratio.median <= maxRatio)
-				row[6] = c.owners.String()
-				row[7] = target(fmt.Sprintf("≤ %d", maxOwners), c.owners.median <= maxOwners)
-			}
-			t.rows = append(t.rows, row)
+			t.rows = append(t.rows, []string{c.scenario.name, v.name, c.ns[i].String(), c.aboveEmpty[i].String()})
+		}
+	}
+	return t
+}
+
+func comparisonTable(costs []cost) table {
+	t := table{
+		title: "Compared within each round: median (quartiles)",
+		head:  []string{"traffic", "what", "measured", "target"},
+	}
+	for _, c := range costs {
+		for i, compare := range c.scenario.compare {
+			measured := c.compared[i]
+			t.rows = append(t.rows, []string{
+				c.scenario.name, compare.what, measured.format(compare.precision),
+				target(fmt.Sprintf("≤ %g", compare.most), measured.median <= compare.most),
+			})
 		}
 	}
 	return t
