@@ -21,6 +21,9 @@ type referenceLtConfig struct {
 	Pidns        uint32
 	NoOwners     uint32
 	MaxExchanges uint32
+	MaxTroubles  uint32
+	HasBreakdown uint32
+	SlowNs       uint64
 }
 
 type referenceLtKey struct {
@@ -68,6 +71,7 @@ type referenceLtSlot struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	referenceMapFlows           = "flows"
+	referenceMapLtBreakdowns    = "lt_breakdowns"
 	referenceMapLtExchanges     = "lt_exchanges"
 	referenceMapLtExchangesFree = "lt_exchanges_free"
 	referenceMapLtFrags         = "lt_frags"
@@ -77,7 +81,10 @@ const (
 	referenceMapLtOwners        = "lt_owners"
 	referenceMapLtReasons       = "lt_reasons"
 	referenceMapLtSlots         = "lt_slots"
+	referenceMapLtSlowTurns     = "lt_slow_turns"
 	referenceMapLtSocks         = "lt_socks"
+	referenceMapLtTroubles      = "lt_troubles"
+	referenceMapLtTroublesFree  = "lt_troubles_free"
 	referenceProgEmpty          = "empty"
 	referenceProgEmptyXdp       = "empty_xdp"
 	referenceProgReference      = "reference"
@@ -139,6 +146,7 @@ type referenceProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type referenceMapSpecs struct {
 	Flows           *ebpf.MapSpec `ebpf:"flows"`
+	LtBreakdowns    *ebpf.MapSpec `ebpf:"lt_breakdowns"`
 	LtExchanges     *ebpf.MapSpec `ebpf:"lt_exchanges"`
 	LtExchangesFree *ebpf.MapSpec `ebpf:"lt_exchanges_free"`
 	LtFrags         *ebpf.MapSpec `ebpf:"lt_frags"`
@@ -148,7 +156,10 @@ type referenceMapSpecs struct {
 	LtOwners        *ebpf.MapSpec `ebpf:"lt_owners"`
 	LtReasons       *ebpf.MapSpec `ebpf:"lt_reasons"`
 	LtSlots         *ebpf.MapSpec `ebpf:"lt_slots"`
+	LtSlowTurns     *ebpf.MapSpec `ebpf:"lt_slow_turns"`
 	LtSocks         *ebpf.MapSpec `ebpf:"lt_socks"`
+	LtTroubles      *ebpf.MapSpec `ebpf:"lt_troubles"`
+	LtTroublesFree  *ebpf.MapSpec `ebpf:"lt_troubles_free"`
 }
 
 // referenceVariableSpecs contains global variables before they are loaded into the kernel.
@@ -182,6 +193,7 @@ func (o *referenceObjects) Close() error {
 // It can be passed to loadReferenceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type referenceMaps struct {
 	Flows           *ebpf.Map `ebpf:"flows"`
+	LtBreakdowns    *ebpf.Map `ebpf:"lt_breakdowns"`
 	LtExchanges     *ebpf.Map `ebpf:"lt_exchanges"`
 	LtExchangesFree *ebpf.Map `ebpf:"lt_exchanges_free"`
 	LtFrags         *ebpf.Map `ebpf:"lt_frags"`
@@ -191,12 +203,16 @@ type referenceMaps struct {
 	LtOwners        *ebpf.Map `ebpf:"lt_owners"`
 	LtReasons       *ebpf.Map `ebpf:"lt_reasons"`
 	LtSlots         *ebpf.Map `ebpf:"lt_slots"`
+	LtSlowTurns     *ebpf.Map `ebpf:"lt_slow_turns"`
 	LtSocks         *ebpf.Map `ebpf:"lt_socks"`
+	LtTroubles      *ebpf.Map `ebpf:"lt_troubles"`
+	LtTroublesFree  *ebpf.Map `ebpf:"lt_troubles_free"`
 }
 
 func (m *referenceMaps) Close() error {
 	return _ReferenceClose(
 		m.Flows,
+		m.LtBreakdowns,
 		m.LtExchanges,
 		m.LtExchangesFree,
 		m.LtFrags,
@@ -206,7 +222,10 @@ func (m *referenceMaps) Close() error {
 		m.LtOwners,
 		m.LtReasons,
 		m.LtSlots,
+		m.LtSlowTurns,
 		m.LtSocks,
+		m.LtTroubles,
+		m.LtTroublesFree,
 	)
 }
 

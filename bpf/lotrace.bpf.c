@@ -15,6 +15,7 @@
 #include "filter.bpf.h"
 #include "flow.bpf.h"
 #include "turn.bpf.h"
+#include "trouble.bpf.h"
 #include "account.bpf.h"
 #include "owner.bpf.h"
 #include "listen.bpf.h"

@@ -24,8 +24,11 @@ enum {
 	LT_HIST_BUCKETS = 224, /* 8 * LT_HIST_OCTAVES */
 };
 
-/* In lt_slot.exchange1: all places for turns were taken when the flow first asked. */
-#define LT_NO_EXCHANGE 0xffffffff
+/* In lt_slot.exchange1 and lt_ends.trouble1: all places were taken when the flow first asked. */
+#define LT_NO_PLACE 0xffffffff
+
+/* Kernel drop reasons kept apart per flow; more are counted together. */
+enum { LT_DROP_REASONS = 4 };
 
 /*
  * Why the handling of one packet ended. Every packet ends with exactly one reason, so the sum over
@@ -88,6 +91,9 @@ struct lt_config {
 	__u32 pidns; /* inode number of user space's PID namespace */
 	__u32 no_owners; /* 1: nobody asks whose packets they are */
 	__u32 max_exchanges; /* flows whose turns are followed at once; 0: none, and the code is pruned */
+	__u32 max_troubles; /* flows whose troubles are counted at once; 0: none, and the code is pruned */
+	__u32 has_breakdown; /* 1: where the time of turns goes is measured */
+	__u64 slow_ns; /* turns that take as long are told one by one; 0: none */
 };
 
 /* One instruction: test, then go on at on_true or on_false (an index, or a LT_FILTER_* end). */
@@ -135,13 +141,16 @@ struct lt_dir {
 	__u64 last_ns; /* CLOCK_MONOTONIC of the newest packet */
 	__u64 retrans_bytes; /* TCP payload sent before */
 	__u32 retransmits; /* TCP segments sent before */
-	__u32 srtt_us8; /* TCP: smoothed round trip, in eighths of a microsecond; 0 unknown */
+	__u32 srtt_us8; /* TCP: smoothed round trip, in eighths of a microsecond; 0 unknown; LT_CLOSED */
 	__u32 next_seq; /* TCP: the sequence number after the last one sent */
 	union {
 		__u32 cwnd; /* TCP: congestion window in segments; 0 unknown */
 		__u32 gap_bytes; /* XDP, which knows no window: skipped in sequence, may still come */
 	};
 };
+
+/* The highest bit of srtt_us8: the sender's own receive window is closed. */
+#define LT_CLOSED 0x80000000
 
 _Static_assert(sizeof(struct lt_dir) == 64, "one cache line a direction");
 _Static_assert(__builtin_offsetof(struct lt_dir, next_seq) % 8 == 0 &&
@@ -168,7 +177,7 @@ struct lt_slot {
 	__u8 tcp_flags[2]; /* all flags seen, per sender */
 	__u8 client; /* index of the client endpoint; meaningful unless role is LT_ROLE_NONE */
 	__u8 role; /* enum lt_role */
-	__u32 exchange1; /* place in lt_exchanges plus one; 0: has not asked yet; LT_NO_EXCHANGE */
+	__u32 exchange1; /* place in lt_exchanges plus one; 0: has not asked yet; LT_NO_PLACE */
 	struct lt_dir dir[2];
 	struct lt_unlocked unlocked[2];
 };
@@ -190,9 +199,81 @@ _Static_assert(sizeof(struct lt_owner) == 48, "no hidden padding");
 
 /* What of a flow is seldom written and seldom read; end[i] is that of key.addr[i], key.port[i]. */
 struct lt_ends {
-	__u64 created_ns; /* CLOCK_MONOTONIC of the first packet */
+	__u64 created_ns; /* CLOCK_MONOTONIC of the first packet, as are the three that follow; 0 not yet */
+	__u64 connected_ns; /* TCP whose SYN was seen: the client's acknowledgement of the SYN-ACK */
+	__u64 accepted_ns; /* the first sign of a process at the server's socket */
+	__u64 first_byte_ns; /* the server's first payload */
 	struct lt_owner end[2];
+	__u32 trouble1; /* place in lt_troubles plus one; 0: has had none; LT_NO_PLACE */
+	__u32 pad;
 };
+
+/* Skbs that the kernel dropped for one reason. */
+struct lt_drop {
+	__u32 reason; /* enum skb_drop_reason of the running kernel; 0: this one is free */
+	__u32 skbs;
+};
+
+/*
+ * What went wrong on a flow, for the few that have such a story. Cumulative; by end, [i] is what
+ * key.addr[i], key.port[i] did. Added to atomically: no lock covers all who write.
+ */
+struct lt_trouble {
+	__u32 refused; /* SYNs that a RST answered */
+	__u32 syn_retries; /* SYNs sent again */
+	__u32 synack_retries; /* SYN-ACKs sent again */
+	__u32 other_drops; /* for reasons beyond those in drops */
+	__u32 resets[2]; /* RSTs of established connections, by who sent them */
+	__u32 timeouts[2]; /* retransmissions that the timer asked for (RTO, RFC 6298) */
+	__u32 zero_windows[2]; /* how often this end closed its receive window */
+	__u32 stalls
+		[2]; /* how often this end's data waited for a delayed acknowledgement (Nagle) */
+	__u64 closed_since_ns[2]; /* CLOCK_MONOTONIC; 0: this end's window is open */
+	__u64 closed_ns[2]; /* how long it was closed, in all */
+	__u64 stalled_ns[2]; /* how long its data waited, in all */
+	struct lt_drop drops[LT_DROP_REASONS];
+};
+
+_Static_assert(sizeof(struct lt_trouble) == 128, "two cache lines");
+
+/*
+ * Where the time of a flow's turns went, beside the lt_exchange of the same number. The server's
+ * socket writes the first line, the client's the second.
+ */
+struct lt_breakdown {
+	__u64 arrived_ns; /* CLOCK_MONOTONIC: the newest payload of a request was at the server's socket */
+	__u64 read_ns; /* the server's process last read */
+	__u64 answer_ns; /* the first payload of the newest answer left */
+	__u64 delivery_ns; /* sum, from a request's last payload to its arrival */
+	__u64 wait_ns; /* sum, from there until it was read */
+	__u64 think_ns; /* sum, from there to the answer */
+	__u32 turns; /* of which these are the sums */
+	__u32 delivered; /* of these, turns whose arrival was seen; of the others it is part of wait */
+	__u64 pad1;
+
+	__u64 back_ns; /* sum, from an answer's first payload until the client's process read it */
+	__u32 backs; /* answers of which this is the sum */
+	__u32 read; /* lt_exchange.answered when the client last read */
+	__u64 pad2[6];
+};
+
+_Static_assert(sizeof(struct lt_breakdown) == 128, "a cache line for each who writes");
+
+/* One slow turn, told as it ends. Read from a ring buffer. */
+struct lt_slow {
+	struct lt_key key;
+	__u32 slot;
+	__u8 client; /* index of the client endpoint */
+	__u8 has_breakdown; /* the three below are known */
+	__u8 pad[6];
+	__u64 asked_ns; /* CLOCK_MONOTONIC */
+	__u64 turn_ns;
+	__u64 delivery_ns;
+	__u64 wait_ns;
+	__u64 think_ns;
+};
+
+_Static_assert(sizeof(struct lt_slow) == 96, "no hidden padding");
 
 /* The shortest and the longest of one window. */
 struct lt_extremes {
@@ -271,6 +352,9 @@ struct lt_pool {
 	__u64 fresh; /* slots [0, min(fresh, max_flows)) have been used at least once */
 	__u64 fresh_exchanges; /* the same of lt_exchanges */
 	__u64 exchanges_full; /* flows that found no place there */
+	__u64 fresh_troubles; /* the same of lt_troubles */
+	__u64 troubles_full;
+	__u64 slow_lost; /* slow turns that the ring buffer had no room for */
 };
 
 /* What a socket iterator writes per listening or unconnected socket. */
@@ -284,6 +368,19 @@ struct lt_listener {
 };
 
 _Static_assert(sizeof(struct lt_listener) == 24, "read as an array");
+
+/* What the queue iterator writes per socket that has anything to say. */
+struct lt_queue {
+	__u32 slot;
+	__u8 side; /* index of the socket's endpoint */
+	__u8 pad[3];
+	__u32 receive; /* bytes that its process has not read */
+	__u32 send; /* bytes that the other side has not acknowledged */
+	__u32 out_of_order; /* TCP: segments received out of order, cumulative (modulo 2^32) */
+	__u32 drops; /* UDP: datagrams that found no room in the receive buffer, cumulative */
+};
+
+_Static_assert(sizeof(struct lt_queue) == 24, "read as an array");
 
 /* What the file iterator writes per process and socket of the watched namespace. */
 struct lt_holder {

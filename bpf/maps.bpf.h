@@ -40,6 +40,37 @@ struct {
 	__type(value, __u32);
 } lt_exchanges_free SEC(".maps");
 
+/* What went wrong, for flows that have any of it. Kernel writes, user space reads; full: pool.troubles_full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lt_trouble);
+} lt_troubles SEC(".maps");
+
+/* Places in lt_troubles given back, as lt_free for slots. */
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 1);
+	__type(value, __u32);
+} lt_troubles_free SEC(".maps");
+
+/* Beside each place in lt_exchanges; one entry unless parts are measured. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lt_breakdown);
+} lt_breakdowns SEC(".maps");
+
+/* struct lt_slow by struct lt_slow. Kernel writes, user space reads; full: pool.slow_lost. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} lt_slow_turns SEC(".maps");
+
 /* Tuple to slot. Kernel inserts, user space deletes when it retires a slot. Full: LT_INDEX_FULL. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -85,7 +85,7 @@ __noinline int lt_note_latency(__u32 index, __u32 is_response, __u64 ns, __u32 l
 	return 0;
 }
 
-/* Give a flow a place for its turns, or LT_NO_EXCHANGE where all are taken. */
+/* Give a flow a place for its turns, or LT_NO_PLACE where all are taken. */
 __noinline int lt_take_exchange(__u32 slot_index)
 {
 	struct lt_slot *slot = bpf_map_lookup_elem(&lt_slots, &slot_index);
@@ -107,7 +107,7 @@ __noinline int lt_take_exchange(__u32 slot_index)
 		bpf_map_push_elem(&lt_exchanges_free, &index, 0);
 	return 0;
 full:
-	slot->exchange1 = LT_NO_EXCHANGE;
+	slot->exchange1 = LT_NO_PLACE;
 	__sync_fetch_and_add(&pool.exchanges_full, 1);
 	return 0;
 }

@@ -3,6 +3,7 @@ package loader
 import (
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -12,7 +13,7 @@ const minExchanges = 1 << 10
 
 // Exchanges is of how many flows the turns are followed at once, in a table of so many: most have no
 // requests, or are over.
-func Exchanges(maxFlows int) int { return max(minExchanges, maxFlows/4) }
+func Exchanges(maxFlows int) int { return max(minExchanges, maxFlows/16*3) }
 
 // ReadExchange reads the requests and answers at a place (model.Slot.Exchange), which stays valid until
 // it is released. While nothing was answered, or nothing asked or answered beyond the numbers that the
@@ -29,6 +30,9 @@ func (l *Loader) ReadExchange(place uint32, into *model.Exchange, asked, answere
 	into.AnsweredNS = atomic.LoadUint64(&from.AnsweredNs)
 	decodeLatency(&into.Turn, &from.Turn, &from.TurnHist)
 	decodeLatency(&into.Response, &from.Response, &from.ResponseHist)
+	if int(place) <= len(l.table.breakdowns) {
+		decodeBreakdown(&into.Breakdown, &l.table.breakdowns[place-1])
+	}
 	return true
 }
 
@@ -47,9 +51,24 @@ func decodeLatency(to *model.ExchangeLatency, from *lotraceLtLatency, histogram 
 	}
 }
 
+func decodeBreakdown(to *model.Breakdown, from *lotraceLtBreakdown) {
+	*to = model.Breakdown{
+		Turns:     uint64(atomic.LoadUint32(&from.Turns)),
+		Delivered: uint64(atomic.LoadUint32(&from.Delivered)),
+		Delivery:  time.Duration(atomic.LoadUint64(&from.DeliveryNs)),
+		Wait:      time.Duration(atomic.LoadUint64(&from.WaitNs)),
+		Think:     time.Duration(atomic.LoadUint64(&from.ThinkNs)),
+		Backs:     uint64(atomic.LoadUint32(&from.Backs)),
+		Back:      time.Duration(atomic.LoadUint64(&from.BackNs)),
+	}
+}
+
 // ReleaseExchange gives a place back. Its slot must have been freed.
 func (l *Loader) ReleaseExchange(place uint32) error {
 	l.table.exchanges[place-1] = lotraceLtExchange{}
+	if int(place) <= len(l.table.breakdowns) {
+		l.table.breakdowns[place-1] = lotraceLtBreakdown{}
+	}
 	if err := l.table.exchangesFree.Put(nil, place-1); err != nil {
 		return fmt.Errorf("give exchange back: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/cilium/ebpf"
 
@@ -34,14 +35,17 @@ const (
 
 // Config says what to watch. The zero value watches the caller's own namespace.
 type Config struct {
-	Netns    string             // NAME, PATH, PID or "self"; "" is "self"
-	Hook     Hook               // "" is HookAuto
-	MaxFlows int                // slots; 0 is DefaultFlows
-	Filter   model.KernelFilter // nil: everything
-	Stages   bool               // count at TC ingress too, into a counter of its own
-	NoOwners bool               // do not learn whose packets they are
-	NoScan   bool               // do not prepare Holders
-	NoTurns  bool               // do not follow requests and answers
+	Netns     string             // NAME, PATH, PID or "self"; "" is "self"
+	Hook      Hook               // "" is HookAuto
+	MaxFlows  int                // slots; 0 is DefaultFlows
+	Filter    model.KernelFilter // nil: everything
+	Stages    bool               // count at TC ingress too, into a counter of its own
+	NoOwners  bool               // do not learn whose packets they are
+	NoScan    bool               // do not prepare Holders
+	NoTurns   bool               // do not follow requests and answers
+	NoHealth  bool               // do not count what goes wrong
+	Breakdown bool               // measure where the time of turns goes
+	Slow      time.Duration      // tell of turns that take as long, one by one; 0: of none
 }
 
 func (c *Config) setDefaults() error {
@@ -113,6 +117,7 @@ func (l *Loader) open(c Config) (err error) {
 	if !c.NoScan {
 		l.openScan()
 	}
+	l.openTracers(&c)
 	if err := l.netns.do(func() error { return l.attach(c.Hook) }); err != nil {
 		return err
 	}
@@ -189,6 +194,16 @@ func (l *Loader) load(c Config) error {
 		config.MaxExchanges = uint32(Exchanges(c.MaxFlows))
 		spec.Maps["lt_exchanges"].MaxEntries = config.MaxExchanges
 		spec.Maps["lt_exchanges_free"].MaxEntries = config.MaxExchanges
+	}
+	if c.Breakdown && !c.NoTurns {
+		config.HasBreakdown = 1
+		spec.Maps["lt_breakdowns"].MaxEntries = config.MaxExchanges
+	}
+	config.SlowNs = uint64(c.Slow)
+	if !c.NoHealth {
+		config.MaxTroubles = uint32(troubles(c.MaxFlows))
+		spec.Maps["lt_troubles"].MaxEntries = config.MaxTroubles
+		spec.Maps["lt_troubles_free"].MaxEntries = config.MaxTroubles
 	}
 	if err := spec.Variables["config"].Set(config); err != nil {
 		return fmt.Errorf("set configuration: %w", err)

@@ -13,6 +13,23 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type lotraceLtBreakdown struct {
+	_          structs.HostLayout
+	ArrivedNs  uint64
+	ReadNs     uint64
+	AnswerNs   uint64
+	DeliveryNs uint64
+	WaitNs     uint64
+	ThinkNs    uint64
+	Turns      uint32
+	Delivered  uint32
+	Pad1       uint64
+	BackNs     uint64
+	Backs      uint32
+	Read       uint32
+	Pad2       [6]uint64
+}
+
 type lotraceLtClock struct {
 	_     structs.HostLayout
 	Epoch uint32
@@ -26,6 +43,9 @@ type lotraceLtConfig struct {
 	Pidns        uint32
 	NoOwners     uint32
 	MaxExchanges uint32
+	MaxTroubles  uint32
+	HasBreakdown uint32
+	SlowNs       uint64
 }
 
 type lotraceLtCount struct {
@@ -54,10 +74,21 @@ type lotraceLtDir struct {
 	Cwnd         uint32
 }
 
+type lotraceLtDrop struct {
+	_      structs.HostLayout
+	Reason uint32
+	Skbs   uint32
+}
+
 type lotraceLtEnds struct {
-	_         structs.HostLayout
-	CreatedNs uint64
-	End       [2]lotraceLtOwner
+	_           structs.HostLayout
+	CreatedNs   uint64
+	ConnectedNs uint64
+	AcceptedNs  uint64
+	FirstByteNs uint64
+	End         [2]lotraceLtOwner
+	Trouble1    uint32
+	Pad         uint32
 }
 
 type lotraceLtExchange struct {
@@ -133,6 +164,9 @@ type lotraceLtPool struct {
 	Fresh          uint64
 	FreshExchanges uint64
 	ExchangesFull  uint64
+	FreshTroubles  uint64
+	TroublesFull   uint64
+	SlowLost       uint64
 }
 
 type lotraceLtSlot struct {
@@ -148,6 +182,22 @@ type lotraceLtSlot struct {
 	Unlocked  [2]lotraceLtUnlocked
 }
 
+type lotraceLtTrouble struct {
+	_             structs.HostLayout
+	Refused       uint32
+	SynRetries    uint32
+	SynackRetries uint32
+	OtherDrops    uint32
+	Resets        [2]uint32
+	Timeouts      [2]uint32
+	ZeroWindows   [2]uint32
+	Stalls        [2]uint32
+	ClosedSinceNs [2]uint64
+	ClosedNs      [2]uint64
+	StalledNs     [2]uint64
+	Drops         [4]lotraceLtDrop
+}
+
 type lotraceLtUnlocked struct {
 	_            structs.HostLayout
 	Packets      uint64
@@ -160,6 +210,7 @@ type lotraceLtUnlocked struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	lotraceMapLtBreakdowns      = "lt_breakdowns"
 	lotraceMapLtExchanges       = "lt_exchanges"
 	lotraceMapLtExchangesFree   = "lt_exchanges_free"
 	lotraceMapLtFrags           = "lt_frags"
@@ -169,7 +220,10 @@ const (
 	lotraceMapLtOwners          = "lt_owners"
 	lotraceMapLtReasons         = "lt_reasons"
 	lotraceMapLtSlots           = "lt_slots"
+	lotraceMapLtSlowTurns       = "lt_slow_turns"
 	lotraceMapLtSocks           = "lt_socks"
+	lotraceMapLtTroubles        = "lt_troubles"
+	lotraceMapLtTroublesFree    = "lt_troubles_free"
 	lotraceProgLotraceEgress    = "lotrace_egress"
 	lotraceProgLotraceIngress   = "lotrace_ingress"
 	lotraceProgLotraceIterFiles = "lotrace_iter_files"
@@ -236,6 +290,7 @@ type lotraceProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type lotraceMapSpecs struct {
+	LtBreakdowns    *ebpf.MapSpec `ebpf:"lt_breakdowns"`
 	LtExchanges     *ebpf.MapSpec `ebpf:"lt_exchanges"`
 	LtExchangesFree *ebpf.MapSpec `ebpf:"lt_exchanges_free"`
 	LtFrags         *ebpf.MapSpec `ebpf:"lt_frags"`
@@ -245,7 +300,10 @@ type lotraceMapSpecs struct {
 	LtOwners        *ebpf.MapSpec `ebpf:"lt_owners"`
 	LtReasons       *ebpf.MapSpec `ebpf:"lt_reasons"`
 	LtSlots         *ebpf.MapSpec `ebpf:"lt_slots"`
+	LtSlowTurns     *ebpf.MapSpec `ebpf:"lt_slow_turns"`
 	LtSocks         *ebpf.MapSpec `ebpf:"lt_socks"`
+	LtTroubles      *ebpf.MapSpec `ebpf:"lt_troubles"`
+	LtTroublesFree  *ebpf.MapSpec `ebpf:"lt_troubles_free"`
 }
 
 // lotraceVariableSpecs contains global variables before they are loaded into the kernel.
@@ -278,6 +336,7 @@ func (o *lotraceObjects) Close() error {
 //
 // It can be passed to loadLotraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type lotraceMaps struct {
+	LtBreakdowns    *ebpf.Map `ebpf:"lt_breakdowns"`
 	LtExchanges     *ebpf.Map `ebpf:"lt_exchanges"`
 	LtExchangesFree *ebpf.Map `ebpf:"lt_exchanges_free"`
 	LtFrags         *ebpf.Map `ebpf:"lt_frags"`
@@ -287,11 +346,15 @@ type lotraceMaps struct {
 	LtOwners        *ebpf.Map `ebpf:"lt_owners"`
 	LtReasons       *ebpf.Map `ebpf:"lt_reasons"`
 	LtSlots         *ebpf.Map `ebpf:"lt_slots"`
+	LtSlowTurns     *ebpf.Map `ebpf:"lt_slow_turns"`
 	LtSocks         *ebpf.Map `ebpf:"lt_socks"`
+	LtTroubles      *ebpf.Map `ebpf:"lt_troubles"`
+	LtTroublesFree  *ebpf.Map `ebpf:"lt_troubles_free"`
 }
 
 func (m *lotraceMaps) Close() error {
 	return _LotraceClose(
+		m.LtBreakdowns,
 		m.LtExchanges,
 		m.LtExchangesFree,
 		m.LtFrags,
@@ -301,7 +364,10 @@ func (m *lotraceMaps) Close() error {
 		m.LtOwners,
 		m.LtReasons,
 		m.LtSlots,
+		m.LtSlowTurns,
 		m.LtSocks,
+		m.LtTroubles,
+		m.LtTroublesFree,
 	)
 }
 

@@ -38,7 +38,7 @@ func (l *Loader) Read(r *model.Reading) (err error) {
 	if err != nil {
 		return err
 	}
-	r.Unmeasured = pool.ExchangesFull
+	r.Unmeasured, r.Untold, r.SlowLost = pool.ExchangesFull, pool.TroublesFull, pool.SlowLost
 	if l.stages {
 		ingress, err := l.readIngress()
 		if err != nil {

@@ -21,6 +21,9 @@ type table struct {
 
 	exchanges     []lotraceLtExchange
 	exchangesFree *ebpf.Map
+	breakdowns    []lotraceLtBreakdown // beside the exchanges; one unless they are measured
+	troubles      []lotraceLtTrouble
+	troublesFree  *ebpf.Map
 	clock         *ebpf.Variable
 	epoch         uint32
 
@@ -36,13 +39,16 @@ func openTable(coll *ebpf.Collection, maxFlows int) (*table, error) {
 	t := &table{
 		index: coll.Maps["lt_index"], free: coll.Maps["lt_free"], pool: coll.Variables["pool"],
 		exchangesFree: coll.Maps["lt_exchanges_free"], clock: coll.Variables["clock"],
+		troublesFree: coll.Maps["lt_troubles_free"],
 	}
 	t.known = make([]knownEnds, maxFlows)
-	var slotsErr, endsErr, exchangesErr error
+	var slotsErr, endsErr, exchangesErr, breakdownsErr, troublesErr error
 	t.slots, slotsErr = mapArray[lotraceLtSlot](coll.Maps["lt_slots"])
 	t.ends, endsErr = mapArray[lotraceLtEnds](coll.Maps["lt_owners"])
 	t.exchanges, exchangesErr = mapArray[lotraceLtExchange](coll.Maps["lt_exchanges"])
-	if err := errors.Join(slotsErr, endsErr, exchangesErr, t.openGrace()); err != nil {
+	t.breakdowns, breakdownsErr = mapArray[lotraceLtBreakdown](coll.Maps["lt_breakdowns"])
+	t.troubles, troublesErr = mapArray[lotraceLtTrouble](coll.Maps["lt_troubles"])
+	if err := errors.Join(slotsErr, endsErr, exchangesErr, breakdownsErr, troublesErr, t.openGrace()); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
@@ -50,7 +56,7 @@ func openTable(coll *ebpf.Collection, maxFlows int) (*table, error) {
 
 func (t *table) Close() error {
 	return errors.Join(t.outer.Close(), t.inner.Close(), unmapArray(t.slots), unmapArray(t.ends),
-		unmapArray(t.exchanges))
+		unmapArray(t.exchanges), unmapArray(t.breakdowns), unmapArray(t.troubles))
 }
 
 // mapArray is the memory of an array map.
@@ -95,8 +101,11 @@ func (t *table) grace() error {
 	return nil
 }
 
-// noExchange is LT_NO_EXCHANGE.
-const noExchange = ^uint32(0)
+// noPlace is LT_NO_PLACE.
+const noPlace = ^uint32(0)
+
+// closedWindow is LT_CLOSED.
+const closedWindow = 1 << 31
 
 // used is how many slots, from the first, were ever in use.
 func (t *table) used() (int, error) {
@@ -132,8 +141,15 @@ func (t *table) read(into []model.Slot) ([]model.Slot, error) {
 func (t *table) decode(to *model.Slot, i int, state model.SlotState) {
 	decodeSlot(to, &t.slots[i], state)
 	to.Index = uint32(i)
-	to.CreatedNS = t.ends[i].CreatedNs
-	to.Owner = t.known[i].read(&t.ends[i])
+	ends := &t.ends[i]
+	to.CreatedNS = ends.CreatedNs
+	to.ConnectedNS = atomic.LoadUint64(&ends.ConnectedNs)
+	to.AcceptedNS = atomic.LoadUint64(&ends.AcceptedNs)
+	to.FirstByteNS = atomic.LoadUint64(&ends.FirstByteNs)
+	if trouble := atomic.LoadUint32(&ends.Trouble1); trouble != noPlace {
+		to.Trouble = trouble
+	}
+	to.Owner = t.known[i].read(ends)
 }
 
 // decodeSlot reads a slot that the kernel may be writing. Each counter is whole; a packet being
@@ -149,7 +165,7 @@ func decodeSlot(to *model.Slot, from *lotraceLtSlot, state model.SlotState) {
 	to.TCPFlags = from.TcpFlags
 	to.Client = from.Client
 	to.Role = model.SlotRole(from.Role)
-	if exchange := atomic.LoadUint32(&from.Exchange1); exchange != noExchange {
+	if exchange := atomic.LoadUint32(&from.Exchange1); exchange != noPlace {
 		to.Exchange = exchange
 	}
 	for i := range to.Dir {
@@ -164,7 +180,7 @@ func decodeSlot(to *model.Slot, from *lotraceLtSlot, state model.SlotState) {
 				RetransBytes: atomic.LoadUint64(&dir.RetransBytes),
 			},
 			LastNS: atomic.LoadUint64(&dir.LastNs),
-			SRTT:   time.Duration(atomic.LoadUint32(&dir.SrttUs8)) * time.Microsecond / 8,
+			SRTT:   time.Duration(atomic.LoadUint32(&dir.SrttUs8)&^closedWindow) * time.Microsecond / 8,
 		}
 		// Without a socket the word is the sequence gap instead.
 		if to.Dir[i].SRTT != 0 {

@@ -93,6 +93,7 @@ type Exchange struct {
 	AnsweredNS uint64 // the same of the newest answer
 	Turn       ExchangeLatency
 	Response   ExchangeLatency // of all answers but the newest, which may go on
+	Breakdown  Breakdown
 }
 
 // ExchangeLatency is one kind of latency of an exchange, cumulative.

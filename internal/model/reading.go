@@ -87,16 +87,20 @@ type SlotDir struct {
 
 // Slot is one flow as the kernel counts it. Dir[i] is what Key.Addr[i], Key.Port[i] sent.
 type Slot struct {
-	Index     uint32
-	State     SlotState
-	Key       SlotKey
-	CreatedNS uint64 // CLOCK_MONOTONIC of the first packet
-	TCPFlags  [2]uint8
-	Client    uint8 // index of the client end; meaningful unless Role is SlotRoleNone
-	Role      SlotRole
-	Exchange  uint32 // place of its requests and answers, from 1; 0: it has none
-	Dir       [2]SlotDir
-	Owner     [2]*Process // who sends as Key.Addr[i], Key.Port[i]; nil: not seen
+	Index       uint32
+	State       SlotState
+	Key         SlotKey
+	CreatedNS   uint64 // CLOCK_MONOTONIC of the first packet, as are the three that follow; 0: not yet
+	ConnectedNS uint64 // TCP whose SYN was seen: the client's acknowledgement of the SYN-ACK
+	AcceptedNS  uint64 // the first sign of a process at the server's socket
+	FirstByteNS uint64 // the server's first payload
+	TCPFlags    [2]uint8
+	Client      uint8 // index of the client end; meaningful unless Role is SlotRoleNone
+	Role        SlotRole
+	Exchange    uint32 // place of its requests and answers, from 1; 0: it has none
+	Trouble     uint32 // place of what went wrong, from 1; 0: nothing did
+	Dir         [2]SlotDir
+	Owner       [2]*Process // who sends as Key.Addr[i], Key.Port[i]; nil: not seen
 }
 
 // LastNS is the time of the newest packet of either direction, CLOCK_MONOTONIC.
@@ -122,6 +126,11 @@ type Reading struct {
 	Ingress *Count // nil unless stages are counted
 
 	Unmeasured uint64 // flows whose turns found no place
+	Untold     uint64 // flows whose troubles found none
+
+	Queues   []Queue    // sockets with something in theirs
+	Slow     []SlowTurn // since the reading before, oldest first
+	SlowLost uint64     // slow turns that there was no room for
 }
 
 // Listener is a socket that waits for others: a listening TCP or an unconnected UDP socket.

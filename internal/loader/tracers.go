@@ -1,0 +1,57 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// tracer is a program at a tracepoint, beside the hook that counts. A kernel may refuse it: then what it
+// would have told stays unknown.
+type tracer struct {
+	program string
+	tells   string // what is unknown without it
+	wanted  func(*Config) bool
+}
+
+var tracers = []tracer{}
+
+// openTracers attaches what the configuration asks for. Tracepoints know no network namespace: the
+// programs go by that of the packet or socket.
+func (l *Loader) openTracers(c *Config) {
+	for _, t := range tracers {
+		if !t.wanted(c) {
+			continue
+		}
+		if err := l.openTracer(t.program); err != nil {
+			l.warn("%v: %s stays unknown", err, t.tells)
+		}
+	}
+}
+
+// openTracer loads one program, on the maps of those that count.
+func (l *Loader) openTracer(name string) error {
+	spec, err := loadLotrace()
+	if err != nil {
+		return fmt.Errorf("read programs: %w", err)
+	}
+	for other := range spec.Programs {
+		if other != name {
+			delete(spec.Programs, other)
+		}
+	}
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: l.coll.Maps})
+	if err != nil {
+		return fmt.Errorf("load %s: %w", name, err)
+	}
+	defer coll.Close()
+	program := coll.DetachProgram(name)
+	at, err := link.AttachTracing(link.TracingOptions{Program: program})
+	if err != nil {
+		return errors.Join(fmt.Errorf("attach %s: %w", name, err), program.Close())
+	}
+	l.onClose(func() error { return errors.Join(at.Close(), program.Close()) })
+	return nil
+}

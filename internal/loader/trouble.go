@@ -1,0 +1,48 @@
+package loader
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// minTroubles is how many flows' troubles are counted at once, however small the table.
+const minTroubles = 1 << 10
+
+// troubles is of how many flows what goes wrong is counted at once: most have nothing of it.
+func troubles(maxFlows int) int { return max(minTroubles, maxFlows/16) }
+
+// ReadTrouble reads what went wrong at a place (model.Slot.Trouble), which stays valid until it is
+// released.
+func (l *Loader) ReadTrouble(place uint32, into *model.Trouble) {
+	from := &l.table.troubles[place-1]
+	into.Refused = atomic.LoadUint32(&from.Refused)
+	into.SYNRetries = atomic.LoadUint32(&from.SynRetries)
+	into.SYNACKRetries = atomic.LoadUint32(&from.SynackRetries)
+	into.OtherDrops = atomic.LoadUint32(&from.OtherDrops)
+	for i := range into.End {
+		into.End[i] = model.EndTrouble{
+			Resets:        atomic.LoadUint32(&from.Resets[i]),
+			Timeouts:      atomic.LoadUint32(&from.Timeouts[i]),
+			ZeroWindows:   atomic.LoadUint32(&from.ZeroWindows[i]),
+			Stalls:        atomic.LoadUint32(&from.Stalls[i]),
+			ClosedSinceNS: atomic.LoadUint64(&from.ClosedSinceNs[i]),
+			ClosedNS:      atomic.LoadUint64(&from.ClosedNs[i]),
+			StalledNS:     atomic.LoadUint64(&from.StalledNs[i]),
+		}
+	}
+	for i := range into.Drops {
+		drop := &from.Drops[i]
+		into.Drops[i] = model.Drop{Reason: atomic.LoadUint32(&drop.Reason), SKBs: atomic.LoadUint32(&drop.Skbs)}
+	}
+}
+
+// ReleaseTrouble gives a place back. Its slot must have been freed.
+func (l *Loader) ReleaseTrouble(place uint32) error {
+	l.table.troubles[place-1] = lotraceLtTrouble{}
+	if err := l.table.troublesFree.Put(nil, place-1); err != nil {
+		return fmt.Errorf("give trouble back: %w", err)
+	}
+	return nil
+}
