@@ -88,7 +88,6 @@ const (
 	referenceProgEmpty          = "empty"
 	referenceProgEmptyXdp       = "empty_xdp"
 	referenceProgReference      = "reference"
-	referenceVarClock           = "clock"
 	referenceVarConfig          = "config"
 	referenceVarFilter          = "filter"
 	referenceVarPool            = "pool"
@@ -166,7 +165,6 @@ type referenceMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type referenceVariableSpecs struct {
-	Clock  *ebpf.VariableSpec `ebpf:"clock"`
 	Config *ebpf.VariableSpec `ebpf:"config"`
 	Filter *ebpf.VariableSpec `ebpf:"filter"`
 	Pool   *ebpf.VariableSpec `ebpf:"pool"`
@@ -233,7 +231,6 @@ func (m *referenceMaps) Close() error {
 //
 // It can be passed to loadReferenceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type referenceVariables struct {
-	Clock  *ebpf.Variable `ebpf:"clock"`
 	Config *ebpf.Variable `ebpf:"config"`
 	Filter *ebpf.Variable `ebpf:"filter"`
 	Pool   *ebpf.Variable `ebpf:"pool"`

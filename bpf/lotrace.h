@@ -275,47 +275,37 @@ struct lt_slow {
 
 _Static_assert(sizeof(struct lt_slow) == 96, "no hidden padding");
 
-/* The shortest and the longest of one window. */
-struct lt_extremes {
-	__u64 min_ns;
-	__u64 max_ns;
-	__u32 epoch; /* whose; another one's say nothing */
-	__u32 pad;
-};
-
+/* User space takes the extremes and leaves 0, which is none: what comes next is of another window. */
 struct lt_latency {
 	__u64 sum_ns;
-	struct lt_extremes extremes[2]; /* by the epoch's lowest bit */
-	__u64 pad;
+	__u64 min_ns;
+	__u64 max_ns;
 };
 
-_Static_assert(sizeof(struct lt_latency) == 64, "one cache line");
-
-/* Requests and answers of one flow. The client's socket writes the first half, the server's the second. */
+/*
+ * Requests and answers of one flow. The client's socket writes the first half, the server's the second;
+ * what every packet needs of a half is in its first cache line.
+ */
 struct lt_exchange {
 	__u64 asked_ns; /* CLOCK_MONOTONIC of the newest request's newest payload */
 	__u32 asked; /* requests so far */
 	__u32 crossed; /* of these, sent before all of the answer before had come */
 	__u32 asked_seq; /* TCP: the sequence number after the newest payload */
-	__u32 pad1[11];
+	__u32 pad1;
 	struct lt_latency response;
+	__u64 pad2[10];
 	__u32 response_hist[LT_HIST_BUCKETS];
 
 	__u64 answered_ns; /* of the newest answer's newest payload */
 	__u32 answered; /* the request that it answers */
 	__u32 answered_seq; /* TCP: the sequence number after the newest payload */
-	__u32 pad2[12];
 	struct lt_latency turn;
+	__u64 pad3[11];
 	__u32 turn_hist[LT_HIST_BUCKETS];
 };
 
 _Static_assert(sizeof(struct lt_exchange) == 2048,
 	       "whole cache lines, so that the halves share none");
-
-/* Written by user space when a window ends. */
-struct lt_clock {
-	__u32 epoch;
-};
 
 /* Kept with a socket: where its flow is. One-based, so that zero means nothing known. */
 struct lt_sock {

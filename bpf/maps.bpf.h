@@ -121,9 +121,6 @@ struct {
 	__type(value, struct lt_count);
 } lt_ingress SEC(".maps");
 
-/* Windows are told apart by it. */
-struct lt_clock clock SEC(".data.clock");
-
 /* Slots handed out for the first time, lowest first, so that user space reads no further. */
 struct lt_pool pool SEC(".data.pool");
 

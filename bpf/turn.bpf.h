@@ -43,22 +43,16 @@ static __always_inline __u32 lt_bucket(__u64 ns)
 	return octave * 8 + ((ns >> (octave + LT_HIST_SHIFT - 3)) & 7);
 }
 
-/* The extremes of the window that is under way; those of the one before stay where they are. */
+/* Less than a nanosecond is one here, since 0 is none. */
 static __always_inline void lt_note_extremes(struct lt_latency *l, __u64 ns)
 {
-	__u32 epoch = READ_ONCE(clock.epoch);
-	struct lt_extremes *e = &l->extremes[epoch & 1];
+	__u64 min = READ_ONCE(l->min_ns);
 
-	if (e->epoch != epoch) {
-		e->min_ns = ns;
-		e->max_ns = ns;
-		e->epoch = epoch;
-		return;
-	}
-	if (ns < e->min_ns)
-		e->min_ns = ns;
-	if (ns > e->max_ns)
-		e->max_ns = ns;
+	ns += !ns;
+	if (!min || ns < min)
+		WRITE_ONCE(l->min_ns, ns);
+	if (ns > READ_ONCE(l->max_ns))
+		WRITE_ONCE(l->max_ns, ns);
 }
 
 /* Not inlined, for the verifier's sake: see lt_find_by_tuple. */

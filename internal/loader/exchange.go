@@ -17,7 +17,8 @@ func Exchanges(maxFlows int) int { return max(minExchanges, maxFlows/16*3) }
 
 // ReadExchange reads the requests and answers at a place (model.Slot.Exchange), which stays valid until
 // it is released. While nothing was answered, or nothing asked or answered beyond the numbers that the
-// caller knows, it reads no more and returns false: most of two kilobytes are histograms.
+// caller knows, it reads no more and returns false: most of two kilobytes are histograms. It takes the
+// extremes with it: the next call has those of what came since.
 func (l *Loader) ReadExchange(place uint32, into *model.Exchange, asked, answered uint32) bool {
 	from := &l.table.exchanges[place-1]
 	nowAsked, nowAnswered := atomic.LoadUint32(&from.Asked), atomic.LoadUint32(&from.Answered)
@@ -38,14 +39,7 @@ func (l *Loader) ReadExchange(place uint32, into *model.Exchange, asked, answere
 
 func decodeLatency(to *model.ExchangeLatency, from *lotraceLtLatency, histogram *[model.HistogramBuckets]uint32) {
 	to.SumNS = atomic.LoadUint64(&from.SumNs)
-	for i := range from.Extremes {
-		e := &from.Extremes[i]
-		to.Extremes[i] = model.Extremes{
-			MinNS: atomic.LoadUint64(&e.MinNs),
-			MaxNS: atomic.LoadUint64(&e.MaxNs),
-			Epoch: atomic.LoadUint32(&e.Epoch),
-		}
-	}
+	to.MinNS, to.MaxNS = atomic.SwapUint64(&from.MinNs, 0), atomic.SwapUint64(&from.MaxNs, 0)
 	for i := range histogram {
 		to.Histogram[i] = atomic.LoadUint32(&histogram[i])
 	}
@@ -81,14 +75,4 @@ func (l *Loader) Tell(index uint32, client uint8) {
 	slot := &l.table.slots[index]
 	slot.Client = client
 	slot.Role = uint8(model.SlotRoleTold)
-}
-
-// endEpoch begins the next window's extremes and returns the number of those that ended.
-func (t *table) endEpoch() (uint32, error) {
-	ended := t.epoch
-	t.epoch++
-	if err := t.clock.Set(lotraceLtClock{Epoch: t.epoch}); err != nil {
-		return 0, fmt.Errorf("begin epoch: %w", err)
-	}
-	return ended, nil
 }

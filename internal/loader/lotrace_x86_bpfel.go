@@ -30,11 +30,6 @@ type lotraceLtBreakdown struct {
 	Pad2       [6]uint64
 }
 
-type lotraceLtClock struct {
-	_     structs.HostLayout
-	Epoch uint32
-}
-
 type lotraceLtConfig struct {
 	_            structs.HostLayout
 	Netns        uint32
@@ -97,23 +92,16 @@ type lotraceLtExchange struct {
 	Asked        uint32
 	Crossed      uint32
 	AskedSeq     uint32
-	Pad1         [11]uint32
+	Pad1         uint32
 	Response     lotraceLtLatency
+	Pad2         [10]uint64
 	ResponseHist [224]uint32
 	AnsweredNs   uint64
 	Answered     uint32
 	AnsweredSeq  uint32
-	Pad2         [12]uint32
 	Turn         lotraceLtLatency
+	Pad3         [11]uint64
 	TurnHist     [224]uint32
-}
-
-type lotraceLtExtremes struct {
-	_     structs.HostLayout
-	MinNs uint64
-	MaxNs uint64
-	Epoch uint32
-	Pad   uint32
 }
 
 type lotraceLtFilter struct {
@@ -142,10 +130,10 @@ type lotraceLtKey struct {
 }
 
 type lotraceLtLatency struct {
-	_        structs.HostLayout
-	SumNs    uint64
-	Extremes [2]lotraceLtExtremes
-	Pad      uint64
+	_     structs.HostLayout
+	SumNs uint64
+	MinNs uint64
+	MaxNs uint64
 }
 
 type lotraceLtOwner struct {
@@ -230,7 +218,6 @@ const (
 	lotraceProgLotraceIterTcp   = "lotrace_iter_tcp"
 	lotraceProgLotraceIterUdp   = "lotrace_iter_udp"
 	lotraceProgLotraceXdp       = "lotrace_xdp"
-	lotraceVarClock             = "clock"
 	lotraceVarConfig            = "config"
 	lotraceVarFilter            = "filter"
 	lotraceVarPool              = "pool"
@@ -310,7 +297,6 @@ type lotraceMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type lotraceVariableSpecs struct {
-	Clock  *ebpf.VariableSpec `ebpf:"clock"`
 	Config *ebpf.VariableSpec `ebpf:"config"`
 	Filter *ebpf.VariableSpec `ebpf:"filter"`
 	Pool   *ebpf.VariableSpec `ebpf:"pool"`
@@ -375,7 +361,6 @@ func (m *lotraceMaps) Close() error {
 //
 // It can be passed to loadLotraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type lotraceVariables struct {
-	Clock  *ebpf.Variable `ebpf:"clock"`
 	Config *ebpf.Variable `ebpf:"config"`
 	Filter *ebpf.Variable `ebpf:"filter"`
 	Pool   *ebpf.Variable `ebpf:"pool"`

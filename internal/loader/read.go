@@ -25,9 +25,6 @@ func (l *Loader) Read(r *model.Reading) (err error) {
 			return err
 		}
 	}
-	if r.Epoch, err = l.table.endEpoch(); err != nil {
-		return err
-	}
 	if err := l.ReadSlots(r); err != nil {
 		return err
 	}

@@ -24,8 +24,6 @@ type table struct {
 	breakdowns    []lotraceLtBreakdown // beside the exchanges; one unless they are measured
 	troubles      []lotraceLtTrouble
 	troublesFree  *ebpf.Map
-	clock         *ebpf.Variable
-	epoch         uint32
 
 	index *ebpf.Map
 	free  *ebpf.Map
@@ -38,8 +36,8 @@ type table struct {
 func openTable(coll *ebpf.Collection, maxFlows int) (*table, error) {
 	t := &table{
 		index: coll.Maps["lt_index"], free: coll.Maps["lt_free"], pool: coll.Variables["pool"],
-		exchangesFree: coll.Maps["lt_exchanges_free"], clock: coll.Variables["clock"],
-		troublesFree: coll.Maps["lt_troubles_free"],
+		exchangesFree: coll.Maps["lt_exchanges_free"],
+		troublesFree:  coll.Maps["lt_troubles_free"],
 	}
 	t.known = make([]knownEnds, maxFlows)
 	var slotsErr, endsErr, exchangesErr, breakdownsErr, troublesErr error

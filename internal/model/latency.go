@@ -99,12 +99,7 @@ type Exchange struct {
 // ExchangeLatency is one kind of latency of an exchange, cumulative.
 type ExchangeLatency struct {
 	SumNS     uint64
-	Extremes  [2]Extremes // by Epoch's lowest bit
+	MinNS     uint64 // since it was read last; 0: none
+	MaxNS     uint64 // the same
 	Histogram [HistogramBuckets]uint32
-}
-
-// Extremes are the shortest and the longest of one epoch; another epoch's say nothing.
-type Extremes struct {
-	MinNS, MaxNS uint64
-	Epoch        uint32
 }

@@ -116,7 +116,6 @@ type DeviceCount struct {
 // Reading is everything the kernel side has counted, cumulative, at one moment. Readers reuse it:
 // its slices are overwritten by the next reading.
 type Reading struct {
-	Epoch   uint32    // of the window that the reading ends
 	MonoNS  uint64    // CLOCK_MONOTONIC
 	Wall    time.Time // the same moment by the wall clock
 	Before  DeviceCount

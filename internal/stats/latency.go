@@ -41,7 +41,7 @@ func (e *Engine) talkOf(slot *model.Slot) talk {
 		return t
 	}
 	if over {
-		endResponse(now, e.epoch())
+		endResponse(now)
 	}
 	t.turn = e.difference(&now.Turn, &base.Turn)
 	t.response = e.difference(&now.Response, &base.Response)
@@ -54,9 +54,6 @@ func (e *Engine) talkOf(slot *model.Slot) talk {
 	return t
 }
 
-// epoch is that of the window under way, or being shown.
-func (e *Engine) epoch() uint32 { return e.start.Epoch + 1 }
-
 // isOver reports whether no more data can come on the slot's connection.
 func isOver(slot *model.Slot) bool {
 	_, closed := TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0)
@@ -65,7 +62,7 @@ func isOver(slot *model.Slot) bool {
 
 // endResponse counts the newest answer, which the kernel does when the next request shows that it is
 // complete. The end of the connection shows that too.
-func endResponse(x *model.Exchange, epoch uint32) {
+func endResponse(x *model.Exchange) {
 	if x.Asked == 0 || x.Asked != x.Answered || x.AnsweredNS < x.AskedNS {
 		return
 	}
@@ -73,16 +70,15 @@ func endResponse(x *model.Exchange, epoch uint32) {
 	r := &x.Response
 	r.SumNS += ns
 	r.Histogram[model.Bucket(time.Duration(ns))]++
-	extremes := &r.Extremes[epoch&1]
-	if extremes.Epoch != epoch {
-		*extremes = model.Extremes{MinNS: ns, MaxNS: ns, Epoch: epoch}
-		return
+	if r.MinNS == 0 || ns < r.MinNS {
+		r.MinNS = ns
 	}
-	extremes.MinNS, extremes.MaxNS = min(extremes.MinNS, ns), max(extremes.MaxNS, ns)
+	r.MaxNS = max(r.MaxNS, ns)
 }
 
-// difference is what came to a latency since base. The extremes are the kernel's where they are of
-// this window; a turn at its very edge may be in the next one's, and then the buckets' bounds stand in.
+// difference is what came to a latency since base. The extremes are the kernel's where they fit what is
+// counted; of a turn at the window's very edge they may be in another than its count is, and then the
+// buckets' bounds stand in.
 func (e *Engine) difference(now, base *model.ExchangeLatency) model.Latency {
 	var l model.Latency
 	lowest, highest := -1, -1
@@ -103,13 +99,11 @@ func (e *Engine) difference(now, base *model.ExchangeLatency) model.Latency {
 		return l
 	}
 	l.Sum = time.Duration(now.SumNS - base.SumNS)
-	if x := &now.Extremes[e.epoch()&1]; x.Epoch == e.epoch() {
-		l.Min, l.Max = time.Duration(x.MinNS), time.Duration(x.MaxNS)
+	l.Min, l.Max = time.Duration(now.MinNS), time.Duration(now.MaxNS)
+	if low, _ := model.BucketBounds(lowest); now.MinNS == 0 || model.Bucket(l.Min) != lowest {
+		l.Min = low
 	}
-	if l.Max == 0 || model.Bucket(l.Min) > lowest {
-		l.Min, _ = model.BucketBounds(lowest)
-	}
-	if _, high := model.BucketBounds(highest); model.Bucket(l.Max) < highest {
+	if _, high := model.BucketBounds(highest); model.Bucket(l.Max) != highest {
 		l.Max = high - 1
 	}
 	return l
