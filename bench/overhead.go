@@ -15,8 +15,9 @@ import (
 // scenario is one kind of traffic and the programs measured on it.
 type scenario struct {
 	name     string
-	variants []variant // the empty one first
-	compare  []comparison
+	variants []variant // the empty one first; then ours, and what it is compared with
+	ratio    *ratio    // nil: none
+	features []feature
 	connect  func() (pair, error)
 	send     func(pair) error
 	warm     func(pair) error // a little of the same, before measuring
@@ -26,19 +27,19 @@ type scenario struct {
 func scenarios(p plan) []scenario {
 	pingPong := func(n int) func(pair) error { return func(c pair) error { return c.pingPong(n) } }
 	stream := func(n int) func(pair) error { return func(c pair) error { return c.stream(n) } }
-	tc := []variant{emptyTC, oursTC, reference, noOwnersTC, noTurnsTC, countTC}
-	compare := []comparison{referenceRatio, ownersAdd, turnsAdd}
+	tc := []variant{emptyTC, oursTC, countTC, reference}
+	ours := []feature{ownersAdd, turnsAdd}
 	trips := uint64(p.trips)
 	// No skb holds more than two maximal segments of 64 KiB.
 	skbs := uint64(p.bulkBytes >> 17)
 	all := []scenario{
-		{"TCP ping-pong", tc, compare, tcpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
+		{"TCP ping-pong", tc, &toReference, ours, tcpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
 		// A wake-up of the other CPU each way: several times as long as the others.
-		{"TCP ping-pong, two CPUs", tc, compare, tcpPairApart, pingPong(p.trips / 4), pingPong(p.trips / 80), trips / 2},
-		{"UDP ping-pong", tc, compare, udpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
-		{"TCP bulk", tc, compare, tcpPair, stream(p.bulkBytes), stream(p.bulkBytes / 20), skbs},
+		{"TCP ping-pong, two CPUs", tc, &toReference, ours, tcpPairApart, pingPong(p.trips / 4), pingPong(p.trips / 80), trips / 2},
+		{"UDP ping-pong", tc, &toReference, ours, udpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
+		{"TCP bulk", tc, &toReference, ours, tcpPair, stream(p.bulkBytes), stream(p.bulkBytes / 20), skbs},
 		{
-			"TCP ping-pong, XDP", []variant{emptyXDP, oursXDP}, nil,
+			"TCP ping-pong, XDP", []variant{emptyXDP, oursXDP}, nil, nil,
 			tcpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips,
 		},
 	}
@@ -48,34 +49,26 @@ func scenarios(p plan) []scenario {
 	return all
 }
 
-// comparison is what two programs of one round say about a feature, and what it may be.
-type comparison struct {
-	what      string
-	of, to    string // names of variants
-	isRatio   bool   // of's cost to that of to, both above the empty program's; else the difference
-	most      float64
-	precision int
+// ratio is what one program costs to what another does, both above the empty one's, by their places.
+type ratio struct {
+	what   string
+	of, to int
+	most   float64
+}
+
+var toReference = ratio{"counting, to the reference", 2, 3, 0.6}
+
+// feature is what one thing that lotrace does adds.
+type feature struct {
+	what    string
+	without variant // ours, but for that
+	most    float64 // nanoseconds
 }
 
 var (
-	referenceRatio = comparison{"counting, to the reference", countTC.name, reference.name, true, 0.6, 2}
-	ownersAdd      = comparison{"owners add, ns", oursTC.name, noOwnersTC.name, false, 10, 0}
-	turnsAdd       = comparison{"turns add, ns", oursTC.name, noTurnsTC.name, false, 20, 0}
+	ownersAdd = feature{"owners add, ns", noOwnersTC, 10}
+	turnsAdd  = feature{"turns add, ns", noTurnsTC, 20}
 )
-
-// in compares within each round, by the name of a program; emptyTC is the floor.
-func (c comparison) in(ns map[string][]float64) spread {
-	var values []float64
-	for round, floor := range ns[emptyTC.name] {
-		of, to := ns[c.of][round], ns[c.to][round]
-		if c.isRatio {
-			values = append(values, (of-floor)/(to-floor))
-		} else {
-			values = append(values, of-to)
-		}
-	}
-	return spreadOf(values)
-}
 
 // spread is a median with the quartiles around it.
 type spread struct{ median, low, high float64 }
@@ -94,13 +87,15 @@ type cost struct {
 	scenario   scenario
 	ns         []spread // a run, in nanoseconds
 	aboveEmpty []spread // less the empty program's of the same round
-	compared   []spread // by the scenario's comparisons
+	ratio      spread
+	features   []spread // by the scenario's
 }
 
 // measure runs rounds in which every program takes one turn, each time in another order: what else the
 // machine does hits all of them.
 func (s scenario) measure(ctx context.Context, rounds int) (cost, error) {
 	ns := make([][]float64, len(s.variants))
+	added := make([][]float64, len(s.features))
 	for round := range rounds {
 		fmt.Fprintf(os.Stderr, "bench: %s, round %d of %d\n", s.name, round+1, rounds)
 		for turn := range s.variants {
@@ -108,65 +103,102 @@ func (s scenario) measure(ctx context.Context, rounds int) (cost, error) {
 				return cost{}, err
 			}
 			i := (round + turn) % len(s.variants)
-			v := s.variants[i]
-			took, err := s.run(v)
+			took, err := s.run(s.variants[i])
 			if err != nil {
-				return cost{}, fmt.Errorf("%s: %w", v.name, err)
+				return cost{}, err
 			}
-			ns[i] = append(ns[i], took)
+			ns[i] = append(ns[i], took[0])
+		}
+		for i, feature := range s.features {
+			adds, err := s.add(feature)
+			if err != nil {
+				return cost{}, err
+			}
+			added[i] = append(added[i], adds)
 		}
 	}
-	return s.sum(ns), nil
+	return s.sum(ns, added), nil
+}
+
+// add measures a feature by two programs on the same packets, with and without it: so nothing that the
+// machine does comes between them. Who runs first warms the caches for the other, so both do.
+func (s scenario) add(f feature) (float64, error) {
+	first, err := s.run(oursTC, f.without)
+	if err != nil {
+		return 0, err
+	}
+	second, err := s.run(f.without, oursTC)
+	if err != nil {
+		return 0, err
+	}
+	return (first[0] - first[1] + second[1] - second[0]) / 2, nil
 }
 
 // sum compares within each round.
-func (s scenario) sum(ns [][]float64) cost {
+func (s scenario) sum(ns, added [][]float64) cost {
 	c := cost{scenario: s}
-	byName := make(map[string][]float64)
-	for i, v := range s.variants {
-		byName[v.name] = ns[i]
-		above := make([]float64, len(ns[i]))
-		for round := range above {
-			above[round] = ns[i][round] - ns[0][round]
+	above := make([][]float64, len(ns))
+	for i := range ns {
+		for round := range ns[i] {
+			above[i] = append(above[i], ns[i][round]-ns[0][round])
 		}
 		c.ns = append(c.ns, spreadOf(ns[i]))
-		c.aboveEmpty = append(c.aboveEmpty, spreadOf(above))
+		c.aboveEmpty = append(c.aboveEmpty, spreadOf(above[i]))
 	}
-	for _, comparison := range s.compare {
-		c.compared = append(c.compared, comparison.in(byName))
+	if s.ratio != nil {
+		var ratios []float64
+		for round := range above[0] {
+			ratios = append(ratios, above[s.ratio.of][round]/above[s.ratio.to][round])
+		}
+		c.ratio = spreadOf(ratios)
+	}
+	for _, values := range added {
+		c.features = append(c.features, spreadOf(values))
 	}
 	return c
 }
 
-// run measures one program, alone on the device, in nanoseconds a run.
-func (s scenario) run(v variant) (ns float64, err error) {
-	program, err := v.attach()
-	if err != nil {
-		return 0, err
+// run measures programs on the same packets, in nanoseconds a run.
+func (s scenario) run(variants ...variant) (ns []float64, err error) {
+	var programs []attached
+	for _, v := range variants {
+		program, err := v.attach()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", v.name, err)
+		}
+		defer func() { err = errors.Join(err, program.Close()) }()
+		programs = append(programs, program)
 	}
-	defer func() { err = errors.Join(err, program.Close()) }()
 	ends, err := s.connect()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, ends.Close()) }()
 	if err := s.warm(ends); err != nil {
-		return 0, err
+		return nil, err
 	}
-	_, before, err := program.cost()
-	if err != nil {
-		return 0, err
+	before := make([]uint64, len(programs))
+	for i, program := range programs {
+		if _, before[i], err = program.cost(); err != nil {
+			return nil, err
+		}
 	}
 	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
 	if err != nil {
-		return 0, fmt.Errorf("switch run-time statistics on: %w", err)
+		return nil, fmt.Errorf("switch run-time statistics on: %w", err)
 	}
 	if err := errors.Join(s.send(ends), stats.Close()); err != nil {
-		return 0, err
+		return nil, err
 	}
-	ns, after, err := program.cost()
-	if runs := after - before; err == nil && (ns == 0 || runs < s.minRuns) {
-		err = fmt.Errorf("did not see the traffic: %d runs, at least %d due", runs, s.minRuns)
+	for i, program := range programs {
+		took, runs, err := program.cost()
+		if err != nil {
+			return nil, err
+		}
+		if runs -= before[i]; took == 0 || runs < s.minRuns {
+			return nil, fmt.Errorf("%s: did not see the traffic: %d runs, at least %d due", variants[i].name, runs, s.minRuns)
+		}
+		ns = append(ns, took)
 	}
-	return ns, err
+	return ns, nil
 }

@@ -44,13 +44,18 @@ func comparisonTable(costs []cost) table {
 		title: "Compared within each round: median (quartiles)",
 		head:  []string{"traffic", "what", "measured", "target"},
 	}
+	row := func(c cost, what string, measured spread, precision int, most float64) {
+		t.rows = append(t.rows, []string{
+			c.scenario.name, what, measured.format(precision),
+			target(fmt.Sprintf("≤ %g", most), measured.median <= most),
+		})
+	}
 	for _, c := range costs {
-		for i, compare := range c.scenario.compare {
-			measured := c.compared[i]
-			t.rows = append(t.rows, []string{
-				c.scenario.name, compare.what, measured.format(compare.precision),
-				target(fmt.Sprintf("≤ %g", compare.most), measured.median <= compare.most),
-			})
+		if r := c.scenario.ratio; r != nil {
+			row(c, r.what, c.ratio, 2, r.most)
+		}
+		for i, f := range c.scenario.features {
+			row(c, f.what, c.features[i], 0, f.most)
 		}
 	}
 	return t
