@@ -279,7 +279,9 @@ _Static_assert(sizeof(struct lt_slow) == 96, "no hidden padding");
 struct lt_latency {
 	__u64 sum_ns;
 	__u64 min_ns;
-	__u64 max_ns;
+	__u64 range_ns; /* the largest less the smallest */
+	__u32 guess1; /* the first of three octaves that most are in, plus one */
+	__u32 pad;
 };
 
 /*
@@ -293,14 +295,14 @@ struct lt_exchange {
 	__u32 asked_seq; /* TCP: the sequence number after the newest payload */
 	__u32 pad1;
 	struct lt_latency response;
-	__u64 pad2[10];
+	__u64 pad2[9];
 	__u32 response_hist[LT_HIST_BUCKETS];
 
 	__u64 answered_ns; /* of the newest answer's newest payload */
 	__u32 answered; /* the request that it answers */
 	__u32 answered_seq; /* TCP: the sequence number after the newest payload */
 	struct lt_latency turn;
-	__u64 pad3[11];
+	__u64 pad3[10];
 	__u32 turn_hist[LT_HIST_BUCKETS];
 };
 

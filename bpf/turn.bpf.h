@@ -13,16 +13,14 @@
 #ifndef LOTRACE_TURN_BPF_H
 #define LOTRACE_TURN_BPF_H
 
-/* floor(log2(ns)) and three bits behind it; what is below or above the range goes to its ends. */
-static __always_inline __u32 lt_bucket(__u64 ns)
+/* floor(log2(ns)), from LT_HIST_SHIFT on. */
+static __always_inline __u32 lt_octave(__u64 ns)
 {
 	__u64 v = ns >> LT_HIST_SHIFT;
 	__u32 octave = 0;
 
-	if (!v)
-		return 0;
 	if (v >> LT_HIST_OCTAVES)
-		return LT_HIST_BUCKETS - 1;
+		return LT_HIST_OCTAVES - 1;
 	if (v >> 16) {
 		octave += 16;
 		v >>= 16;
@@ -39,35 +37,70 @@ static __always_inline __u32 lt_bucket(__u64 ns)
 		octave += 2;
 		v >>= 2;
 	}
-	octave += v >> 1;
+	return octave + (v >> 1);
+}
+
+/* What is below or above the range goes to its ends. Guess anew: this octave and one on either side. */
+__noinline __u32 lt_bucket(struct lt_latency *l, __u64 ns)
+{
+	__u32 octave = lt_octave(ns);
+	__u32 first = octave ? octave - 1 : 0;
+
+	if (l)
+		l->guess1 = 1 + (first < LT_HIST_OCTAVES - 3 ? first : LT_HIST_OCTAVES - 3);
+	if (!(ns >> LT_HIST_SHIFT))
+		return 0;
+	if (ns >> (LT_HIST_SHIFT + LT_HIST_OCTAVES))
+		return LT_HIST_BUCKETS - 1;
 	return octave * 8 + ((ns >> (octave + LT_HIST_SHIFT - 3)) & 7);
 }
 
-/* Less than a nanosecond is one here, since 0 is none. */
-static __always_inline void lt_note_extremes(struct lt_latency *l, __u64 ns)
+/*
+ * The octave and the three bits behind it. Most turns of a flow take about as long as those before: three
+ * octaves are looked at without a branch, for a wrongly predicted one takes longer than all of this.
+ */
+static __always_inline __u32 lt_bucket_by_guess(struct lt_latency *l, __u64 ns)
 {
-	__u64 min = READ_ONCE(l->min_ns);
+	__u64 first = l->guess1 - 1;
+	__u64 v = ns >> ((first + LT_HIST_SHIFT - 3) & 63);
+	__u64 more;
 
-	ns += !ns;
-	if (!min || ns < min)
-		WRITE_ONCE(l->min_ns, ns);
-	if (ns > READ_ONCE(l->max_ns))
-		WRITE_ONCE(l->max_ns, ns);
+	if (first >= LT_HIST_OCTAVES || v < 8 || v > 63)
+		return lt_bucket(l, ns);
+	more = ((15 - v) >> 63) + ((31 - v) >> 63);
+	return (first + more) * 8 + ((v >> more) & 7);
 }
 
-/* Not inlined, for the verifier's sake: see lt_find_by_tuple. */
-__noinline int lt_note_latency(__u32 index, __u32 is_response, __u64 ns, __u32 locked)
+/* User space takes the smallest last, and with it the rest. */
+static __always_inline void lt_note_extremes(struct lt_latency *l, __u64 ns)
 {
-	struct lt_exchange *t = bpf_map_lookup_elem(&lt_exchanges, &index);
-	__u64 bucket = lt_bucket(ns);
-	struct lt_latency *l;
+	__u64 min = READ_ONCE(l->min_ns), range = READ_ONCE(l->range_ns);
+
+	if (ns - min <= range)
+		return;
+	if (!min) {
+		min = ns;
+		range = 0;
+	} else if (ns < min) {
+		range += min - ns;
+		min = ns;
+	} else {
+		range = ns - min;
+	}
+	WRITE_ONCE(l->range_ns, range);
+	WRITE_ONCE(l->min_ns, min);
+}
+
+static __always_inline void lt_note_latency(struct lt_latency *l, __u32 *hist, __u64 ns,
+					    bool locked)
+{
+	__u64 bucket = lt_bucket_by_guess(l, ns);
 	__u32 *count;
 
 	barrier_var(bucket); /* the check must be on the very register that is added to a pointer */
-	if (!t || bucket >= LT_HIST_BUCKETS)
-		return 0;
-	l = is_response ? &t->response : &t->turn;
-	count = is_response ? &t->response_hist[bucket] : &t->turn_hist[bucket];
+	if (bucket >= LT_HIST_BUCKETS)
+		return;
+	count = &hist[bucket];
 	if (locked) {
 		(*count)++;
 		l->sum_ns += ns;
@@ -76,7 +109,6 @@ __noinline int lt_note_latency(__u32 index, __u32 is_response, __u64 ns, __u32 l
 		__sync_fetch_and_add(&l->sum_ns, ns);
 	}
 	lt_note_extremes(l, ns);
-	return 0;
 }
 
 /* Give a flow a place for its turns, or LT_NO_PLACE where all are taken. */
@@ -126,7 +158,7 @@ static __always_inline void lt_ask(struct lt_exchange *t, __u32 index, const str
 
 	if (begins && asked) {
 		if (took >= 0)
-			lt_note_latency(index, true, took, locked);
+			lt_note_latency(&t->response, t->response_hist, took, locked);
 		if (lt_crosses(p, t->answered_seq))
 			t->crossed++;
 	}
@@ -147,7 +179,7 @@ static __always_inline void lt_answer(struct lt_exchange *t, __u32 index, const 
 	if (begins) {
 		if (took < 0 || lt_crosses(p, READ_ONCE(t->asked_seq)))
 			return;
-		lt_note_latency(index, false, took, locked);
+		lt_note_latency(&t->turn, t->turn_hist, took, locked);
 	}
 	WRITE_ONCE(t->answered_ns, now);
 	WRITE_ONCE(t->answered_seq, p->seq + p->payload_len);

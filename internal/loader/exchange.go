@@ -39,7 +39,10 @@ func (l *Loader) ReadExchange(place uint32, into *model.Exchange, asked, answere
 
 func decodeLatency(to *model.ExchangeLatency, from *lotraceLtLatency, histogram *[model.HistogramBuckets]uint32) {
 	to.SumNS = atomic.LoadUint64(&from.SumNs)
-	to.MinNS, to.MaxNS = atomic.SwapUint64(&from.MinNs, 0), atomic.SwapUint64(&from.MaxNs, 0)
+	width := atomic.SwapUint64(&from.RangeNs, 0)
+	if to.MinNS, to.MaxNS = atomic.SwapUint64(&from.MinNs, 0), 0; to.MinNS != 0 {
+		to.MaxNS = to.MinNS + width
+	}
 	for i := range histogram {
 		to.Histogram[i] = atomic.LoadUint32(&histogram[i])
 	}

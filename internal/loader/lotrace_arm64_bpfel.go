@@ -94,13 +94,13 @@ type lotraceLtExchange struct {
 	AskedSeq     uint32
 	Pad1         uint32
 	Response     lotraceLtLatency
-	Pad2         [10]uint64
+	Pad2         [9]uint64
 	ResponseHist [224]uint32
 	AnsweredNs   uint64
 	Answered     uint32
 	AnsweredSeq  uint32
 	Turn         lotraceLtLatency
-	Pad3         [11]uint64
+	Pad3         [10]uint64
 	TurnHist     [224]uint32
 }
 
@@ -130,10 +130,12 @@ type lotraceLtKey struct {
 }
 
 type lotraceLtLatency struct {
-	_     structs.HostLayout
-	SumNs uint64
-	MinNs uint64
-	MaxNs uint64
+	_       structs.HostLayout
+	SumNs   uint64
+	MinNs   uint64
+	RangeNs uint64
+	Guess1  uint32
+	Pad     uint32
 }
 
 type lotraceLtOwner struct {
