@@ -10,7 +10,7 @@ export CGO_ENABLED := 0
 TEST_PACKAGES := iproute2
 BPF_PACKAGES := clang-19 llvm-19 libbpf-dev
 CHECK_PACKAGES := $(BPF_PACKAGES) clang-format-19 shellcheck
-REAL_PACKAGES := $(TEST_PACKAGES) redis-server nginx postgresql wrk apache2-utils curl
+REAL_PACKAGES := $(TEST_PACKAGES) redis-server nginx postgresql wrk apache2-utils curl sockperf
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -10,8 +10,11 @@ import (
 	"net/netip"
 	"os/exec"
 	"regexp"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // What is looked at of lotrace's JSON, named as there.
@@ -36,9 +39,19 @@ type (
 
 		ToServer direction `json:"to_server"`
 		ToClient direction `json:"to_client"`
+
+		Turn      latency `json:"turn"`
+		Crossed   uint64  `json:"crossed"`
+		FirstSeen string  `json:"first_seen"`
 	}
 	direction struct {
 		Payload uint64 `json:"payload_bytes"`
+	}
+	latency struct {
+		Count uint64        `json:"count"`
+		P50   time.Duration `json:"p50_ns"`
+		P90   time.Duration `json:"p90_ns"`
+		P99   time.Duration `json:"p99_ns"`
 	}
 	endpoint struct {
 		Addr   netip.Addr `json:"addr"`
@@ -72,11 +85,11 @@ type lotrace struct {
 	stdout bytes.Buffer
 }
 
-// startLotrace returns when it counts.
-func startLotrace(t *testing.T, by string) *lotrace {
+// startLotrace returns when it counts. When it prints is what the flags say.
+func startLotrace(t *testing.T, by string, when ...string) *lotrace {
 	t.Helper()
 	l := &lotrace{}
-	cmd := exec.Command("lotrace", "flows", "--watch", "1s", "-o", "json", "--by", by)
+	cmd := exec.Command("lotrace", append([]string{"flows", "-o", "json", "--by", by}, when...)...)
 	cmd.Stdout = &l.stdout
 	l.process = start(t, cmd)
 	l.await(t, regexp.MustCompile(`(?m)^lotrace: counting`), 1)
@@ -110,4 +123,16 @@ func (l *lotrace) windows(t *testing.T) []window {
 		}
 	}
 	return all
+}
+
+// asked are the rows with turns of the one window that was printed, the oldest first.
+func (l *lotrace) asked(t *testing.T) []row {
+	t.Helper()
+	windows := l.windows(t)
+	if len(windows) != 1 {
+		t.Fatalf("%d windows, want 1", len(windows))
+	}
+	rows := slices.DeleteFunc(windows[0].Rows, func(r row) bool { return r.Turn.Count == 0 })
+	slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.FirstSeen, b.FirstSeen) })
+	return rows
 }

@@ -1,7 +1,8 @@
 //go:build real
 
 // Package real has lotrace watch services that people run, driven by their own clients. The services
-// log which of their processes served which connection; that is what lotrace is held against.
+// log which of their processes served which connection, and the clients say how long they waited; that is
+// what lotrace is held against.
 // `make test-real` runs it, in namespaces of its own.
 package real
 
@@ -30,10 +31,15 @@ var wantPairs = map[string]int{
 	"psql → postgres":                rounds,
 }
 
-func TestServices(t *testing.T) {
+func needNamespaces(t *testing.T) {
+	t.Helper()
 	if os.Getpid() != 1 {
 		t.Fatal("needs namespaces of its own: run test/real/run")
 	}
+}
+
+func TestServices(t *testing.T) {
+	needNamespaces(t)
 	redis := startRedis(t, 6379)
 	shared := startNginx(t, 8080, "")
 	own := startNginx(t, 8081, "reuseport")
@@ -45,7 +51,7 @@ func TestServices(t *testing.T) {
 	sql, backend := k.openPostgres(t, postgres, loopbacks[0])
 	older := append(slices.Collect(maps.Keys(dialedBy(t, visits, redis))), cli.conn, sql.conn)
 
-	flows, pairs := startLotrace(t, "flow"), startLotrace(t, "pair")
+	flows, pairs := startLotrace(t, "flow", "--watch", "1s"), startLotrace(t, "pair", "--watch", "1s")
 	loads := startLoads(t, k, redis, shared, own, postgres, visits)
 	for i := range rounds {
 		addr := loopbacks[i%len(loopbacks)]

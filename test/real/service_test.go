@@ -3,6 +3,7 @@
 package real
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -34,6 +35,7 @@ type service struct {
 	accepted *regexp.Regexp // what it prints for each connection: the PID of who serves it, the client's address and port
 	worker   *regexp.Regexp // what it prints for each process that serves, if it does not print all connections
 	stop     syscall.Signal // that makes it end in good order
+	dir      string         // what it leaves
 
 	*process
 }
@@ -104,8 +106,8 @@ func home(t *testing.T, name, owner string) (string, *syscall.SysProcAttr) {
 	}
 	uid, err1 := strconv.Atoi(u.Uid)
 	gid, err2 := strconv.Atoi(u.Gid)
-	dir := filepath.Join(os.TempDir(), name)
-	if err := cmp.Or(err1, err2, os.Mkdir(dir, 0o700), os.Chown(dir, uid, gid)); err != nil {
+	dir, err3 := os.MkdirTemp("", name)
+	if err := cmp.Or(err1, err2, err3, os.Chown(dir, uid, gid)); err != nil {
 		t.Fatal(err)
 	}
 	return dir, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
@@ -136,6 +138,8 @@ http {
 	log_format accepted 'accepted $pid $remote_addr $remote_port';
 	map $connection_requests $first { default 0; 1 1; }
 	access_log /dev/stdout accepted if=$first;
+	log_format request '';
+	access_log requests.log request;
 	keepalive_requests 10000000;
 	client_body_temp_path body;
 	proxy_temp_path proxy;
@@ -146,23 +150,26 @@ http {
 		listen 127.0.0.1:%[2]d %[3]s;
 		listen [::1]:%[2]d %[3]s;
 		location / { return 200 "hello\n"; }
+		location = /page { root .; gzip on; gzip_types *; gzip_comp_level 9; }
 	}
 }
 `
 
 // startNginx runs workers that all accept from one socket, or each from its own if listen is
-// "reuseport".
+// "reuseport". Its requests.log gets a line for each request.
 func startNginx(t *testing.T, port uint16, listen string) *service {
 	t.Helper()
-	dir, _ := home(t, fmt.Sprintf("nginx-%d", port), "root")
+	dir, _ := home(t, "nginx", "www-data")
 	config := fmt.Sprintf(nginxConfig, nginxWorkers, port, listen)
 	path := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+	page := bytes.Repeat([]byte("page\n"), 6000)
+	err := cmp.Or(os.WriteFile(path, []byte(config), 0o600), os.WriteFile(filepath.Join(dir, "page"), page, 0o644))
+	if err != nil {
 		t.Fatal(err)
 	}
 	worker := regexp.MustCompile(`start worker process (\d+)`)
 	s := &service{
-		name: "nginx", port: port, stop: syscall.SIGTERM,
+		name: "nginx", port: port, stop: syscall.SIGTERM, dir: dir,
 		cmd:   exec.Command("nginx", "-e", "stderr", "-p", dir, "-c", path),
 		ready: worker, readies: nginxWorkers,
 		accepted: regexp.MustCompile(`(?m)^accepted (\d+) (\S+) (\d+)$`),
