@@ -17,9 +17,11 @@ struct file;
 struct kernfs_node;
 struct net;
 struct net_device;
+struct numa_drop_counters;
 struct pid;
 struct pid_namespace;
 struct seq_file;
+struct sk_buff;
 struct sock;
 struct sock_common;
 struct socket;
@@ -504,6 +506,13 @@ struct sock_common {
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
+	union {
+		long unsigned int skc_flags;
+	};
+};
+
+enum sock_flags {
+	SOCK_DONE = 1,
 };
 
 typedef struct {
@@ -537,12 +546,27 @@ typedef struct {
 
 struct sock {
 	struct sock_common __sk_common;
+	atomic_t sk_drops;
+	struct {
+		atomic_t rmem_alloc;
+		int len;
+		struct sk_buff *head;
+		struct sk_buff *tail;
+	} sk_backlog;
 	struct socket *sk_socket;
 	socket_lock_t sk_lock;
 	u32 sk_pacing_status;
 	u16 sk_protocol;
 	u16 sk_type;
 	u8 sk_shutdown;
+	u32 sk_ack_backlog;
+	u32 sk_max_ack_backlog;
+	struct numa_drop_counters *sk_drop_counters;
+};
+
+struct numa_drop_counters {
+	atomic_t drops0;
+	atomic_t drops1;
 };
 
 struct request_sock {
@@ -560,15 +584,21 @@ struct inet_connection_sock {
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	u32 snd_cwnd;
+	u32 copied_seq;
+	u32 write_seq;
 	u64 tcp_clock_cache;
+	u32 rcv_nxt;
 	u32 snd_nxt;
+	u32 snd_una;
 	u32 srtt_us;
 	u32 total_retrans;
+	u32 rcv_ooopack;
 };
 
 struct udp_sock {
 	struct inet_sock inet;
 	__u8 encap_type;
+	int forward_deficit;
 };
 
 struct socket {

@@ -6,26 +6,32 @@
 #define LT_AF_INET 2
 #define LT_AF_INET6 10
 
+/* The family of a socket, 4 or 6 or 0 for another, and the address that it is bound to. */
+static __always_inline __u8 lt_bound_to(struct sock_common *skc, union lt_addr *addr)
+{
+	if (skc->skc_family == LT_AF_INET6) {
+		BPF_CORE_READ_INTO(addr, skc, skc_v6_rcv_saddr.in6_u.u6_addr8);
+		return 6;
+	}
+	if (skc->skc_family != LT_AF_INET)
+		return 0;
+	if (skc->skc_rcv_saddr)
+		lt_map_v4(addr, skc->skc_rcv_saddr);
+	return 4;
+}
+
 static __always_inline void lt_write_listener(struct seq_file *seq, struct sock_common *skc,
 					      __u8 proto)
 {
 	struct lt_listener listener = {
 		.port = skc->skc_num,
 		.proto = proto,
+		.v6only = BPF_CORE_READ_BITFIELD(skc, skc_ipv6only),
 	};
 
-	if (skc->skc_family == LT_AF_INET6) {
-		listener.family = 6;
-		listener.v6only = BPF_CORE_READ_BITFIELD(skc, skc_ipv6only);
-		BPF_CORE_READ_INTO(&listener.addr, skc, skc_v6_rcv_saddr.in6_u.u6_addr8);
-	} else if (skc->skc_family == LT_AF_INET) {
-		listener.family = 4;
-		if (skc->skc_rcv_saddr)
-			lt_map_v4((union lt_addr *)listener.addr, skc->skc_rcv_saddr);
-	} else {
-		return;
-	}
-	bpf_seq_write(seq, &listener, sizeof(listener));
+	listener.family = lt_bound_to(skc, (union lt_addr *)listener.addr);
+	if (listener.family)
+		bpf_seq_write(seq, &listener, sizeof(listener));
 }
 
 static __always_inline void lt_write_holder(struct seq_file *seq, struct task_struct *task,

@@ -19,6 +19,7 @@
 #include "account.bpf.h"
 #include "owner.bpf.h"
 #include "listen.bpf.h"
+#include "queue.bpf.h"
 
 #define LT_TC_PASS (-1) /* TCX_NEXT, TC_ACT_UNSPEC: whoever comes after us decides */
 
@@ -122,6 +123,27 @@ int lotrace_iter_files(struct bpf_iter__task_file *ctx)
 
 	if (task && file)
 		lt_write_holder(ctx->meta->seq, task, file);
+	return 0;
+}
+
+SEC("iter/tcp")
+int lotrace_iter_queues_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+	struct tcp_sock *tp = skc ? bpf_skc_to_tcp_sock(skc) : NULL;
+
+	if (tp)
+		lt_tell_tcp_queue(ctx->meta->seq, tp);
+	return 0;
+}
+
+SEC("iter/udp")
+int lotrace_iter_queues_udp(struct bpf_iter__udp *ctx)
+{
+	struct udp_sock *udp = ctx->udp_sk;
+
+	if (udp)
+		lt_tell_udp_queue(ctx->meta->seq, udp);
 	return 0;
 }
 

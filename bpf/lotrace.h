@@ -361,18 +361,38 @@ struct lt_listener {
 
 _Static_assert(sizeof(struct lt_listener) == 24, "read as an array");
 
-/* What the queue iterator writes per socket that has anything to say. */
+/* What is in the queues of one socket of a flow. */
 struct lt_queue {
 	__u32 slot;
 	__u8 side; /* index of the socket's endpoint */
 	__u8 pad[3];
-	__u32 receive; /* bytes that its process has not read */
-	__u32 send; /* bytes that the other side has not acknowledged */
+	__u32 receive; /* bytes that its process has not read; UDP: the memory that they take */
+	__u32 send; /* TCP: bytes that the other side has not acknowledged */
 	__u32 out_of_order; /* TCP: segments received out of order, cumulative (modulo 2^32) */
 	__u32 drops; /* UDP: datagrams that found no room in the receive buffer, cumulative */
 };
 
-_Static_assert(sizeof(struct lt_queue) == 24, "read as an array");
+/* The connections that wait for a listening TCP socket to accept them. */
+struct lt_backlog {
+	__u8 addr[16]; /* bound address, v4 mapped; all zero: any */
+	__u16 port;
+	__u8 family; /* 4 or 6 */
+	__u8 v6only;
+	__u32 length;
+	__u32 limit; /* one more is let in */
+	__u32 drops; /* attempts that it dropped, cumulative (modulo 2^32) */
+};
+
+/* What the queue iterators write: per listening socket, and per other socket that has anything to say. */
+struct lt_queue_record {
+	__u32 listens; /* which of the two */
+	union {
+		struct lt_queue queue;
+		struct lt_backlog backlog;
+	};
+};
+
+_Static_assert(sizeof(struct lt_queue_record) == 36, "read as an array");
 
 /* What the file iterator writes per process and socket of the watched namespace. */
 struct lt_holder {

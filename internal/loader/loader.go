@@ -80,7 +80,8 @@ type Loader struct {
 	table *table
 	stats *deviceStats
 
-	scan *scan // nil: none
+	scan   *scan   // nil: none
+	queues *queues // nil: none
 
 	offset int64 // between the device's counter and the hook's, see settle
 
@@ -116,6 +117,9 @@ func (l *Loader) open(c Config) (err error) {
 	}
 	if !c.NoScan {
 		l.openScan()
+	}
+	if !c.NoHealth {
+		l.openQueues()
 	}
 	l.openTracers(&c)
 	if err := l.netns.do(func() error { return l.attach(c.Hook) }); err != nil {

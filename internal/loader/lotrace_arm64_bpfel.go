@@ -200,29 +200,31 @@ type lotraceLtUnlocked struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	lotraceMapLtBreakdowns      = "lt_breakdowns"
-	lotraceMapLtExchanges       = "lt_exchanges"
-	lotraceMapLtExchangesFree   = "lt_exchanges_free"
-	lotraceMapLtFrags           = "lt_frags"
-	lotraceMapLtFree            = "lt_free"
-	lotraceMapLtIndex           = "lt_index"
-	lotraceMapLtIngress         = "lt_ingress"
-	lotraceMapLtOwners          = "lt_owners"
-	lotraceMapLtReasons         = "lt_reasons"
-	lotraceMapLtSlots           = "lt_slots"
-	lotraceMapLtSlowTurns       = "lt_slow_turns"
-	lotraceMapLtSocks           = "lt_socks"
-	lotraceMapLtTroubles        = "lt_troubles"
-	lotraceMapLtTroublesFree    = "lt_troubles_free"
-	lotraceProgLotraceEgress    = "lotrace_egress"
-	lotraceProgLotraceIngress   = "lotrace_ingress"
-	lotraceProgLotraceIterFiles = "lotrace_iter_files"
-	lotraceProgLotraceIterTcp   = "lotrace_iter_tcp"
-	lotraceProgLotraceIterUdp   = "lotrace_iter_udp"
-	lotraceProgLotraceXdp       = "lotrace_xdp"
-	lotraceVarConfig            = "config"
-	lotraceVarFilter            = "filter"
-	lotraceVarPool              = "pool"
+	lotraceMapLtBreakdowns          = "lt_breakdowns"
+	lotraceMapLtExchanges           = "lt_exchanges"
+	lotraceMapLtExchangesFree       = "lt_exchanges_free"
+	lotraceMapLtFrags               = "lt_frags"
+	lotraceMapLtFree                = "lt_free"
+	lotraceMapLtIndex               = "lt_index"
+	lotraceMapLtIngress             = "lt_ingress"
+	lotraceMapLtOwners              = "lt_owners"
+	lotraceMapLtReasons             = "lt_reasons"
+	lotraceMapLtSlots               = "lt_slots"
+	lotraceMapLtSlowTurns           = "lt_slow_turns"
+	lotraceMapLtSocks               = "lt_socks"
+	lotraceMapLtTroubles            = "lt_troubles"
+	lotraceMapLtTroublesFree        = "lt_troubles_free"
+	lotraceProgLotraceEgress        = "lotrace_egress"
+	lotraceProgLotraceIngress       = "lotrace_ingress"
+	lotraceProgLotraceIterFiles     = "lotrace_iter_files"
+	lotraceProgLotraceIterQueuesTcp = "lotrace_iter_queues_tcp"
+	lotraceProgLotraceIterQueuesUdp = "lotrace_iter_queues_udp"
+	lotraceProgLotraceIterTcp       = "lotrace_iter_tcp"
+	lotraceProgLotraceIterUdp       = "lotrace_iter_udp"
+	lotraceProgLotraceXdp           = "lotrace_xdp"
+	lotraceVarConfig                = "config"
+	lotraceVarFilter                = "filter"
+	lotraceVarPool                  = "pool"
 )
 
 // loadLotrace returns the embedded CollectionSpec for lotrace.
@@ -267,12 +269,14 @@ type lotraceSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type lotraceProgramSpecs struct {
-	LotraceEgress    *ebpf.ProgramSpec `ebpf:"lotrace_egress"`
-	LotraceIngress   *ebpf.ProgramSpec `ebpf:"lotrace_ingress"`
-	LotraceIterFiles *ebpf.ProgramSpec `ebpf:"lotrace_iter_files"`
-	LotraceIterTcp   *ebpf.ProgramSpec `ebpf:"lotrace_iter_tcp"`
-	LotraceIterUdp   *ebpf.ProgramSpec `ebpf:"lotrace_iter_udp"`
-	LotraceXdp       *ebpf.ProgramSpec `ebpf:"lotrace_xdp"`
+	LotraceEgress        *ebpf.ProgramSpec `ebpf:"lotrace_egress"`
+	LotraceIngress       *ebpf.ProgramSpec `ebpf:"lotrace_ingress"`
+	LotraceIterFiles     *ebpf.ProgramSpec `ebpf:"lotrace_iter_files"`
+	LotraceIterQueuesTcp *ebpf.ProgramSpec `ebpf:"lotrace_iter_queues_tcp"`
+	LotraceIterQueuesUdp *ebpf.ProgramSpec `ebpf:"lotrace_iter_queues_udp"`
+	LotraceIterTcp       *ebpf.ProgramSpec `ebpf:"lotrace_iter_tcp"`
+	LotraceIterUdp       *ebpf.ProgramSpec `ebpf:"lotrace_iter_udp"`
+	LotraceXdp           *ebpf.ProgramSpec `ebpf:"lotrace_xdp"`
 }
 
 // lotraceMapSpecs contains maps before they are loaded into the kernel.
@@ -372,12 +376,14 @@ type lotraceVariables struct {
 //
 // It can be passed to loadLotraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type lotracePrograms struct {
-	LotraceEgress    *ebpf.Program `ebpf:"lotrace_egress"`
-	LotraceIngress   *ebpf.Program `ebpf:"lotrace_ingress"`
-	LotraceIterFiles *ebpf.Program `ebpf:"lotrace_iter_files"`
-	LotraceIterTcp   *ebpf.Program `ebpf:"lotrace_iter_tcp"`
-	LotraceIterUdp   *ebpf.Program `ebpf:"lotrace_iter_udp"`
-	LotraceXdp       *ebpf.Program `ebpf:"lotrace_xdp"`
+	LotraceEgress        *ebpf.Program `ebpf:"lotrace_egress"`
+	LotraceIngress       *ebpf.Program `ebpf:"lotrace_ingress"`
+	LotraceIterFiles     *ebpf.Program `ebpf:"lotrace_iter_files"`
+	LotraceIterQueuesTcp *ebpf.Program `ebpf:"lotrace_iter_queues_tcp"`
+	LotraceIterQueuesUdp *ebpf.Program `ebpf:"lotrace_iter_queues_udp"`
+	LotraceIterTcp       *ebpf.Program `ebpf:"lotrace_iter_tcp"`
+	LotraceIterUdp       *ebpf.Program `ebpf:"lotrace_iter_udp"`
+	LotraceXdp           *ebpf.Program `ebpf:"lotrace_xdp"`
 }
 
 func (p *lotracePrograms) Close() error {
@@ -385,6 +391,8 @@ func (p *lotracePrograms) Close() error {
 		p.LotraceEgress,
 		p.LotraceIngress,
 		p.LotraceIterFiles,
+		p.LotraceIterQueuesTcp,
+		p.LotraceIterQueuesUdp,
 		p.LotraceIterTcp,
 		p.LotraceIterUdp,
 		p.LotraceXdp,

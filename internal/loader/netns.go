@@ -103,6 +103,64 @@ func (n netns) doLocked(f func() error) error {
 	return err
 }
 
+// inside is a thread that stays in a namespace, for what must be done there when the right to enter it was
+// given up. Nil is our own namespace, where every thread is.
+type inside struct {
+	jobs    chan func() error
+	results chan error
+}
+
+// stay sends a thread there. leave must be called.
+func (n netns) stay() (*inside, error) {
+	if n.path == "" {
+		return nil, nil
+	}
+	in := &inside{make(chan func() error), make(chan error)}
+	go offMainThread(func() {
+		in.results <- n.doLocked(func() error {
+			in.results <- nil
+			for job := range in.jobs {
+				in.results <- job()
+			}
+			return nil
+		})
+	})
+	if err := <-in.results; err != nil {
+		return nil, err
+	}
+	return in, nil
+}
+
+// do runs f there, one at a time.
+func (in *inside) do(f func() error) error {
+	if in == nil {
+		return f()
+	}
+	in.jobs <- f
+	return <-in.results
+}
+
+// leave ends the thread, or returns it to where it came from, if it still may.
+func (in *inside) leave() {
+	if in != nil {
+		close(in.jobs)
+		<-in.results
+	}
+}
+
+// offMainThread runs f on any other: what /proc/self shows is the main thread's.
+func offMainThread(f func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if unix.Gettid() != os.Getpid() {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	<-done
+}
+
 func enterError(name string, err error) error {
 	e := &Error{Doing: "enter network namespace " + name, Err: err}
 	if errors.Is(err, unix.EPERM) {

@@ -48,8 +48,10 @@ func (l *Loader) Read(r *model.Reading) (err error) {
 			return err
 		}
 	}
-	r.After, err = l.stats.read()
-	return err
+	if r.After, err = l.stats.read(); err != nil || l.queues == nil {
+		return err
+	}
+	return l.queues.read(r)
 }
 
 // Every packet reaches two counters, one shortly after the other: under TC the hook's and then the

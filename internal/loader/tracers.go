@@ -31,23 +31,33 @@ func (l *Loader) openTracers(c *Config) {
 	}
 }
 
-// openTracer loads one program, on the maps of those that count.
-func (l *Loader) openTracer(name string) error {
+// loadBeside loads one program, on the maps of those that count.
+func (l *Loader) loadBeside(name string) (*ebpf.Program, error) {
 	spec, err := loadLotrace()
 	if err != nil {
-		return fmt.Errorf("read programs: %w", err)
+		return nil, fmt.Errorf("read programs: %w", err)
 	}
 	for other := range spec.Programs {
 		if other != name {
 			delete(spec.Programs, other)
 		}
 	}
+	for name, m := range l.coll.Maps {
+		spec.Maps[name].MaxEntries = m.MaxEntries()
+	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: l.coll.Maps})
 	if err != nil {
-		return fmt.Errorf("load %s: %w", name, err)
+		return nil, fmt.Errorf("load %s: %w", name, err)
 	}
 	defer coll.Close()
-	program := coll.DetachProgram(name)
+	return coll.DetachProgram(name), nil
+}
+
+func (l *Loader) openTracer(name string) error {
+	program, err := l.loadBeside(name)
+	if err != nil {
+		return err
+	}
 	at, err := link.AttachTracing(link.TracingOptions{Program: program})
 	if err != nil {
 		return errors.Join(fmt.Errorf("attach %s: %w", name, err), program.Close())

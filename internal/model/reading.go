@@ -128,6 +128,7 @@ type Reading struct {
 	Untold     uint64 // flows whose troubles found none
 
 	Queues   []Queue    // sockets with something in theirs
+	Backlogs []Backlog  // listening TCP sockets, each of those that share a port
 	Slow     []SlowTurn // since the reading before, oldest first
 	SlowLost uint64     // slow turns that there was no room for
 }

@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Trouble is what went wrong on one slot, cumulative, as the kernel counts it; by end, [i] is what
 // Key.Addr[i], Key.Port[i] did.
@@ -74,10 +77,21 @@ func (b Breakdown) Sub(o *Breakdown) Breakdown {
 type Queue struct {
 	Slot       uint32 // Slot.Index
 	End        uint8  // of the slot's key
-	Receive    uint32 // bytes that its process has not read
-	Send       uint32 // bytes that the other side has not acknowledged
+	Receive    uint32 // bytes that its process has not read; UDP: the memory that they take
+	Send       uint32 // TCP: bytes that the other side has not acknowledged
 	OutOfOrder uint32 // TCP segments received out of order, cumulative (modulo 2^32)
 	Drops      uint32 // UDP datagrams that found no room in its receive buffer, cumulative
+}
+
+// Backlog is the connections that wait for one listening TCP socket to accept them, at the moment of a
+// reading. It is full when Length is above Limit.
+type Backlog struct {
+	Addr   netip.Addr // as in Listener
+	Port   uint16
+	V6Only bool
+	Length uint32
+	Limit  uint32
+	Drops  uint64 // attempts that it dropped, cumulative (modulo 2^32): nearly always because it was full
 }
 
 // SlowTurn is one turn that took longer than was asked for, as the kernel tells it.

@@ -1,0 +1,409 @@
+package loader_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/testkit"
+)
+
+// queue is a model.Queue without the slot, which a test knows by its sockets' addresses.
+type queue struct{ Receive, Send, OutOfOrder, Drops uint32 }
+
+// queues takes a reading: what is in the queues of sockets by their own addresses, and the backlogs.
+func (r *rig) queues() (map[netip.AddrPort]queue, []model.Backlog) {
+	r.Helper()
+	var reading model.Reading
+	if err := r.loader.Read(&reading); err != nil {
+		r.Fatal(err)
+	}
+	slots := make(map[uint32]*model.Slot)
+	for i := range reading.Slots {
+		slots[reading.Slots[i].Index] = &reading.Slots[i]
+	}
+	queues := make(map[netip.AddrPort]queue)
+	for _, q := range reading.Queues {
+		slot := slots[q.Slot]
+		if slot == nil {
+			r.Fatalf("%+v is of no slot", q)
+		}
+		queues[slot.Key.Endpoint(int(q.End))] = queue{q.Receive, q.Send, q.OutOfOrder, q.Drops}
+	}
+	if len(queues) != len(reading.Queues) {
+		r.Errorf("one socket has several queues: %+v", reading.Queues)
+	}
+	return queues, reading.Backlogs
+}
+
+// checkQueues compares all that there are, once traffic rests.
+func (r *rig) checkQueues(want map[netip.AddrPort]queue) {
+	r.Helper()
+	testkit.Quiesce(r.ns)
+	got, _ := r.queues()
+	r.compareQueues(want, got)
+}
+
+func (r *rig) compareQueues(want, got map[netip.AddrPort]queue) {
+	r.Helper()
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+		r.Errorf("queues (-want +got): %s", diff)
+	}
+}
+
+// tcpEnds is a connection inside the namespace between a server's address and a client's that dials it.
+func tcpEnds(tb testing.TB, ns *testkit.Netns, network, listen, dial string) (client, server *net.TCPConn) {
+	tb.Helper()
+	ns.Run(tb, func() {
+		l, err := net.Listen(network, listen)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer l.Close()
+		c, err := net.Dial("tcp", dial)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		s, err := l.Accept()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		client, server = c.(*net.TCPConn), s.(*net.TCPConn)
+	})
+	tb.Cleanup(func() { client.Close(); server.Close() })
+	return client, server
+}
+
+func local(c net.Conn) netip.AddrPort {
+	addr := netip.MustParseAddrPort(c.LocalAddr().String())
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+}
+
+// control runs f on the socket.
+func control(tb testing.TB, c syscall.Conn, f func(fd int) error) {
+	tb.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var failed error
+	if err := errors.Join(raw.Control(func(fd uintptr) { failed = f(int(fd)) }), failed); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// inQueue asks the socket itself, by SIOCINQ or SIOCOUTQ.
+func inQueue(tb testing.TB, c syscall.Conn, request uint) (n uint32) {
+	tb.Helper()
+	control(tb, c, func(fd int) error {
+		value, err := unix.IoctlGetInt(fd, request)
+		n = uint32(value)
+		return err
+	})
+	return n
+}
+
+func TestUnreadBytes(t *testing.T) {
+	r := newRig(t, loader.Config{})
+	for _, kind := range []struct{ name, network, listen, dial string }{
+		{"ipv4", "tcp4", "127.0.0.1:80", "127.0.0.1:80"},
+		{"ipv6", "tcp6", "[::1]:80", "[::1]:80"},
+		{"dual stack", "tcp", "[::]:80", "127.0.0.1:80"},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			r, none := r.with(t), map[netip.AddrPort]queue{}
+			client, server := tcpEnds(t, r.ns, kind.network, kind.listen, kind.dial)
+			r.checkQueues(none)
+			const n = 7919
+			if _, err := client.Write(make([]byte, n)); err != nil {
+				t.Fatal(err)
+			}
+			r.checkQueues(map[netip.AddrPort]queue{local(server): {Receive: n}})
+			if _, err := io.ReadFull(server, make([]byte, n)); err != nil {
+				t.Fatal(err)
+			}
+			r.checkQueues(none)
+
+			// The end of a stream takes a sequence number, which is no byte.
+			if _, err := server.Write(make([]byte, n)); err != nil {
+				t.Fatal(err)
+			}
+			if err := server.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			awaitState(t, client, unix.BPF_TCP_CLOSE_WAIT)
+			awaitState(t, server, unix.BPF_TCP_FIN_WAIT2)
+			got, _ := r.queues()
+			r.compareQueues(map[netip.AddrPort]queue{local(client): {Receive: n}}, got)
+			client.Close()
+			server.Close()
+		})
+	}
+}
+
+func tcpInfo(tb testing.TB, c syscall.Conn) (info *unix.TCPInfo) {
+	tb.Helper()
+	control(tb, c, func(fd int) (err error) {
+		info, err = unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		return err
+	})
+	return info
+}
+
+func awaitState(t *testing.T, c syscall.Conn, state uint8) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); tcpInfo(t, c).State != state; {
+		if time.Now().After(deadline) {
+			t.Fatalf("state %d, want %d", tcpInfo(t, c).State, state)
+		}
+	}
+}
+
+// A receiver that does not read stops its sender, and both ends tell as much as the sockets themselves.
+func TestUnacknowledgedBytes(t *testing.T) {
+	r := newRig(t, loader.Config{})
+	client, server := tcpEnds(t, r.ns, "tcp", "127.0.0.1:80", "127.0.0.1:80")
+	fill(t, client)
+	r.checkStopped(client, server, 0)
+	// Its end waits behind all the bytes.
+	if err := client.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	r.checkStopped(client, server, 1)
+}
+
+// fill writes until the socket takes no more.
+func fill(t *testing.T, c *net.TCPConn) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	err = raw.Write(func(fd uintptr) bool {
+		for failed == nil {
+			_, failed = unix.Write(int(fd), make([]byte, 1<<16))
+		}
+		return true
+	})
+	if err != nil || !errors.Is(failed, unix.EAGAIN) {
+		t.Fatal(err, failed)
+	}
+}
+
+// checkStopped compares both ends' queues with what the sockets say, in a moment in which that is the same
+// before and after. The sender's own number counts its end.
+func (r *rig) checkStopped(sender, receiver *net.TCPConn, end uint32) {
+	r.Helper()
+	ask := func() [2]uint32 {
+		return [2]uint32{inQueue(r, sender, unix.SIOCOUTQ), inQueue(r, receiver, unix.SIOCINQ)}
+	}
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		before := ask()
+		got, _ := r.queues()
+		if ask() != before {
+			continue
+		}
+		if before[0] <= end || before[1] == 0 {
+			r.Fatalf("%d unacknowledged, %d unread: nothing is stopped", before[0], before[1])
+		}
+		want := map[netip.AddrPort]queue{local(sender): {Send: before[0] - end}, local(receiver): {Receive: before[1]}}
+		r.compareQueues(want, got)
+		return
+	}
+	r.Fatal("the queues never rested")
+}
+
+// dropFifth lets the fifth large skb that arrives on lo vanish.
+func dropFifth(t *testing.T, ns *testkit.Netns) {
+	t.Helper()
+	f := newForeign(t, "drop", ebpf.SchedCLS, tcxNext) // for its map
+	const large, drop = 10_000, 2
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SchedCLS, License: "GPL",
+		Instructions: asm.Instructions{
+			asm.LoadMem(asm.R1, asm.R1, 0, asm.Word), // __sk_buff.len
+			asm.JLT.Imm(asm.R1, large, "pass"),
+			asm.StoreImm(asm.RFP, -4, 0, asm.Word),
+			asm.Mov.Reg(asm.R2, asm.RFP),
+			asm.Add.Imm(asm.R2, -4),
+			asm.LoadMapPtr(asm.R1, f.count.FD()),
+			asm.FnMapLookupElem.Call(),
+			asm.JEq.Imm(asm.R0, 0, "pass"),
+			asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord),
+			asm.Add.Imm(asm.R1, 1),
+			asm.StoreMem(asm.R0, 0, asm.R1, asm.DWord),
+			asm.JNE.Imm(asm.R1, 5, "pass"),
+			asm.Mov.Imm(asm.R0, drop),
+			asm.Return(),
+			asm.Mov.Imm(asm.R0, tcxNext).WithSymbol("pass"),
+			asm.Return(),
+		},
+	})
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	t.Cleanup(func() { prog.Close() })
+	var l link.Link
+	err = ns.Do(func() (err error) {
+		l, err = link.AttachTCX(link.TCXOptions{Interface: 1, Program: prog, Attach: ebpf.AttachTCXIngress})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+}
+
+func TestOutOfOrder(t *testing.T) {
+	r := newRig(t, loader.Config{Hook: loader.HookTCX})
+	dropFifth(t, r.ns)
+	client, server := tcpEnds(t, r.ns, "tcp", "127.0.0.1:80", "127.0.0.1:80")
+	const n = 8 << 20
+	sent := make(chan error, 1)
+	go func() {
+		_, err := client.Write(make([]byte, n))
+		sent <- err
+	}()
+	if _, err := io.ReadFull(server, make([]byte, n)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	want := tcpInfo(t, server).Rcv_ooopack
+	if want == 0 {
+		t.Fatal("everything came in order")
+	}
+	r.checkQueues(map[netip.AddrPort]queue{local(server): {OutOfOrder: want}})
+}
+
+// Sockets of one tuple in two namespaces are told apart.
+func TestQueuesOfOneNamespace(t *testing.T) {
+	r := newRig(t, loader.Config{})
+	other := testkit.NewNetns(t)
+	var server *net.TCPConn
+	const n = 7
+	for i, ns := range []*testkit.Netns{r.ns, other} {
+		ns.Run(t, func() {
+			l, err := net.Listen("tcp", "127.0.0.1:80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+			dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4000}}
+			client, err := dialer.Dial("tcp", "127.0.0.1:80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { client.Close() })
+			accepted, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { accepted.Close() })
+			if _, err := client.Write(make([]byte, n+i)); err != nil {
+				t.Fatal(err)
+			}
+			server = accepted.(*net.TCPConn)
+		})
+	}
+	testkit.Quiesce(other)
+	if got := inQueue(t, server, unix.SIOCINQ); got != n+1 {
+		t.Fatalf("%d bytes in the other namespace, want %d", got, n+1)
+	}
+	r.checkQueues(map[netip.AddrPort]queue{local(server): {Receive: n}})
+	if _, got := r.queues(); len(got) != 1 {
+		t.Errorf("%d listeners, want 1", len(got))
+	}
+}
+
+func TestNoQueuesWithoutHealth(t *testing.T) {
+	r := newRig(t, loader.Config{NoHealth: true})
+	client, _ := tcpEnds(t, r.ns, "tcp", "127.0.0.1:80", "127.0.0.1:80")
+	if _, err := client.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	r.checkQueues(map[netip.AddrPort]queue{})
+}
+
+// envUnprivileged makes TestQueuesWithoutPrivileges give its privileges up, in a process of its own.
+const envUnprivileged = "LOTRACE_TEST_UNPRIVILEGED"
+
+func TestQueuesWithoutPrivileges(t *testing.T) {
+	testkit.RequireRoot(t)
+	if os.Getenv(envUnprivileged) == "" {
+		cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
+		cmd.Env = append(os.Environ(), envUnprivileged+"=1")
+		out, err := cmd.CombinedOutput()
+		if strings.Contains(string(out), "--- SKIP: "+t.Name()) {
+			t.Skip("needs a build without cgo")
+		}
+		if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+			t.Fatalf("%v:\n%s", err, out)
+		}
+		return
+	}
+	r := newRig(t, loader.Config{})
+	client, server := tcpEnds(t, r.ns, "tcp", "127.0.0.1:80", "127.0.0.1:80")
+	if err := r.loader.DropPrivileges(); errors.Is(err, unix.ENOTSUP) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	for n := uint32(1); n <= 3; n++ {
+		if _, err := client.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		r.checkQueues(map[netip.AddrPort]queue{local(server): {Receive: n}})
+	}
+}
+
+// What a reading takes with sockets in the namespace, and without a look at their queues.
+func BenchmarkQueues(b *testing.B) {
+	for _, sockets := range []int{2, 10_000} {
+		for _, unread := range []int{0, 1} {
+			for _, without := range []bool{false, true} {
+				b.Run(fmt.Sprintf("sockets=%d/unread=%d/without=%v", sockets, unread, without), func(b *testing.B) {
+					benchmarkQueues(b, sockets, unread, without)
+				})
+			}
+		}
+	}
+}
+
+func benchmarkQueues(b *testing.B, sockets, unread int, without bool) {
+	r := newRig(b, loader.Config{NoHealth: without})
+	for i := range sockets / 2 {
+		at := fmt.Sprintf("127.0.0.1:%d", 20000+i)
+		client, _ := tcpEnds(b, r.ns, "tcp", at, at)
+		if _, err := client.Write(make([]byte, unread)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var reading model.Reading
+	for b.Loop() {
+		if err := r.loader.Read(&reading); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if !without && len(reading.Queues) != sockets/2*unread {
+		b.Fatalf("%d queues of %d sockets", len(reading.Queues), sockets)
+	}
+}
