@@ -24,6 +24,7 @@ func postgres() *model.Flow {
 		ClientSRTT: 40 * time.Microsecond,
 		ServerSRTT: 60 * time.Microsecond,
 		Turn:       model.Latency{Count: 3, Sum: 8 * time.Millisecond, Min: time.Millisecond, Max: 5 * time.Millisecond},
+		Health:     &model.Health{Refused: 2, Server: model.EndHealth{Resets: 1}},
 		Response:   model.Latency{Count: 2, Sum: 4 * time.Second, Min: time.Second, Max: 3 * time.Second},
 	}
 }
@@ -112,6 +113,8 @@ func TestParse(t *testing.T) {
 		{"response>1m", "response>1m0s", false},
 		{"turns=3", "turns=3", true},
 		{"turns>1k", "turns>1000", false},
+		{"errors>2", "errors>2", true},
+		{"errors=2", "errors=2", false},
 
 		{"tcp and port:5432", "proto:tcp port:5432", true},
 		{"udp port:5432", "proto:udp port:5432", false},
@@ -175,6 +178,7 @@ func TestMatchUnknowns(t *testing.T) {
 		{"!turn>=0s", ping, true},
 		{"response>=0s", ping, false},
 		{"turns=0", ping, true},
+		{"errors=0", ping, true},
 		{"state:closed", ping, false},
 		{"family:ipv4 saddr:127.0.0.2 caddr:127.0.0.0/31", mapped, true},
 		{"ip6", mapped, false},

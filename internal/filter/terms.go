@@ -215,6 +215,12 @@ var terms = []*term{
 		parse:  parseCount,
 		amount: func(f *model.Flow) (uint64, bool) { return f.Turn.Count, true },
 	},
+	{
+		Term: Term{"errors", ">N", "errors>0",
+			"refused connections, resets and lost datagrams", false},
+		parse:  parseCount,
+		amount: func(f *model.Flow) (uint64, bool) { return f.Health.Errors(), true },
+	},
 }
 
 var tcpStates = []string{"established", "syn-sent", "syn-recv", "fin-wait-1", "fin-wait-2",

@@ -122,6 +122,14 @@ type Flow struct {
 	FirstSeen  time.Time
 	LastSeen   time.Time
 	Closed     bool
+
+	Connect     time.Duration // TCP, from the SYN, as are the two that follow: to the end of the handshake; 0 unknown
+	Accept      time.Duration // to the first sign of a process at the server's socket
+	FirstByte   time.Duration // to the server's first payload
+	Connected   bool          // the handshake ended in this window
+	Health      *Health       // nil: nothing went wrong, and nothing waits
+	Breakdown   Breakdown     // of the turns
+	AcceptQueue *AcceptQueue  // of the socket that listens for the server; nil: unknown
 }
 
 // IPv6 reports whether the flow runs over IPv6.

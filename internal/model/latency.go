@@ -64,6 +64,18 @@ func (l *Latency) Add(o *Latency) {
 	}
 }
 
+// Record counts one more of length d.
+func (l *Latency) Record(d time.Duration) {
+	if l.Count == 0 {
+		l.Min, l.Max = d, d
+		l.Histogram = make([]uint64, HistogramBuckets)
+	}
+	l.Min, l.Max = min(l.Min, d), max(l.Max, d)
+	l.Count++
+	l.Sum += d
+	l.Histogram[Bucket(d)]++
+}
+
 // Quantile returns the duration that a share q (0 to 1) of all did not exceed, within 6 % (nearest
 // rank); 0 if there are none.
 func (l *Latency) Quantile(q float64) time.Duration {

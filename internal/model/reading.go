@@ -120,7 +120,7 @@ type Reading struct {
 	Wall    time.Time // the same moment by the wall clock
 	Before  DeviceCount
 	After   DeviceCount // at or after the moment every packet in Slots had reached the device
-	Slots   []Slot      // those in use
+	Slots   []Slot      // those in use, in the order of their Index
 	Reasons [ReasonCount]Count
 	Ingress *Count // nil unless stages are counted
 

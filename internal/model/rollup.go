@@ -3,6 +3,27 @@ package model
 // NoUID is the UID of an Owner that stands for processes of several users. No process can have it.
 const NoUID = ^uint32(0)
 
+// Signs is what tells how the flows of a row are doing, beyond their counts and their turns.
+type Signs struct {
+	Connect   Latency // handshakes that ended in the window, from the SYN
+	Health    *Health // nil: nothing went wrong, and nothing waits
+	Breakdown Breakdown
+}
+
+// AddSigns adds those of one flow.
+func (s *Signs) AddSigns(f *Flow) {
+	if f.Connected {
+		s.Connect.Record(f.Connect)
+	}
+	if f.Health != nil {
+		if s.Health == nil {
+			s.Health = new(Health)
+		}
+		s.Health.Add(f.Health)
+	}
+	s.Breakdown.Add(&f.Breakdown)
+}
+
 // Service is all flows to one server endpoint.
 type Service struct {
 	Name     string // display name
@@ -15,6 +36,8 @@ type Service struct {
 	ToClient Counters
 	Turn     Latency
 	Response Latency
+	Signs
+	AcceptQueue *AcceptQueue // nil: unknown
 }
 
 // Pair is all flows from one client process to one service.
@@ -30,6 +53,7 @@ type Pair struct {
 	ToClient    Counters
 	Turn        Latency
 	Response    Latency
+	Signs
 }
 
 // Name is the pair's display name.
@@ -45,4 +69,5 @@ type Usage struct {
 	Received Counters
 	Turn     Latency // of all its flows, whichever end it is
 	Response Latency
+	Signs
 }

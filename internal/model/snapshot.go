@@ -74,6 +74,11 @@ type Snapshot struct {
 	Hidden   Hidden
 	// Flows that began to ask in the window while all places for turns were taken: their rows have none.
 	Unmeasured uint64
+	Untold     uint64 // flows whose troubles began in the window and found no place: their rows tell of none
 	Self       Self
 	Flows      []Flow
+
+	SlowFrom time.Duration // turns of this length and more are slow; 0: nobody asked
+	Slow     []SlowTurnRow // newest first
+	SlowLost uint64        // slow turns for which there was no room; the longest is never one of them
 }

@@ -15,7 +15,7 @@ import (
 type Source interface {
 	// Read takes a whole reading, reusing r's memory.
 	Read(r *model.Reading) error
-	// ReadSlots reads the flow table and the clock only.
+	// ReadSlots reads the flow table, the clock and what there is of slow turns only.
 	ReadSlots(r *model.Reading) error
 	// Retire frees slots of the newest reading and appends their final counts to into.
 	Retire(slots, into []model.Slot) ([]model.Slot, error)
@@ -25,6 +25,10 @@ type Source interface {
 	ReadExchange(place uint32, into *model.Exchange, asked, answered uint32) bool
 	// ReleaseExchange gives the place of a slot that was freed back.
 	ReleaseExchange(place uint32) error
+	// ReadTrouble reads what went wrong at a place, model.Slot.Trouble.
+	ReadTrouble(place uint32, into *model.Trouble)
+	// ReleaseTrouble gives the place of a slot that was freed back.
+	ReleaseTrouble(place uint32) error
 	// Tell says who is the client of a slot whose handshake nobody saw.
 	Tell(index uint32, client uint8)
 }
@@ -53,6 +57,9 @@ type Config struct {
 	Owners    Owners                 // nil: nobody is named
 	Listeners []model.Listener       // sockets that waited when counting began
 	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
+
+	Slow       time.Duration       // turns that the source tells of one by one; 0: none
+	DropReason func(uint32) string // names of model.Drop.Reason; nil: they go by number
 }
 
 // While there is no pressure, one call of Sweep in so many is enough; but not at first, when
@@ -79,6 +86,11 @@ type Engine struct {
 	exchange   model.Exchange    // the one being read
 	nothing    model.Exchange    // what an empty one is compared with
 	histograms histograms
+
+	troubles troubles
+	sockets  []*sockets // by slot index; nil: nothing is known of them
+	backlogs backlogs
+	slow     slowTurns
 
 	ends   []ends       // by slot index: who is behind each flow's ends
 	hidden model.Hidden // of the window that is being shown
@@ -127,6 +139,7 @@ func (e *Engine) restart() {
 	clear(e.byKey)
 	clear(e.cut)
 	e.histograms.reset()
+	e.restartSigns()
 	e.tellClients()
 }
 
@@ -150,6 +163,7 @@ func (e *Engine) Sweep() error {
 	}
 	e.tellClients()
 	e.noticeOwners(isNews)
+	e.noticeSlow()
 	e.retiring = retirable(e.retiring[:0], e.now.Slots, e.now.MonoNS, e.config)
 	var err error
 	e.finals, err = e.source.Retire(e.retiring, e.finals[:0])
@@ -160,7 +174,7 @@ func (e *Engine) Sweep() error {
 		slot.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
 		*base = [2]model.Counters{}
 		talk := e.talkOf(&slot)
-		err = errors.Join(err, e.releaseExchange(slot.Exchange))
+		err = errors.Join(err, e.releaseExchange(slot.Exchange), e.releaseTrouble(slot.Trouble))
 		e.keep(&slot, talk)
 	}
 	if err != nil {
@@ -230,6 +244,7 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 		return nil, fmt.Errorf("take reading: %w", err)
 	}
 	e.settle()
+	e.noticeSigns()
 	s := &model.Snapshot{
 		Start:    e.start.Wall,
 		End:      e.now.Wall,
@@ -239,6 +254,7 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 	}
 	s.Hidden = e.hidden
 	s.Unmeasured = e.now.Unmeasured - e.start.Unmeasured
+	e.tellSigns(s)
 	e.total(s)
 	if s.Origin.Filter == "" {
 		counted := s.Totals
@@ -255,7 +271,7 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 	return s, nil
 }
 
-// rows makes one row of each flow with traffic in the window.
+// rows makes one row of each flow with traffic in the window, or stuck without any.
 func (e *Engine) rows() []model.Flow {
 	e.flows, e.hidden = e.flows[:0], model.Hidden{}
 	for i := range e.now.Slots {
@@ -263,7 +279,7 @@ func (e *Engine) rows() []model.Flow {
 		base := e.baseOf(slot.Index)
 		slot.Dir[0].Counters = slot.Dir[0].Counters.Sub(base[0])
 		slot.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
-		if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 {
+		if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 && !e.isStuck(&slot) {
 			continue
 		}
 		if older, ok := e.byKey[slot.Key]; ok && continues(&slot) {
@@ -283,7 +299,7 @@ func (e *Engine) addRow(slot *model.Slot, ends *ends, talk talk) {
 	e.flows = append(e.flows, model.Flow{})
 	row := &e.flows[len(e.flows)-1]
 	e.fill(row, slot, ends)
-	row.Turn, row.Response, row.Crossed = talk.turn, talk.response, talk.crossed
+	e.addSigns(row, slot, &talk)
 	switch {
 	case e.config.Match != nil && !e.config.Match(row):
 	case e.config.Hide != nil && e.config.Hide(row):
@@ -292,6 +308,7 @@ func (e *Engine) addRow(slot *model.Slot, ends *ends, talk talk) {
 	default:
 		return
 	}
+	e.slow.reject(&slot.Key)
 	e.flows = e.flows[:len(e.flows)-1]
 }
 

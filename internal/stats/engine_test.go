@@ -3,6 +3,7 @@ package stats
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,8 +15,10 @@ import (
 // fakeSource is a table whose kernel is the test. Its device counts what the slots and reasons do.
 type fakeSource struct {
 	exchanges map[uint32]*model.Exchange // by place
+	troubles  map[uint32]*model.Trouble  // by place
 	told      map[uint32]uint8
-	released  []uint32
+	released  []uint32 // places of exchanges
+	healed    []uint32 // places of troubles
 	now       model.Reading
 	slots     map[uint32]*model.Slot
 	retired   []uint32
@@ -25,6 +28,7 @@ type fakeSource struct {
 func newFakeSource() *fakeSource {
 	s := &fakeSource{
 		slots: make(map[uint32]*model.Slot), exchanges: make(map[uint32]*model.Exchange), told: make(map[uint32]uint8),
+		troubles: make(map[uint32]*model.Trouble),
 	}
 	s.now.MonoNS = uint64(time.Hour)
 	s.now.Wall = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -74,11 +78,15 @@ func (s *fakeSource) Read(r *model.Reading) error {
 	slots := r.Slots
 	*r = s.now
 	r.Slots = slots
+	r.Queues, r.Backlogs = slices.Clone(s.now.Queues), slices.Clone(s.now.Backlogs)
 	return s.ReadSlots(r)
 }
 
 func (s *fakeSource) ReadSlots(r *model.Reading) error {
 	r.MonoNS, r.Wall = s.now.MonoNS, s.now.Wall
+	if s.now.Slow != nil { // or what was told before is still there
+		r.Slow, s.now.Slow = s.now.Slow, nil
+	}
 	r.Slots = r.Slots[:0]
 	for index := range uint32(64) {
 		if slot := s.slots[index]; slot != nil {
@@ -102,6 +110,14 @@ func (s *fakeSource) ReadExchange(place uint32, into *model.Exchange, asked, ans
 func (s *fakeSource) ReleaseExchange(place uint32) error {
 	s.released = append(s.released, place)
 	delete(s.exchanges, place)
+	return nil
+}
+
+func (s *fakeSource) ReadTrouble(place uint32, into *model.Trouble) { *into = *s.troubles[place] }
+
+func (s *fakeSource) ReleaseTrouble(place uint32) error {
+	s.healed = append(s.healed, place)
+	delete(s.troubles, place)
 	return nil
 }
 

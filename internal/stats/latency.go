@@ -6,22 +6,30 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// talk is what the requests and answers of a flow did in one window.
+// talk is what became of a flow in one window, beyond its counts.
 type talk struct {
 	turn, response model.Latency
 	crossed        uint64
+	breakdown      model.Breakdown
+	health         *model.Health // nil: nothing to tell
 }
 
 func (t *talk) add(o *talk) {
 	t.turn.Add(&o.turn)
 	t.response.Add(&o.response)
 	t.crossed += o.crossed
+	t.breakdown.Add(&o.breakdown)
+	if t.health == nil {
+		t.health = o.health
+		return
+	}
+	t.health.Add(o.health)
 }
 
-// talkOf returns the window's part of a slot's requests and answers; the next call returns what came
-// after this one.
+// talkOf returns the window's part of a slot's requests and answers, and of its troubles; the next call
+// returns what came after this one.
 func (e *Engine) talkOf(slot *model.Slot) talk {
-	var t talk
+	t := talk{health: e.healthOf(slot)}
 	if slot.Exchange == 0 {
 		return t
 	}
@@ -46,6 +54,7 @@ func (e *Engine) talkOf(slot *model.Slot) talk {
 	t.turn = e.difference(&now.Turn, &base.Turn)
 	t.response = e.difference(&now.Response, &base.Response)
 	t.crossed = uint64(now.Crossed - base.Crossed)
+	t.breakdown = breakdown(&now.Breakdown, &base.Breakdown)
 	if base == &e.nothing {
 		base = new(model.Exchange)
 		e.exchanges[slot.Exchange] = base
@@ -107,6 +116,14 @@ func (e *Engine) difference(now, base *model.ExchangeLatency) model.Latency {
 		l.Max = high - 1
 	}
 	return l
+}
+
+// breakdown is where the time of the turns since base went. The kernel counts in 32 bits, which come
+// round.
+func breakdown(now, base *model.Breakdown) model.Breakdown {
+	b := now.Sub(base)
+	b.Turns, b.Delivered, b.Backs = uint64(uint32(b.Turns)), uint64(uint32(b.Delivered)), uint64(uint32(b.Backs))
+	return b
 }
 
 func (e *Engine) releaseExchange(place uint32) error {

@@ -92,6 +92,10 @@ func Services(flows []model.Flow) []model.Service {
 		s.ToClient.Add(f.ToClient)
 		s.Turn.Add(&f.Turn)
 		s.Response.Add(&f.Response)
+		s.AddSigns(f)
+		if s.AcceptQueue == nil {
+			s.AcceptQueue = f.AcceptQueue
+		}
 		client := clientOf(n, f)
 		if _, ok := clients[client]; !ok {
 			clients[client] = struct{}{}
@@ -148,6 +152,7 @@ func Pairs(flows []model.Flow) []model.Pair {
 		p.ToClient.Add(f.ToClient)
 		p.Turn.Add(&f.Turn)
 		p.Response.Add(&f.Response)
+		p.AddSigns(f)
 	}
 	servers := serversOfOthers(pairs.rows)
 	for i := range pairs.rows {
@@ -247,6 +252,7 @@ func addFlow(u *model.Usage, f *model.Flow) {
 	u.Flows++
 	u.Turn.Add(&f.Turn)
 	u.Response.Add(&f.Response)
+	u.AddSigns(f)
 }
 
 // ProcessName is the process's display name, without its PID unless that is all there is.

@@ -59,6 +59,11 @@ func latencies[T any](of func(*T) *model.Latency) []field[T] {
 	}
 }
 
+// faults is the field of what Health.Errors counts.
+func faults[T any](of func(*T) *model.Health) []field[T] {
+	return []field[T]{number("errors", func(a, b *T) int { return cmp.Compare(of(a).Errors(), of(b).Errors()) })}
+}
+
 // SortFields lists the fields that the view's rows can be sorted by, for help and completion.
 func (v *View[T]) SortFields() []string {
 	names := make([]string, len(v.fields))

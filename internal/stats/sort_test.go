@@ -40,6 +40,7 @@ func TestSortFlows(t *testing.T) {
 	rows[1].Client.Owner = &model.Owner{Comm: "zsh"}
 	rows[0].Turn = latencyOf(time.Second)
 	rows[2].Turn = latencyOf(time.Millisecond, time.Millisecond, time.Minute)
+	rows[0].Health, rows[2].Health = &model.Health{Refused: 1}, &model.Health{Lost: 2}
 	tests := []struct {
 		field string
 		want  []uint16
@@ -56,6 +57,8 @@ func TestSortFlows(t *testing.T) {
 		{"-p50", []uint16{2, 3, 1}},
 		{"p99", []uint16{3, 1, 2}},
 		{"max", []uint16{3, 1, 2}},
+		{"errors", []uint16{3, 1, 2}},
+		{"-errors", []uint16{2, 1, 3}},
 		{"client", []uint16{1, 3, 2}}, // a process name comes after none
 		{"-client", []uint16{2, 3, 1}},
 		{"server", []uint16{3, 1, 2}},
@@ -124,6 +127,7 @@ func TestSortServices(t *testing.T) {
 	}
 	rows[1].ToClient.Bytes = 9
 	rows[0].Turn, rows[2].Turn = latencyOf(time.Second, time.Second), latencyOf(time.Minute)
+	rows[1].Health = &model.Health{Client: model.EndHealth{Resets: 1}}
 	checkOrders(t, ServiceView, rows, func(s *model.Service) byte { return s.Name[0] }, map[string]string{
 		"":        "cba",
 		"bytes":   "cba",
@@ -136,6 +140,7 @@ func TestSortServices(t *testing.T) {
 		"-proto":  "abc",
 		"turns":   "bac",
 		"-max":    "cba",
+		"errors":  "cba",
 	})
 }
 
@@ -150,6 +155,7 @@ func TestSortPairs(t *testing.T) {
 	rows[0].ToServer = model.Counters{Bytes: 5, Packets: 1}
 	rows[2].ToClient = model.Counters{Bytes: 9}
 	rows[1].Turn = latencyOf(time.Second)
+	rows[2].Health = &model.Health{Server: model.EndHealth{SocketDrops: 1}}
 	checkOrders(t, PairView, rows, func(p *model.Pair) byte { return p.ClientName[0] }, map[string]string{
 		"":        "abc",
 		"packets": "bca", // those without a packet: by key
@@ -162,6 +168,7 @@ func TestSortPairs(t *testing.T) {
 		"-proto":  "acb",
 		"p50":     "cba",
 		"-p99":    "bac",
+		"errors":  "acb",
 	})
 }
 
@@ -198,11 +205,11 @@ func TestSortUsages(t *testing.T) {
 
 // Every listed field sorts, from either end.
 func TestSortFields(t *testing.T) {
-	checkFields(t, FlowView, "packets bytes payload skbs retransmits turns p50 p99 max client server proto state first last")
-	checkFields(t, ServiceView, "packets bytes payload skbs retransmits turns p50 p99 max flows clients name server proto")
-	checkFields(t, PairView, "packets bytes payload skbs retransmits turns p50 p99 max flows name client server proto")
-	checkFields(t, ProcessView, "packets bytes payload skbs retransmits turns p50 p99 max sent received flows name")
-	checkFields(t, CgroupView, "packets bytes payload skbs retransmits turns p50 p99 max sent received flows name")
+	checkFields(t, FlowView, "packets bytes payload skbs retransmits turns p50 p99 max errors client server proto state first last")
+	checkFields(t, ServiceView, "packets bytes payload skbs retransmits turns p50 p99 max errors flows clients name server proto")
+	checkFields(t, PairView, "packets bytes payload skbs retransmits turns p50 p99 max errors flows name client server proto")
+	checkFields(t, ProcessView, "packets bytes payload skbs retransmits turns p50 p99 max errors sent received flows name")
+	checkFields(t, CgroupView, "packets bytes payload skbs retransmits turns p50 p99 max errors sent received flows name")
 }
 
 func checkFields[T any](t *testing.T, v *View[T], want string) {
@@ -220,7 +227,7 @@ func checkFields[T any](t *testing.T, v *View[T], want string) {
 }
 
 func TestSortUnknownField(t *testing.T) {
-	const want = `unknown sort field "flows" for rows by flow: need one of packets, bytes, payload, skbs, retransmits, turns, p50, p99, max, client, server, proto, state, first, last`
+	const want = `unknown sort field "flows" for rows by flow: need one of packets, bytes, payload, skbs, retransmits, turns, p50, p99, max, errors, client, server, proto, state, first, last`
 	if _, _, err := FlowView.Rows(nil, "-flows", 0); err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
 	}

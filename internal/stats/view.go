@@ -24,6 +24,7 @@ var (
 		fields: slices.Concat(
 			counters(func(f *model.Flow) (a, b *model.Counters) { return &f.ToServer, &f.ToClient }),
 			latencies(func(f *model.Flow) *model.Latency { return &f.Turn }),
+			faults(func(f *model.Flow) *model.Health { return f.Health }),
 			[]field[model.Flow]{
 				text("client", func(a, b *model.Flow) int { return compareNamed(&a.Client, &b.Client) }),
 				text("server", func(a, b *model.Flow) int { return compareNamed(&a.Server, &b.Server) }),
@@ -41,6 +42,7 @@ var (
 		fields: slices.Concat(
 			counters(func(s *model.Service) (a, b *model.Counters) { return &s.ToServer, &s.ToClient }),
 			latencies(func(s *model.Service) *model.Latency { return &s.Turn }),
+			faults(func(s *model.Service) *model.Health { return s.Health }),
 			[]field[model.Service]{
 				number("flows", func(a, b *model.Service) int { return cmp.Compare(a.Flows, b.Flows) }),
 				number("clients", func(a, b *model.Service) int { return cmp.Compare(a.Clients, b.Clients) }),
@@ -57,6 +59,7 @@ var (
 		fields: slices.Concat(
 			counters(func(p *model.Pair) (a, b *model.Counters) { return &p.ToServer, &p.ToClient }),
 			latencies(func(p *model.Pair) *model.Latency { return &p.Turn }),
+			faults(func(p *model.Pair) *model.Health { return p.Health }),
 			[]field[model.Pair]{
 				number("flows", func(a, b *model.Pair) int { return cmp.Compare(a.Flows, b.Flows) }),
 				text("name", func(a, b *model.Pair) int {
@@ -80,6 +83,7 @@ func usageView(name string, rollUp func([]model.Flow) []model.Usage) *View[model
 		fields: slices.Concat(
 			counters(func(u *model.Usage) (a, b *model.Counters) { return &u.Sent, &u.Received }),
 			latencies(func(u *model.Usage) *model.Latency { return &u.Turn }),
+			faults(func(u *model.Usage) *model.Health { return u.Health }),
 			[]field[model.Usage]{
 				number("sent", func(a, b *model.Usage) int { return cmp.Compare(a.Sent.Bytes, b.Sent.Bytes) }),
 				number("received", func(a, b *model.Usage) int { return cmp.Compare(a.Received.Bytes, b.Received.Bytes) }),

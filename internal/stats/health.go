@@ -1,0 +1,193 @@
+package stats
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// otherDrops stands for the reasons beyond those that are kept apart.
+const otherDrops = "other"
+
+// troubles is what went wrong on slots, by place, as it was when the window began.
+type troubles struct {
+	base    []*troubleBase // nil: nothing
+	now     model.Trouble  // the one being read
+	nothing troubleBase    // what a first one is compared with
+	health  model.Health   // being put together
+}
+
+type troubleBase struct {
+	model.Trouble
+	closedNS [2]uint64 // by end: how long its window was closed, the time that it still was included
+}
+
+// noticeSigns takes from a whole reading what is looked up as rows are made.
+func (e *Engine) noticeSigns() {
+	e.noticeQueues()
+	e.backlogs.notice(e.now.Backlogs)
+	e.noticeSlow()
+}
+
+// restartSigns makes the newest reading the beginning of a window for all of them. They keep what they
+// need, for the next reading takes the slices back.
+func (e *Engine) restartSigns() {
+	e.restartQueues()
+	e.backlogs.restart(e.now.Backlogs)
+	e.slow.reset()
+	e.now.Slow = e.now.Slow[:0]
+	e.start.Queues, e.start.Backlogs, e.start.Slow = nil, nil, nil
+}
+
+// tellSigns says what is in no row.
+func (e *Engine) tellSigns(s *model.Snapshot) {
+	s.Untold = e.now.Untold - e.start.Untold
+	e.tellSlow(s)
+}
+
+// addSigns says in a row how its flow is doing, beyond what was counted.
+func (e *Engine) addSigns(row *model.Flow, slot *model.Slot, t *talk) {
+	row.Turn, row.Response, row.Crossed, row.Breakdown = t.turn, t.response, t.crossed, t.breakdown
+	row.Health = t.health
+	if row.Health != nil && slot.Key.Endpoint(0) != row.Client.AddrPort() {
+		row.Health.Client, row.Health.Server = row.Health.Server, row.Health.Client
+	}
+	e.addBeginning(row, slot)
+	if slot.Key.Proto == model.ProtoTCP {
+		row.AcceptQueue = e.backlogs.of(row.Server.AddrPort())
+	}
+}
+
+// addBeginning says how long the connection took to begin, if it did so before our eyes.
+func (e *Engine) addBeginning(row *model.Flow, slot *model.Slot) {
+	sawSYN := slot.Role == model.SlotRoleSYN && slot.TCPFlags[slot.Client&1]&flagSYN != 0
+	if slot.Key.Proto != model.ProtoTCP || !sawSYN {
+		return
+	}
+	since := func(ns uint64) time.Duration { return time.Duration(max(ns, slot.CreatedNS) - slot.CreatedNS) }
+	row.Connect, row.Accept, row.FirstByte = since(slot.ConnectedNS), since(slot.AcceptedNS), since(slot.FirstByteNS)
+	row.Connected = e.start.MonoNS < slot.ConnectedNS && slot.ConnectedNS <= e.now.MonoNS
+}
+
+// healthOf returns the window's part of what went wrong on a slot, and what waits in its queues; nil if
+// there is nothing to tell. The next call returns what came after this one. Until a row is made of it,
+// Client is end 0 of the key and Server end 1.
+func (e *Engine) healthOf(slot *model.Slot) *model.Health {
+	sockets := e.queuesOf(slot)
+	if slot.Trouble == 0 && sockets == nil {
+		return nil
+	}
+	h := &e.troubles.health
+	*h = model.Health{}
+	if slot.Trouble != 0 {
+		e.addTrouble(h, slot)
+	}
+	if sockets != nil {
+		sockets.addTo(h, slot, e.start.MonoNS)
+	}
+	if h.IsZero() {
+		return nil
+	}
+	kept := *h
+	return &kept
+}
+
+// addTrouble adds what came to a slot's troubles since the last call.
+func (e *Engine) addTrouble(h *model.Health, slot *model.Slot) {
+	now := &e.troubles.now
+	e.source.ReadTrouble(slot.Trouble, now)
+	base := e.troubleBase(slot.Trouble)
+	h.Refused = uint64(now.Refused - base.Refused)
+	h.SYNRetries = uint64(now.SYNRetries - base.SYNRetries)
+	h.SYNACKRetries = uint64(now.SYNACKRetries - base.SYNACKRetries)
+	closed := [2]uint64{e.closedNS(&now.End[0], slot), e.closedNS(&now.End[1], slot)}
+	for i, end := range []*model.EndHealth{&h.Client, &h.Server} {
+		was, is := &base.End[i], &now.End[i]
+		end.Resets = uint64(is.Resets - was.Resets)
+		end.Timeouts = uint64(is.Timeouts - was.Timeouts)
+		end.ZeroWindows = uint64(is.ZeroWindows - was.ZeroWindows)
+		end.Stalls = uint64(is.Stalls - was.Stalls)
+		end.Stalled = time.Duration(is.StalledNS - was.StalledNS)
+		// Its two halves are not read in one instant.
+		closed[i] = max(closed[i], base.closedNS[i])
+		end.ZeroWindow = time.Duration(min(closed[i]-base.closedNS[i], e.now.MonoNS-e.start.MonoNS))
+	}
+	e.addDrops(h, now, &base.Trouble)
+	if slot.Key.Proto != model.ProtoTCP {
+		for _, d := range h.Drops {
+			h.Lost += d.SKBs
+		}
+	}
+	if base == &e.troubles.nothing {
+		base = new(troubleBase)
+		e.troubles.base[slot.Trouble] = base
+	}
+	base.Trouble, base.closedNS = *now, closed
+}
+
+func (e *Engine) troubleBase(place uint32) *troubleBase {
+	for int(place) >= len(e.troubles.base) {
+		e.troubles.base = append(e.troubles.base, nil)
+	}
+	if base := e.troubles.base[place]; base != nil {
+		return base
+	}
+	return &e.troubles.nothing
+}
+
+// addDrops adds, by name, what was dropped since base. A reason keeps its place.
+func (e *Engine) addDrops(h *model.Health, now, base *model.Trouble) {
+	for i, drop := range now.Drops {
+		if base.Drops[i].Reason == drop.Reason {
+			drop.SKBs -= base.Drops[i].SKBs
+		}
+		if drop.SKBs != 0 {
+			h.Drop(e.dropReason(drop.Reason), uint64(drop.SKBs))
+		}
+	}
+	if n := now.OtherDrops - base.OtherDrops; n != 0 {
+		h.Drop(otherDrops, uint64(n))
+	}
+}
+
+func (e *Engine) dropReason(reason uint32) string {
+	if e.config.DropReason == nil {
+		return "reason_" + strconv.FormatUint(uint64(reason), 10)
+	}
+	return e.config.DropReason(reason)
+}
+
+// closedNS is how long the end's window was closed, in all. On a connection that is over nothing opens it
+// any more.
+func (e *Engine) closedNS(end *model.EndTrouble, slot *model.Slot) uint64 {
+	until := e.now.MonoNS
+	if isOver(slot) {
+		until = slot.LastNS()
+	}
+	if end.ClosedSinceNS == 0 || end.ClosedSinceNS > until {
+		return end.ClosedNS
+	}
+	return end.ClosedNS + until - end.ClosedSinceNS
+}
+
+// isStuck reports whether a connection is silent because one end keeps its receive window closed. Then it
+// is worth a row, though nothing was sent.
+func (e *Engine) isStuck(slot *model.Slot) bool {
+	if slot.Trouble == 0 || isOver(slot) {
+		return false
+	}
+	now := &e.troubles.now
+	e.source.ReadTrouble(slot.Trouble, now)
+	return now.End[0].ClosedSinceNS != 0 || now.End[1].ClosedSinceNS != 0
+}
+
+func (e *Engine) releaseTrouble(place uint32) error {
+	if place == 0 {
+		return nil
+	}
+	if int(place) < len(e.troubles.base) {
+		e.troubles.base[place] = nil
+	}
+	return e.source.ReleaseTrouble(place)
+}

@@ -1,0 +1,317 @@
+package stats
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// trouble gives a slot a place for its troubles.
+func (s *fakeSource) trouble(slot *model.Slot, place uint32) *model.Trouble {
+	slot.Trouble = place
+	s.troubles[place] = new(model.Trouble)
+	return s.troubles[place]
+}
+
+func (s *fakeSource) nowNS() uint64 { return s.now.MonoNS }
+
+// onlyFlow is the one flow of a window.
+func onlyFlow(t *testing.T, e *Engine) model.Flow {
+	t.Helper()
+	flows := window(t, e).Flows
+	if len(flows) != 1 {
+		t.Fatalf("%d flows, want 1", len(flows))
+	}
+	return flows[0]
+}
+
+func sameHealth(t *testing.T, what string, got, want *model.Health) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s: %s", what, diff)
+	}
+}
+
+func reasonName(reason uint32) string {
+	return map[uint32]string{2: "no_socket", 7: "socket_rcvbuff", 9: "netfilter_drop"}[reason]
+}
+
+// What went wrong is told once, in its window, by who did it: the client is end 1 of the key.
+func TestTroublesAreDifferences(t *testing.T) {
+	s := newFakeSource()
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	e := start(t, s, Config{DropReason: reasonName})
+	expect := func(what string, want *model.Health) {
+		t.Helper()
+		s.packet(slot, 1, flagACK)
+		sameHealth(t, what, onlyFlow(t, e).Health, want)
+	}
+	expect("no place", nil)
+
+	trouble := s.trouble(slot, 3)
+	*trouble = model.Trouble{Refused: 1, SYNRetries: 2, SYNACKRetries: 3, OtherDrops: 4}
+	trouble.End[0] = model.EndTrouble{Resets: 5, Timeouts: 6, ZeroWindows: 7, ClosedNS: 8, Stalls: 9, StalledNS: 10}
+	trouble.End[1].Resets = 11
+	trouble.Drops[0] = model.Drop{Reason: 7, SKBs: 12}
+	s.pass(time.Second)
+	expect("all at once", &model.Health{
+		Refused: 1, SYNRetries: 2, SYNACKRetries: 3,
+		Client: model.EndHealth{Resets: 11},
+		Server: model.EndHealth{Resets: 5, Timeouts: 6, ZeroWindows: 7, ZeroWindow: 8, Stalls: 9, Stalled: 10},
+		Drops:  []model.DropCount{{Reason: "other", SKBs: 4}, {Reason: "socket_rcvbuff", SKBs: 12}},
+	})
+	expect("nothing more", nil)
+
+	trouble.Refused++
+	trouble.End[0].StalledNS += 40
+	trouble.Drops[0].SKBs += 2
+	trouble.Drops[1] = model.Drop{Reason: 2, SKBs: 1}
+	expect("some more", &model.Health{
+		Refused: 1, Server: model.EndHealth{Stalled: 40},
+		Drops: []model.DropCount{{Reason: "no_socket", SKBs: 1}, {Reason: "socket_rcvbuff", SKBs: 2}},
+	})
+}
+
+// Kernels count in 32 bits, which come round.
+func TestTroublesComeRound(t *testing.T) {
+	s := newFakeSource()
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	e := start(t, s, Config{})
+	trouble, x := s.trouble(slot, 1), s.talk(slot, 1)
+	trouble.End[1].Timeouts = ^uint32(0)
+	s.answer(x, time.Millisecond, time.Millisecond)
+	x.Breakdown = model.Breakdown{Turns: 1<<32 - 1, Think: 50}
+	s.packet(slot, 1, flagACK)
+	window(t, e)
+	trouble.End[1].Timeouts += 3
+	s.answer(x, time.Millisecond, time.Millisecond)
+	x.Breakdown = model.Breakdown{Turns: 4, Think: 60}
+	s.packet(slot, 1, flagACK)
+	f := onlyFlow(t, e)
+	if f.Health == nil || f.Health.Client.Timeouts != 3 || f.Breakdown != (model.Breakdown{Turns: 5, Think: 10}) {
+		t.Errorf("health %+v, breakdown %+v", f.Health, f.Breakdown)
+	}
+}
+
+// Whether a drop is a loss depends on who would send again.
+func TestDropsOfDatagramsAreErrors(t *testing.T) {
+	for proto, want := range map[model.Proto]uint64{model.ProtoTCP: 0, model.ProtoUDP: 5, model.ProtoICMP: 5} {
+		s := newFakeSource()
+		e := start(t, s, Config{})
+		slot := s.open(0, 40000, proto, model.SlotRoleFirst)
+		trouble := s.trouble(slot, 1)
+		trouble.Drops[0], trouble.OtherDrops = model.Drop{Reason: 77, SKBs: 3}, 2
+		s.packet(slot, 1, 0)
+		f := onlyFlow(t, e)
+		if f.Health.Errors() != want {
+			t.Errorf("%v: got %d errors, want %d: %+v", proto, f.Health.Errors(), want, f.Health)
+		}
+		if f.Health.Drops[1].Reason != "reason_77" {
+			t.Errorf("%v: a reason without a name goes by %q", proto, f.Health.Drops[1].Reason)
+		}
+	}
+}
+
+// A closed window counts while it is closed, in each window as much as was in it.
+func TestClosedWindows(t *testing.T) {
+	s := newFakeSource()
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	s.packet(slot, 1, flagACK)
+	e := start(t, s, Config{})
+	trouble := s.trouble(slot, 1)
+	server := &trouble.End[0]
+	expect := func(what string, times uint64, closed time.Duration) {
+		t.Helper()
+		f := onlyFlow(t, e)
+		want := model.Health{Server: model.EndHealth{ZeroWindows: times, ZeroWindow: closed}}
+		sameHealth(t, what, f.Health, &want)
+	}
+	s.pass(300 * time.Millisecond)
+	server.ZeroWindows, server.ClosedSinceNS = 1, s.nowNS()
+	s.pass(700 * time.Millisecond)
+	expect("closed, and nothing was sent", 1, 700*time.Millisecond)
+	s.pass(time.Second)
+	expect("still closed", 0, time.Second)
+	s.pass(200 * time.Millisecond)
+	server.ClosedNS, server.ClosedSinceNS = 1_900e6, 0
+	s.packet(slot, 0, flagACK)
+	s.pass(300 * time.Millisecond)
+	expect("opened", 0, 200*time.Millisecond)
+	if flows := window(t, e).Flows; len(flows) != 0 {
+		t.Errorf("silent and open, yet shown: %+v", flows)
+	}
+
+	// The end of the connection ends the wait.
+	server.ZeroWindows, server.ClosedSinceNS = 2, s.nowNS()
+	s.pass(100 * time.Millisecond)
+	s.packet(slot, 1, flagRST)
+	s.pass(5 * time.Second)
+	expect("reset meanwhile", 1, 100*time.Millisecond)
+	s.pass(time.Second)
+	if flows := window(t, e).Flows; len(flows) != 0 {
+		t.Errorf("over, yet shown: %+v", flows)
+	}
+}
+
+// A reader may find the time in both halves, or in neither; neither makes it longer than the window, nor
+// negative.
+func TestClosedWindowsReadInBetween(t *testing.T) {
+	s := newFakeSource()
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	e := start(t, s, Config{})
+	end := &s.trouble(slot, 1).End[1]
+	expect := func(what string, want time.Duration) {
+		t.Helper()
+		s.packet(slot, 1, flagACK)
+		s.pass(time.Second)
+		h := onlyFlow(t, e).Health
+		if h == nil {
+			h = new(model.Health)
+		}
+		if h.Client.ZeroWindow != want {
+			t.Errorf("%s: closed for %v, want %v", what, h.Client.ZeroWindow, want)
+		}
+	}
+	end.ClosedSinceNS = s.nowNS()
+	expect("closed", time.Second)
+	end.ClosedNS = uint64(time.Second)
+	expect("in both", time.Second)
+	end.ClosedNS, end.ClosedSinceNS = 0, 0
+	expect("in neither", 0)
+	end.ClosedSinceNS = s.nowNS() + uint64(time.Hour)
+	expect("after the clock was read", 0)
+}
+
+// What a flow suffered until its slot was freed is in the window, and the place is given back, for another
+// to begin at zero.
+func TestTroublesOfEndedFlows(t *testing.T) {
+	s := newFakeSource()
+	e := start(t, s, Config{})
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	s.packet(slot, 1, flagSYN)
+	s.packet(slot, 0, flagRST)
+	s.trouble(slot, 5).Refused = 1
+	s.pass(time.Minute)
+	sweep(t, e)
+	if len(s.healed) != 1 || s.healed[0] != 5 {
+		t.Fatalf("released %v, want place 5", s.healed)
+	}
+	// The same ports go on, so that both make one row; another flow takes the place.
+	on := s.open(1, 40000, model.ProtoTCP, model.SlotRoleNone)
+	s.packet(on, 1, flagACK)
+	s.trouble(on, 6).End[1].Resets = 2
+	next := s.open(2, 40001, model.ProtoTCP, model.SlotRoleSYN)
+	s.packet(next, 1, flagSYN)
+	s.trouble(next, 5).Refused = 1
+	for _, f := range window(t, e).Flows {
+		want := &model.Health{Refused: 1}
+		if f.Client.Port == 40000 {
+			want.Client.Resets = 2
+		}
+		sameHealth(t, f.Client.AddrPort().String(), f.Health, want)
+	}
+}
+
+func TestBeginnings(t *testing.T) {
+	type times struct {
+		connect, accept, firstByte time.Duration
+		connected                  bool
+	}
+	const ms = time.Millisecond
+	for _, test := range []struct {
+		name  string
+		role  model.SlotRole
+		flags uint8 // the client's
+		want  [2]times
+	}{
+		{"seen", model.SlotRoleSYN, flagSYN, [2]times{{ms, 2 * ms, 0, true}, {ms, 2 * ms, 3 * ms, false}}},
+		{"SYN-ACK came first", model.SlotRoleSYN, flagACK, [2]times{}},
+		{"older", model.SlotRoleNone, flagACK, [2]times{}},
+	} {
+		s := newFakeSource()
+		e := start(t, s, Config{})
+		s.pass(time.Second)
+		slot := s.open(0, 40000, model.ProtoTCP, test.role)
+		slot.ConnectedNS, slot.AcceptedNS = s.nowNS()+uint64(ms), s.nowNS()+uint64(2*ms)
+		s.pass(time.Second)
+		for i, want := range test.want {
+			s.packet(slot, 1, test.flags)
+			f := onlyFlow(t, e)
+			if got := (times{f.Connect, f.Accept, f.FirstByte, f.Connected}); got != want {
+				t.Errorf("%s, window %d: got %+v, want %+v", test.name, i, got, want)
+			}
+			slot.FirstByteNS = slot.CreatedNS + uint64(3*ms)
+			s.pass(time.Second)
+		}
+	}
+}
+
+// A handshake that ends just as a window does is in one of the two.
+func TestConnectedOnce(t *testing.T) {
+	s := newFakeSource()
+	e := start(t, s, Config{})
+	s.pass(time.Second)
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot.ConnectedNS = s.nowNS() + 1 // after the clock was read, before the slot
+	n := 0
+	for range 3 {
+		s.packet(slot, 1, flagSYN)
+		services := Services(window(t, e).Flows)
+		n += int(services[0].Connect.Count)
+		s.pass(time.Second)
+	}
+	if n != 1 {
+		t.Errorf("connected %d times", n)
+	}
+}
+
+// Nothing to tell costs nothing.
+func TestHealthyFlowsAllocateNothing(t *testing.T) {
+	s := newFakeSource()
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	e := start(t, s, Config{})
+	if n := testing.AllocsPerRun(100, func() { e.talkOf(slot) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestUntold(t *testing.T) {
+	s := newFakeSource()
+	s.now.Untold = 4
+	e := start(t, s, Config{})
+	s.now.Untold = 6
+	if w := window(t, e); w.Untold != 2 {
+		t.Errorf("%d flows untold, want 2", w.Untold)
+	}
+}
+
+// All views roll the same up, from the same flows.
+func TestRollUpsKeepSigns(t *testing.T) {
+	a, b, web := endpoint("127.0.0.1:50001", nil), endpoint("127.0.0.1:50002", nil), endpoint("127.0.0.1:80", nil)
+	one, two := flow(model.ProtoTCP, a, web, 1, 1), flow(model.ProtoTCP, b, web, 1, 1)
+	one.Connect, one.Connected = time.Millisecond, true
+	two.Connect = time.Second // in an earlier window
+	one.Health = &model.Health{Refused: 1, Drops: []model.DropCount{{Reason: "x", SKBs: 1}}}
+	two.Health = &model.Health{Client: model.EndHealth{Resets: 2}, Drops: []model.DropCount{{Reason: "x", SKBs: 2}}}
+	one.Breakdown, two.Breakdown = model.Breakdown{Turns: 1, Think: 5}, model.Breakdown{Turns: 2, Wait: 7}
+	flows := []model.Flow{one, two, flow(model.ProtoTCP, a, web, 1, 1)}
+	want := model.Signs{
+		Connect:   latencyOf(time.Millisecond),
+		Health:    &model.Health{Refused: 1, Client: model.EndHealth{Resets: 2}, Drops: []model.DropCount{{Reason: "x", SKBs: 3}}},
+		Breakdown: model.Breakdown{Turns: 3, Wait: 7, Think: 5},
+	}
+	for by, got := range map[string]model.Signs{
+		"service": Services(flows)[0].Signs, "pair": Pairs(flows)[0].Signs,
+		"process": Processes(flows)[0].Signs, "cgroup": Cgroups(flows)[0].Signs,
+	} {
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("by %s: %s", by, diff)
+		}
+	}
+	if one.Health.Drops[0].SKBs != 1 || two.Health.Drops[0].SKBs != 2 {
+		t.Error("rolling up changed the flows")
+	}
+}

@@ -1,0 +1,175 @@
+package stats
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// sockets is what the readings said of the queues of one slot's sockets.
+type sockets struct {
+	createdNS uint64 // of the flow that they are about
+	end       [2]socket
+}
+
+type socket struct {
+	now  model.Queue
+	seen bool        // by the newest reading
+	base model.Queue // when the window began
+	old  bool        // was there then
+}
+
+// slotAt returns the slot of that index in the newest reading; nil: it is free.
+func (e *Engine) slotAt(index uint32) *model.Slot {
+	i, found := slices.BinarySearchFunc(e.now.Slots, index, func(slot model.Slot, index uint32) int {
+		return cmp.Compare(slot.Index, index)
+	})
+	if !found {
+		return nil
+	}
+	return &e.now.Slots[i]
+}
+
+// socketOf returns what is kept of the socket that a queue is about, anew if that was another flow's; nil
+// if the slot is free.
+func (e *Engine) socketOf(q *model.Queue) *socket {
+	slot := e.slotAt(q.Slot)
+	if slot == nil {
+		return nil
+	}
+	for int(q.Slot) >= len(e.sockets) {
+		e.sockets = append(e.sockets, nil)
+	}
+	kept := e.sockets[q.Slot]
+	if kept == nil || kept.createdNS != slot.CreatedNS {
+		kept = &sockets{createdNS: slot.CreatedNS}
+		e.sockets[q.Slot] = kept
+	}
+	return &kept.end[q.End&1]
+}
+
+func (e *Engine) noticeQueues() {
+	for i := range e.now.Queues {
+		q := &e.now.Queues[i]
+		if s := e.socketOf(q); s != nil {
+			s.now, s.seen = *q, true
+		}
+	}
+}
+
+func (e *Engine) restartQueues() {
+	for i := range e.now.Queues {
+		q := &e.now.Queues[i]
+		if s := e.socketOf(q); s != nil {
+			*s = socket{base: *q, old: true}
+		}
+	}
+}
+
+// queuesOf returns what the newest reading said of the slot's sockets; nil: nothing.
+func (e *Engine) queuesOf(slot *model.Slot) *sockets {
+	if int(slot.Index) >= len(e.sockets) {
+		return nil
+	}
+	s := e.sockets[slot.Index]
+	if s == nil || !s.end[0].seen && !s.end[1].seen {
+		return nil
+	}
+	return s
+}
+
+// addTo adds what waits now, and what was counted since start (CLOCK_MONOTONIC, ns). Of a TCP socket that
+// shows up as young as its flow all is new. Of others it is unknown what was before; a UDP socket may
+// have served others.
+func (s *sockets) addTo(h *model.Health, slot *model.Slot, start uint64) {
+	young := slot.Key.Proto == model.ProtoTCP && oldest(slot) > start
+	for i, end := range []*model.EndHealth{&h.Client, &h.Server} {
+		socket := &s.end[i]
+		if !socket.seen {
+			continue
+		}
+		end.ReceiveQueue, end.SendQueue = uint64(socket.now.Receive), uint64(socket.now.Send)
+		if socket.old || young {
+			end.OutOfOrder = uint64(socket.now.OutOfOrder - socket.base.OutOfOrder)
+			end.SocketDrops = uint64(socket.now.Drops - socket.base.Drops)
+		}
+	}
+}
+
+// backlogs is what the listening sockets' queues of connections were like.
+type backlogs struct {
+	base   map[listenSocket]uint64 // drops when the window began
+	byPort map[uint16][]backlog
+}
+
+// listenSocket is where a socket listens. Several may do so at one place, and share the work.
+type listenSocket struct {
+	addr   netip.Addr
+	port   uint16
+	v6only bool
+}
+
+type backlog struct {
+	listenSocket
+	queue model.AcceptQueue
+}
+
+func listensAt(b *model.Backlog) listenSocket { return listenSocket{b.Addr, b.Port, b.V6Only} }
+
+// sumDrops adds up the drops of those that listen at one place.
+func sumDrops(all []model.Backlog) map[listenSocket]uint64 {
+	sum := make(map[listenSocket]uint64, len(all))
+	for i := range all {
+		sum[listensAt(&all[i])] += all[i].Drops
+	}
+	return sum
+}
+
+func (b *backlogs) restart(all []model.Backlog) { b.base, b.byPort = sumDrops(all), nil }
+
+func (b *backlogs) notice(all []model.Backlog) {
+	b.byPort = make(map[uint16][]backlog)
+	for at, drops := range sumDrops(all) {
+		if was := b.base[at]; was <= drops { // or others listen there now
+			drops -= was
+		}
+		b.byPort[at.port] = append(b.byPort[at.port], backlog{at, model.AcceptQueue{Overflows: drops}})
+	}
+	for i := range all {
+		listening := b.byPort[all[i].Port]
+		at := slices.IndexFunc(listening, func(b backlog) bool { return b.listenSocket == listensAt(&all[i]) })
+		queue := &listening[at].queue
+		queue.Length += all[i].Length
+		queue.Limit += all[i].Limit
+	}
+}
+
+// of returns the queue of those who listen for the server, the closest match as the kernel has it; nil if
+// nobody is known to.
+func (b *backlogs) of(server netip.AddrPort) *model.AcceptQueue {
+	var found *model.AcceptQueue
+	best := 0
+	listening := b.byPort[server.Port()]
+	for i := range listening {
+		if match := listening[i].match(server.Addr()); match > best {
+			found, best = &listening[i].queue, match
+		}
+	}
+	return found
+}
+
+// match is how closely a socket that listens there fits an address; 0: not at all.
+func (l *listenSocket) match(addr netip.Addr) int {
+	sameFamily := l.addr.Is4() == addr.Is4()
+	switch {
+	case l.addr == addr:
+		return 3
+	case l.addr.IsUnspecified() && sameFamily:
+		return 2
+	case l.addr.IsUnspecified() && l.addr.Is6() && !l.v6only:
+		return 1
+	}
+	return 0
+}

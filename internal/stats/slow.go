@@ -1,0 +1,166 @@
+package stats
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// slowKept is how many slow turns of a window are kept: so many of the newest and, beside them, so many of
+// the longest.
+const slowKept = 256
+
+// slowTurns are those of one window.
+type slowTurns struct {
+	turns    []slowTurn // the newest last, in the order in which they were told
+	shed     uint64     // beyond the bound
+	rejected map[model.SlotKey]struct{}
+}
+
+type slowTurn struct {
+	model.SlowTurn
+	owners [2]*model.Owner // of the ends of Key
+}
+
+func (s *slowTurns) reset() {
+	s.turns, s.shed = s.turns[:0], 0
+	clear(s.rejected)
+}
+
+// add keeps a copy, Parts included.
+func (s *slowTurns) add(turn model.SlowTurn) {
+	if turn.Parts != nil {
+		parts := *turn.Parts
+		turn.Parts = &parts
+	}
+	s.turns = append(s.turns, slowTurn{SlowTurn: turn})
+	if len(s.turns) >= 4*slowKept {
+		s.trim()
+	}
+}
+
+// trim keeps the newest, and the longest of the others.
+func (s *slowTurns) trim() {
+	older := len(s.turns) - slowKept
+	if older <= slowKept {
+		return
+	}
+	slices.SortStableFunc(s.turns[:older], func(a, b slowTurn) int { return cmp.Compare(b.Turn, a.Turn) })
+	s.shed += uint64(older - slowKept)
+	s.turns = slices.Delete(s.turns, slowKept, older)
+}
+
+// reject leaves out the turns of a flow that is not to be shown.
+func (s *slowTurns) reject(key *model.SlotKey) {
+	if len(s.turns) == 0 {
+		return
+	}
+	if s.rejected == nil {
+		s.rejected = make(map[model.SlotKey]struct{})
+	}
+	s.rejected[*key] = struct{}{}
+}
+
+// noticeSlow takes over the slow turns that a reading told of, and has their ends named: when the window
+// is over, their slots may be free.
+func (e *Engine) noticeSlow() {
+	for _, turn := range e.now.Slow {
+		e.slow.add(turn)
+	}
+	e.now.Slow = e.now.Slow[:0]
+	for i := range e.slow.turns {
+		e.nameSlow(&e.slow.turns[i])
+	}
+}
+
+// nameSlow says who was at the ends of a turn, as far as it is known by now.
+func (e *Engine) nameSlow(t *slowTurn) {
+	if slot := e.slotAt(t.Slot); slot != nil && t.isOf(slot) {
+		t.name(e, slot, e.endsOf(slot))
+		return
+	}
+	if i, ok := e.byKey[t.Key]; ok && t.isOf(&e.ended[i].Slot) {
+		t.name(e, &e.ended[i].Slot, &e.ended[i].ends)
+	}
+}
+
+// isOf reports whether the turn was one of the slot's flow, and not of an earlier connection on its ports.
+func (t *slowTurn) isOf(slot *model.Slot) bool {
+	return slot.Key == t.Key && slot.CreatedNS <= t.AskedNS
+}
+
+func (t *slowTurn) name(e *Engine, slot *model.Slot, ends *ends) {
+	for i := range t.owners {
+		if o := e.ownerOf(slot, ends, i); o != nil {
+			t.owners[i] = o
+		}
+	}
+}
+
+// tellSlow puts the window's slow turns into the snapshot, newest first.
+func (e *Engine) tellSlow(s *model.Snapshot) {
+	if e.config.Slow == 0 {
+		return
+	}
+	e.slow.trim()
+	s.SlowFrom = e.config.Slow
+	s.SlowLost = e.now.SlowLost - e.start.SlowLost + e.slow.shed
+	for i := range e.slow.turns {
+		turn := &e.slow.turns[i]
+		if _, rejected := e.slow.rejected[turn.Key]; !rejected {
+			s.Slow = append(s.Slow, e.slowRow(turn))
+		}
+	}
+	if s.SlowLost > 0 {
+		s.Slow = append(s.Slow, longestMissing(s)...)
+	}
+	slices.SortStableFunc(s.Slow, func(a, b model.SlowTurnRow) int {
+		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(b.Turn, a.Turn))
+	})
+}
+
+func (e *Engine) slowRow(t *slowTurn) model.SlowTurnRow {
+	end := func(i uint8) model.Endpoint {
+		at := t.Key.Endpoint(int(i))
+		return model.Endpoint{Addr: at.Addr(), Port: at.Port(), Owner: t.owners[i]}
+	}
+	client := t.Client & 1
+	return model.SlowTurnRow{
+		Time: e.wall(t.AskedNS), Proto: t.Key.Proto, Client: end(client), Server: end(1 - client),
+		Turn: t.Turn, Parts: t.Parts,
+	}
+}
+
+// tuple names a flow among those of one namespace.
+type tuple struct {
+	proto          model.Proto
+	client, server netip.AddrPort
+}
+
+// longestMissing makes records of the longest turns of those flows whose own were lost, as far as their
+// rows know them: those that took longest come first to be kept.
+func longestMissing(s *model.Snapshot) []model.SlowTurnRow {
+	longest := make(map[tuple]time.Duration)
+	for i := range s.Slow {
+		t := &s.Slow[i]
+		of := tuple{t.Proto, t.Client.AddrPort(), t.Server.AddrPort()}
+		longest[of] = max(longest[of], t.Turn)
+	}
+	var missing []model.SlowTurnRow
+	for i := range s.Flows {
+		f := &s.Flows[i]
+		// The row's may be the bound of its bucket.
+		known := longest[tuple{f.Proto, f.Client.AddrPort(), f.Server.AddrPort()}]
+		if f.Turn.Max < s.SlowFrom || model.Bucket(known) >= model.Bucket(f.Turn.Max) {
+			continue
+		}
+		missing = append(missing, model.SlowTurnRow{
+			Time: s.End, Proto: f.Proto, Client: f.Client, Server: f.Server, Turn: f.Turn.Max,
+		})
+	}
+	slices.SortStableFunc(missing, func(a, b model.SlowTurnRow) int { return cmp.Compare(b.Turn, a.Turn) })
+	return missing[:min(len(missing), slowKept)]
+}
