@@ -167,7 +167,8 @@ func TestReadmeScreensFit(t *testing.T) {
 }
 
 func TestReadmeExplainsColumns(t *testing.T) {
-	flow := model.Flow{Client: model.Endpoint{Addr: netip.IPv6Loopback()}, Server: model.Endpoint{Addr: netip.IPv6Loopback()}}
+	flow := model.Flow{Client: model.Endpoint{Addr: netip.IPv6Loopback()}, Server: model.Endpoint{Addr: netip.IPv6Loopback()},
+		Breakdown: model.Breakdown{Turns: 1}}
 	var want []string
 	for _, by := range export.Views() {
 		encoder, err := export.New("wide", export.Options{By: by})

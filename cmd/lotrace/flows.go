@@ -27,12 +27,10 @@ func flowsCommand() *command {
 		name:     "flows",
 		synopsis: "count local traffic for a while and print who talked to whom",
 		long: `
-One row per client process and service. The totals are the device's own (ip -s
-link show lo), to the packet and the byte; the first line says if they agree.`,
+One row per client process and service. The totals are the device's own.`,
 		examples: []string{
 			"sudo lotrace flows -d 10  what happened on lo in ten seconds",
-			"sudo lotrace flows --watch 1s -f 'port:5432'",
-			"sudo lotrace flows --by service -o json | jq .rows",
+			"sudo lotrace flows --watch 1s -f 'port:5432' -o json | jq .rows",
 		},
 		flags: o.register,
 		run:   o.run,
@@ -51,6 +49,7 @@ func (o *flowsOptions) register(fs *pflag.FlagSet) {
 	hookFlag(fs, &o.hook)
 	maxFlowsFlag(fs, &o.maxFlows, loader.DefaultFlows, loader.MinFlows, loader.MaxFlows)
 	fs.BoolVar(&o.stages, "stages", false, "count at TC ingress too: what left and never arrived")
+	o.registerTurns(fs)
 	fs.BoolVar(&o.excludeSelf, "exclude-self", true, "leave out lotrace's own traffic")
 	colorFlag(fs, &o.color)
 	quietFlag(fs, &o.quiet)
@@ -64,6 +63,8 @@ func (o *flowsOptions) run(ctx context.Context, inv *invocation) error {
 		Limit: rowLimit(o.limit, o.output),
 		Color: inv.useColor(o.color),
 		Width: inv.width(),
+
+		SlowLimit: rowLimit(o.limit, o.output),
 	})
 	if err != nil {
 		return usagef("%v", err)
@@ -76,6 +77,7 @@ func (o *flowsOptions) run(ctx context.Context, inv *invocation) error {
 		}
 		if o.output == "csv" { // has rows and no place for anything else
 			o.sayOverflow(inv, s)
+			o.saySlow(inv, s)
 		}
 		return encoder.Encode(inv.stdout, s)
 	})
@@ -92,5 +94,11 @@ func (o *flowsOptions) sayOverflow(inv *invocation, s *model.Snapshot) {
 	if s.Hidden.Flows > 0 {
 		o.say(inv, "hidden: %d flows of lotrace itself, %d packets, %d bytes",
 			s.Hidden.Flows, s.Hidden.Packets, s.Hidden.Bytes)
+	}
+}
+
+func (o *flowsOptions) saySlow(inv *invocation, s *model.Snapshot) {
+	if n := uint64(len(s.Slow)); n > 0 {
+		o.say(inv, "warning: slow turns in no row: %d; -o json has them", n)
 	}
 }

@@ -27,11 +27,12 @@ func latCommand() *command {
 		synopsis: "draw how fast services answer",
 		long: `
 A histogram per service, the busiest first: how long from a request's last byte
-to its answer's first, as both leave their sockets. FILTER is as with flows -f.`,
+to its answer's first, as both leave their sockets; below it, what went wrong.
+FILTER is as with flows -f.`,
 		operands: "[FILTER]...",
 		examples: []string{
 			"sudo lotrace lat port:6379        redis, for ten seconds",
-			"sudo lotrace lat -d 60 server:postgres",
+			"sudo lotrace lat -d 60 --breakdown --slow 100ms server:postgres",
 		},
 		flags: o.register,
 		run:   o.run,
@@ -42,6 +43,7 @@ func (o *latOptions) register(fs *pflag.FlagSet) {
 	durationFlag(fs, &o.duration, 10*time.Second, "measure for so long, or until ^C")
 	durationVar(fs, &o.watch, "watch", "", 0, "draw again every D, until ^C or --duration")
 	intVar(fs, &o.limit, "limit", "n", 3, 0, 1000, "at most `N` services, 0 for all")
+	o.registerTurns(fs)
 	netnsFlag(fs, &o.netns)
 	hookFlag(fs, &o.hook)
 	maxFlowsFlag(fs, &o.maxFlows, loader.DefaultFlows, loader.MinFlows, loader.MaxFlows)
@@ -52,11 +54,17 @@ func (o *latOptions) register(fs *pflag.FlagSet) {
 
 func (o *latOptions) run(ctx context.Context, inv *invocation) error {
 	o.filter, o.excludeSelf = strings.Join(inv.args, " "), true
-	picture := export.NewPicture(export.Options{
+	options := export.Options{
 		Limit: o.limit,
 		Color: inv.useColor(o.color),
 		Width: inv.width(),
-	})
+
+		SlowLimit: rowLimit(limitUnset, "table"),
+	}
+	if inv.isSet("limit") {
+		options.SlowLimit = o.limit
+	}
+	picture := export.NewPicture(options)
 	separator := ""
 	return o.watching.run(ctx, inv, func(s *model.Snapshot) error {
 		fmt.Fprint(inv.stdout, separator)

@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/lotrace/lotrace/internal/filter"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
@@ -20,8 +22,15 @@ import (
 type watching struct {
 	filter, netns, hook                 string
 	maxFlows                            int
-	duration, watch                     time.Duration
+	duration, watch, slow               time.Duration
 	stages, excludeSelf, quiet, verbose bool
+	breakdown                           bool
+}
+
+// registerTurns registers what is told of turns beyond how long they took.
+func (c *watching) registerTurns(fs *pflag.FlagSet) {
+	fs.BoolVar(&c.breakdown, "breakdown", false, "measure where the time of turns goes")
+	durationVar(fs, &c.slow, "slow", "", 0, "list the turns that took D or longer")
 }
 
 // run counts and calls show for every window. A filter that does not parse is a usage error.
@@ -32,11 +41,13 @@ func (c *watching) run(ctx context.Context, inv *invocation, show func(*model.Sn
 	}
 	kernelFilter, _ := expr.Kernel()
 	l, err := loader.Open(loader.Config{
-		Netns:    c.netns,
-		Hook:     loader.Hook(c.hook),
-		MaxFlows: c.maxFlows,
-		Filter:   kernelFilter,
-		Stages:   c.stages,
+		Netns:     c.netns,
+		Hook:      loader.Hook(c.hook),
+		MaxFlows:  c.maxFlows,
+		Filter:    kernelFilter,
+		Stages:    c.stages,
+		Breakdown: c.breakdown,
+		Slow:      c.slow,
 	})
 	if err != nil {
 		return c.openError(err)
@@ -68,6 +79,7 @@ func (c *watching) count(ctx context.Context, inv *invocation, l *loader.Loader,
 		Origin:    origin(l, expr),
 		Owners:    owners,
 		Listeners: listeners,
+		Slow:      c.slow,
 	}
 	if c.filter != "" {
 		config.Match = expr.Match

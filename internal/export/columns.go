@@ -38,9 +38,9 @@ func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
 	}
 	toServer := directionColumns("→ ", s, wide, func(f *model.Flow) *model.Counters { return &f.ToServer })
 	toClient := directionColumns("← ", s, wide, func(f *model.Flow) *model.Counters { return &f.ToClient })
-	latency := latencyColumns(s, wide, func(f *model.Flow) (turn, response *model.Latency) { return &f.Turn, &f.Response })
+	signs := signColumns(s, wide, func(f *model.Flow) (turn, response *model.Latency) { return &f.Turn, &f.Response }, flowSigns)
 	if !wide {
-		return slices.Concat(columns, toServer, toClient, latency)
+		return slices.Concat(columns, toServer, toClient, signs)
 	}
 	columns = append(columns, text("ROLE", func(f *model.Flow) string { return orDash(string(f.RoleSource)) }))
 	columns = append(columns, toServer...)
@@ -51,8 +51,9 @@ func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
 	columns = append(columns,
 		number("← SRTT", func(f *model.Flow) string { return unlessZero(f.ServerSRTT, span) }),
 		number("← CWND", func(f *model.Flow) string { return unlessZero(f.ServerCwnd, decimal) }))
-	columns = append(columns, latency...)
+	columns = append(columns, signs...)
 	return append(columns,
+		number("CONNECT", func(f *model.Flow) string { return unlessZero(f.Connect, latencyText) }),
 		number("CROSSED", func(f *model.Flow) string { return amount(f.Crossed) }),
 		number("FIRST", func(f *model.Flow) string { return age(f.FirstSeen, s.End) }),
 		number("LAST", func(f *model.Flow) string { return age(f.LastSeen, s.End) }))
@@ -72,10 +73,17 @@ func serviceColumns(s *model.Snapshot, wide bool) []column[model.Service] {
 		number("FLOWS", func(v *model.Service) string { return commas(uint64(v.Flows)) }),
 		number("CLIENTS", func(v *model.Service) string { return commas(uint64(v.Clients)) }),
 	}
-	return slices.Concat(columns,
+	columns = slices.Concat(columns,
 		directionColumns("→ ", s, wide, func(v *model.Service) *model.Counters { return &v.ToServer }),
 		directionColumns("← ", s, wide, func(v *model.Service) *model.Counters { return &v.ToClient }),
-		latencyColumns(s, wide, func(v *model.Service) (turn, response *model.Latency) { return &v.Turn, &v.Response }))
+		signColumns(s, wide, func(v *model.Service) (turn, response *model.Latency) { return &v.Turn, &v.Response },
+			func(v *model.Service) *model.Signs { return &v.Signs }))
+	if !wide {
+		return columns
+	}
+	return append(columns,
+		latencyColumn("CONNECT", func(v *model.Service) *model.Latency { return &v.Connect }, quantile(0.50)),
+		number("ACCEPTQ", func(v *model.Service) string { return acceptQueueText(v.AcceptQueue) }))
 }
 
 // pairColumns are the columns of --by pair.
@@ -93,11 +101,13 @@ func pairColumns(s *model.Snapshot, wide bool) []column[model.Pair] {
 	columns = slices.Concat(columns,
 		directionColumns("→ ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToServer }),
 		directionColumns("← ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToClient }),
-		latencyColumns(s, wide, func(p *model.Pair) (turn, response *model.Latency) { return &p.Turn, &p.Response }))
+		signColumns(s, wide, func(p *model.Pair) (turn, response *model.Latency) { return &p.Turn, &p.Response },
+			func(p *model.Pair) *model.Signs { return &p.Signs }))
 	if !wide {
 		return columns
 	}
 	return append(columns,
+		latencyColumn("CONNECT", func(p *model.Pair) *model.Latency { return &p.Connect }, quantile(0.50)),
 		text("→ UNIT", func(p *model.Pair) string { return ofOwner(p.Client, unit) }),
 		text("→ CONTAINER", func(p *model.Pair) string { return ofOwner(p.Client, container) }),
 		text("← UNIT", func(p *model.Pair) string { return ofOwner(p.Server.Owner, unit) }),
@@ -150,7 +160,8 @@ func usageColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
 		[]column[model.Usage]{number("FLOWS", func(u *model.Usage) string { return commas(uint64(u.Flows)) })},
 		directionColumns("→ ", s, wide, func(u *model.Usage) *model.Counters { return &u.Sent }),
 		directionColumns("← ", s, wide, func(u *model.Usage) *model.Counters { return &u.Received }),
-		latencyColumns(s, wide, func(u *model.Usage) (turn, response *model.Latency) { return &u.Turn, &u.Response }))
+		signColumns(s, wide, func(u *model.Usage) (turn, response *model.Latency) { return &u.Turn, &u.Response },
+			func(u *model.Usage) *model.Signs { return &u.Signs }))
 }
 
 // directionColumns are the counters of one direction, their heads behind its arrow.

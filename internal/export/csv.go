@@ -2,6 +2,7 @@ package export
 
 import (
 	"encoding/csv"
+	"fmt"
 	"io"
 	"reflect"
 	"strconv"
@@ -30,8 +31,12 @@ func csvColumns(t reflect.Type, prefix string, path []int) []csvColumn {
 			columns = append(columns, csvColumns(f.Type, prefix, at)...)
 			continue
 		}
-		if f.Type.Kind() == reflect.Struct {
-			columns = append(columns, csvColumns(f.Type, name+".", at)...)
+		of := f.Type
+		if of.Kind() == reflect.Pointer {
+			of = of.Elem()
+		}
+		if of.Kind() == reflect.Struct {
+			columns = append(columns, csvColumns(of, name+".", at)...)
 			continue
 		}
 		columns = append(columns, csvColumn{name, at})
@@ -56,7 +61,10 @@ func (e csvEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 	for row := range sel.rows() {
 		v := reflect.ValueOf(row)
 		for i, c := range columns {
-			record[i] = csvField(v.FieldByIndex(c.path))
+			record[i] = ""
+			if field, err := v.FieldByIndexErr(c.path); err == nil { // else an object above it is null
+				record[i] = csvField(field)
+			}
 		}
 		if err := out.Write(record); err != nil {
 			return err
@@ -75,6 +83,8 @@ func csvField(v reflect.Value) string {
 		v = v.Elem()
 	}
 	switch {
+	case v.Kind() == reflect.Map:
+		return fmt.Sprint(v) // drops
 	case v.CanUint():
 		return strconv.FormatUint(v.Uint(), 10)
 	case v.CanInt():

@@ -29,6 +29,9 @@ type summary struct {
 	Samples     samples     `json:"samples"`
 	Self        self        `json:"self"`
 	Limited     int         `json:"limited"`
+	Untold      uint64      `json:"untold"`
+	SlowLost    uint64      `json:"slow_lost"`
+	Slow        []slowRow   `json:"slow"` // null unless they were asked for
 }
 
 type source struct {
@@ -143,7 +146,10 @@ func summarize(s *model.Snapshot, limited int) summary {
 			CPUPercent:     s.Self.CPUPercent,
 			RSSBytes:       s.Self.RSSBytes,
 		},
-		Limited: limited,
+		Limited:  limited,
+		Untold:   s.Untold,
+		SlowLost: s.SlowLost,
+		Slow:     slowRows(s),
 	}
 	for name, c := range s.ByCause {
 		doc.Totals.Overflow.ByCause[name] = cause{Packets: c.Packets, Bytes: c.Bytes}

@@ -19,6 +19,8 @@ type Options struct {
 	Limit int    // rows at most; 0: no limit
 	Color bool   // ANSI colours, table and wide only
 	Width int    // terminal columns, table only; 0: unknown, nothing is cut or left out
+
+	SlowLimit int // slow turns at most, for people; 0: no limit
 }
 
 // Encoder writes one snapshot at a time, whole, and keeps nothing between two. Errors are those of

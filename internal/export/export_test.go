@@ -57,7 +57,7 @@ func TestDefaultView(t *testing.T) {
 
 // Every field of every view is offered, and every one offered is some view's.
 func TestSortFields(t *testing.T) {
-	if got, want := strings.Join(SortFields(), " "), "bytes packets payload skbs retransmits turns p50 p99 max flows name client server proto"+
+	if got, want := strings.Join(SortFields(), " "), "bytes packets payload skbs retransmits turns p50 p99 max errors flows name client server proto"+
 		" clients state first last sent received"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
@@ -92,9 +92,9 @@ func TestDefaultLimit(t *testing.T) {
 func TestEncodeLeavesSnapshotAlone(t *testing.T) {
 	for _, format := range Formats() {
 		for _, by := range Views() {
-			s := crowd()
+			s := ailing()
 			encode(t, format, Options{By: by, Sort: "-bytes", Limit: 1, Color: true, Width: 40}, s)
-			if !reflect.DeepEqual(s, crowd()) {
+			if !reflect.DeepEqual(s, ailing()) {
 				t.Errorf("%s by %s changed its snapshot", format, by)
 			}
 		}
@@ -107,7 +107,7 @@ func TestLimit(t *testing.T) {
 		{"wide", "… and 4 more (-n 0 shows all)\n"},
 		{"markdown", "… and 4 more (-n 0 shows all)\n"},
 		{"json", `"limited":4,`},
-		{"jsonl", `"limited":4}`},
+		{"jsonl", `"limited":4,`},
 	}
 	for _, tt := range tests {
 		if out := encode(t, tt.format, Options{By: "flow", Limit: 2}, usual()); !strings.Contains(out, tt.want) {

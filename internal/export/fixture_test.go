@@ -168,6 +168,45 @@ func crowd() *model.Snapshot {
 	return s
 }
 
+// ailing is the crowd on a bad day. What goes wrong does so on its first flow, of which everything is known,
+// and by and by on others.
+func ailing() *model.Snapshot {
+	s := crowd()
+	queue := &model.AcceptQueue{Length: 129, Limit: 128, Overflows: 5}
+	for i := range s.Flows {
+		if s.Flows[i].Server.Port == 80 {
+			s.Flows[i].AcceptQueue = queue
+		}
+	}
+	web, api, redis := &s.Flows[0], &s.Flows[3], &s.Flows[6]
+	web.Connect, web.Connected = 40*time.Microsecond, true
+	web.Accept, web.FirstByte = 90*time.Microsecond, 2*time.Millisecond
+	web.Health = &model.Health{
+		Refused: 12, SYNRetries: 4, SYNACKRetries: 1,
+		Client: model.EndHealth{Resets: 1, Timeouts: 2, OutOfOrder: 7, ReceiveQueue: 1_500},
+		Server: model.EndHealth{Stalls: 3, Stalled: 120_300 * time.Microsecond, SendQueue: 64_000, Timeouts: 1},
+		Drops:  []model.DropCount{{Reason: "no_socket", SKBs: 1}, {Reason: "socket_rcvbuff", SKBs: 12}},
+	}
+	web.Breakdown = model.Breakdown{
+		Turns: 4, Delivered: 3, Delivery: 400 * time.Microsecond, Wait: 7 * time.Millisecond, Think: 200600 * time.Microsecond,
+		Backs: 2, Back: 30 * time.Millisecond,
+	}
+	api.Breakdown = model.Breakdown{Turns: 1, Wait: 100 * time.Millisecond, Think: 1_100 * time.Millisecond}
+	redis.Health = &model.Health{
+		Server: model.EndHealth{ZeroWindows: 2, ZeroWindow: 310 * time.Millisecond},
+		Client: model.EndHealth{ZeroWindow: time.Second, SocketDrops: 2},
+	}
+	s.SlowFrom, s.SlowLost, s.Untold = 100*time.Millisecond, 3, 1
+	s.Slow = []model.SlowTurnRow{
+		{Time: end, Proto: model.ProtoTCP, Client: api.Client, Server: api.Server, Turn: 1_200 * time.Millisecond},
+		{Time: end.Add(-20 * time.Millisecond), Proto: model.ProtoTCP, Client: web.Client, Server: web.Server, Turn: 200 * time.Millisecond,
+			Parts: &model.SlowParts{Delivery: 150 * time.Microsecond, Wait: 2 * time.Millisecond, Think: 197_850 * time.Microsecond}},
+		{Time: end.Add(-900 * time.Millisecond), Proto: model.ProtoTCP, Client: s.Flows[5].Client, Server: s.Flows[5].Server,
+			Turn: 140 * time.Second, Parts: &model.SlowParts{Think: 140 * time.Second}},
+	}
+	return s
+}
+
 // lossy is a window in which all that can go wrong did.
 func lossy() *model.Snapshot {
 	s := usual()

@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write the golden files instead of compa
 
 func TestGolden(t *testing.T) {
 	snapshots := map[string]func() *model.Snapshot{
-		"usual": usual, "owned": owned, "crowd": crowd, "lossy": lossy, "filtered": filtered, "empty": empty,
+		"usual": usual, "owned": owned, "crowd": crowd, "ailing": ailing, "lossy": lossy, "filtered": filtered, "empty": empty,
 	}
 	tests := []struct {
 		snapshot, format, variant string
@@ -62,6 +62,16 @@ func TestGolden(t *testing.T) {
 		{"crowd", "csv", "-process", Options{By: "process"}},
 		{"crowd", "csv", "-cgroup", Options{By: "cgroup"}},
 		{"usual", "table", "-pair-80", Options{Width: 80}},
+		{"ailing", "table", "", Options{}},
+		{"ailing", "table", "-80", Options{Width: 80, SlowLimit: 2}},
+		{"ailing", "table", "-color", Options{Limit: 1, Color: true, SlowLimit: 1}},
+		{"ailing", "wide", "", Options{By: "flow"}},
+		{"ailing", "wide", "-service", Options{By: "service", Sort: "errors"}},
+		{"ailing", "wide", "-process", Options{By: "process", Sort: "-errors"}},
+		{"ailing", "markdown", "", Options{Limit: 2, SlowLimit: 2}},
+		{"ailing", "json", "", Options{}},
+		{"ailing", "jsonl", "-service", Options{By: "service"}},
+		{"ailing", "csv", "", Options{}},
 		{"lossy", "table", "", Options{By: "flow"}},
 		{"lossy", "table", "-color", Options{By: "flow", Color: true}},
 		{"lossy", "json", "", Options{}},
@@ -121,7 +131,7 @@ func TestPeopleSeeHostileNamesEscaped(t *testing.T) {
 
 // The table says how wide it may be, and keeps to it down to where nothing sensible is left.
 func TestTableFits(t *testing.T) {
-	for _, s := range []*model.Snapshot{usual(), owned(), crowd(), filtered()} {
+	for _, s := range []*model.Snapshot{usual(), owned(), crowd(), ailing(), filtered()} {
 		for _, by := range Views() {
 			for width := 80; width <= 130; width++ {
 				for line := range strings.Lines(encode(t, "table", Options{By: by, Width: width}, s)) {
@@ -147,7 +157,7 @@ func TestTableIgnoresLocale(t *testing.T) {
 
 // Colours may only be added: without them the same text remains.
 func TestColorIsOnlySignal(t *testing.T) {
-	for _, s := range []*model.Snapshot{usual(), owned(), lossy(), empty()} {
+	for _, s := range []*model.Snapshot{usual(), owned(), ailing(), lossy(), empty()} {
 		colored := encode(t, "table", Options{By: "flow", Color: true}, s)
 		bare := strings.NewReplacer(red, "", dim, "", reset, "").Replace(colored)
 		if want := encode(t, "table", Options{By: "flow"}, s); bare != want {

@@ -57,28 +57,35 @@ func TestBars(t *testing.T) {
 
 // What may be left out goes from the right, before any text is cut, and comes back as there is room.
 func TestOptionalColumns(t *testing.T) {
-	optional := []string{"P50", "P99", "REQ/S"}
+	latency := []string{"P50", "P99", "REQ/S"}
 	for _, by := range Views() {
-		whole := encode(t, "table", Options{By: by}, crowd())
-		shown := 0
-		for width := 60; width <= 300; width++ {
-			out := encode(t, "table", Options{By: by, Width: width}, crowd())
-			_, table, _ := strings.Cut(out, "\n\n")
-			head, _, _ := strings.Cut(table, "\n")
-			_, last, _ := strings.Cut(head, "← BYTES")
-			got := strings.Fields(last)
-			if len(got) < shown || strings.Join(got, " ") != strings.Join(optional[:len(got)], " ") {
-				t.Errorf("by %s, width %d: got %v after %d of %v", by, width, got, shown, optional)
-			}
-			if shown = len(got); shown > 0 && strings.Contains(out, "…") {
-				t.Errorf("by %s, width %d: texts are cut for the sake of %v:\n%s", by, width, got, out)
-			}
-			if fits := twwidth.Width(head) <= width; shown == len(optional) && (out != whole || !fits) {
-				t.Errorf("by %s, width %d: got\n%s\nwant\n%s", by, width, out, whole)
-			}
+		optionalColumns(t, by, crowd(), latency)
+		optionalColumns(t, by, ailing(), append([]string{"ERR"}, latency...))
+	}
+}
+
+func optionalColumns(t *testing.T, by string, s *model.Snapshot, optional []string) {
+	t.Helper()
+	s.SlowFrom = 0
+	whole := encode(t, "table", Options{By: by}, s)
+	shown := 0
+	for width := 60; width <= 300; width++ {
+		out := encode(t, "table", Options{By: by, Width: width}, s)
+		_, table, _ := strings.Cut(out, "\n\n")
+		head, _, _ := strings.Cut(table, "\n")
+		_, last, _ := strings.Cut(head, "← BYTES")
+		got := strings.Fields(last)
+		if len(got) < shown || strings.Join(got, " ") != strings.Join(optional[:len(got)], " ") {
+			t.Errorf("by %s, width %d: got %v after %d of %v", by, width, got, shown, optional)
 		}
-		if shown != len(optional) {
-			t.Errorf("by %s: at 300 columns only %d of %v", by, shown, optional)
+		if shown = len(got); shown > 0 && strings.Contains(out, "…") {
+			t.Errorf("by %s, width %d: texts are cut for the sake of %v:\n%s", by, width, got, out)
 		}
+		if fits := twwidth.Width(head) <= width; shown == len(optional) && (out != whole || !fits) {
+			t.Errorf("by %s, width %d: got\n%s\nwant\n%s", by, width, out, whole)
+		}
+	}
+	if shown != len(optional) {
+		t.Errorf("by %s: at 300 columns only %d of %v", by, shown, optional)
 	}
 }

@@ -20,6 +20,8 @@ var additions = []string{
 	"rows.client.host_pid", "rows.client.container_name", "rows.server.host_pid", "rows.server.container_name",
 	"rows.to_server.retrans_bytes", "rows.to_client.retrans_bytes",
 	"rows.cwnd.client", "rows.cwnd.server", "rows.crossed",
+	"untold", "slow_lost", "slow",
+	"rows.errors", "rows.health", "rows.breakdown", "rows.accept_ns", "rows.first_byte_ns",
 }
 
 // testdata/contract.json is the documented example: each of its fields, in its order, of its type.
@@ -214,6 +216,35 @@ func TestJSONValues(t *testing.T) {
 			"totals.overflow.by_cause.table_full.bytes": "1000", "stages.missing_packets": "4",
 			"stages.ingress.skbs": "6",
 		}},
+		{"ailing flows", ailing(), Options{}, map[string]any{
+			"untold": "1", "slow_lost": "3",
+			"slow.0.time": "2026-03-01T12:00:01.000005000Z", "slow.0.turn_ns": "1200000000", "slow.0.client.comm": "nginx",
+			"slow.0.server.port": "8080", "slow.0.delivery_ns": nil, "slow.0.wait_ns": nil, "slow.0.think_ns": nil,
+			"slow.1.delivery_ns": "150000", "slow.1.wait_ns": "2000000", "slow.1.think_ns": "197850000",
+			"slow.2.delivery_ns": nil, "slow.2.wait_ns": "0", "slow.2.proto": "tcp",
+			"rows.0.errors": "13", "rows.0.connect_ns": "40000", "rows.0.accept_ns": "90000", "rows.0.first_byte_ns": "2000000",
+			"rows.0.health.refused": "12", "rows.0.health.syn_retries": "4", "rows.0.health.synack_retries": "1",
+			"rows.0.health.client.resets": "1", "rows.0.health.client.timeouts": "2", "rows.0.health.client.out_of_order": "7",
+			"rows.0.health.client.receive_queue_bytes": "1500", "rows.0.health.server.send_queue_bytes": "64000",
+			"rows.0.health.server.stalls": "3", "rows.0.health.server.stalled_ns": "120300000", "rows.0.health.server.resets": "0",
+			"rows.0.drops.socket_rcvbuff": "12", "rows.0.drops.no_socket": "1",
+			"rows.0.breakdown.turns": "4", "rows.0.breakdown.delivered": "3", "rows.0.breakdown.delivery_ns": "400000",
+			"rows.0.breakdown.wait_ns": "7000000", "rows.0.breakdown.think_ns": "200600000", "rows.0.breakdown.backs": "2",
+			"rows.0.breakdown.back_ns": "30000000",
+			"rows.1.errors":            "0", "rows.1.health": nil, "rows.1.breakdown": nil, "rows.1.accept_ns": nil, "rows.1.first_byte_ns": nil,
+			"rows.3.breakdown.delivery_ns": nil, "rows.3.breakdown.back_ns": nil, "rows.3.breakdown.backs": "0",
+			"rows.5.errors": "2", "rows.5.health.server.zero_windows": "2", "rows.5.health.server.zero_window_ns": "310000000",
+			"rows.5.health.client.socket_drops": "2",
+		}},
+		{"ailing services", ailing(), Options{By: "service"}, map[string]any{
+			"rows.0.errors": "13", "rows.0.connect.count": "1", "rows.0.connect.p50_ns": "40000",
+			"rows.0.accept_queue.length": "129", "rows.0.accept_queue.limit": "128", "rows.0.accept_queue.overflows": "5",
+			"rows.1.accept_queue": nil, "rows.1.connect.p50_ns": nil, "rows.1.breakdown.turns": "1",
+		}},
+		{"ailing processes", ailing(), Options{By: "process", Sort: "errors"}, map[string]any{
+			"rows.0.process.comm": "curl", "rows.0.errors": "13", "rows.0.health.refused": "12",
+		}},
+		{"nobody asked for slow turns", usual(), Options{}, map[string]any{"slow": nil, "slow_lost": "0", "untold": "0"}},
 		{"filtered", filtered(), Options{}, map[string]any{"source.filter": "port:5432", "device": nil}},
 	}
 	for _, tt := range tests {
@@ -313,22 +344,26 @@ func TestJSONIsDocumented(t *testing.T) {
 	}
 
 	everything := lossy()
-	everything.Flows = append(everything.Flows, crowd().Flows...)
-	var emitted []string
+	bad := ailing()
+	everything.Flows = append(everything.Flows, bad.Flows...)
+	everything.SlowFrom, everything.Slow = bad.SlowFrom, bad.Slow
+	emitted := paths(t, encode(t, "json", Options{}, lossy())) // nobody asked for slow turns
 	for _, by := range Views() {
 		emitted = append(emitted, paths(t, encode(t, "json", Options{By: by}, everything))...)
 	}
-	generic := regexp.MustCompile(`by_cause\.[a-z_]+`)
-	shared := regexp.MustCompile(`^rows\.(client|server|process|to_server|to_client|sent|received|turn|response)\.`)
+	generic := strings.NewReplacer("by_cause.table_full", "by_cause.CAUSE", "by_cause.not_ip", "by_cause.CAUSE",
+		"drops.socket_rcvbuff", "drops.REASON", "drops.no_socket", "drops.REASON")
+	shared := regexp.MustCompile(`^rows\.(client|server|process|to_server|to_client|sent|received|turn|response|connect|health\.client|health\.server)\.|^slow\.(client|server)\.`)
 	kinds := map[string]string{
 		"client": "endpoint", "server": "endpoint", "process": "endpoint",
 		"to_server": "direction", "to_client": "direction", "sent": "direction", "received": "direction",
-		"turn": "latency", "response": "latency",
+		"turn": "latency", "response": "latency", "connect": "latency",
+		"health.client": "end", "health.server": "end",
 	}
 	for i, path := range emitted {
-		path = generic.ReplaceAllString(path, "by_cause.CAUSE")
+		path = generic.Replace(path)
 		if m := shared.FindStringSubmatch(path); m != nil {
-			path = kinds[m[1]] + "." + strings.TrimPrefix(path, m[0])
+			path = kinds[m[1]+m[2]] + "." + strings.TrimPrefix(path, m[0])
 		}
 		emitted[i] = strings.TrimPrefix(path, "rows.")
 	}

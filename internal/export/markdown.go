@@ -20,16 +20,25 @@ func (e markdownEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 	out := bufio.NewWriter(w)
 	title := lines(sh.title, func(alarm string) string { return alarm })
 	fmt.Fprintf(out, "%s\n\n", escape(strings.Join(title, "  \n"))) // two blanks: a line break
-	if len(sh.rows) > 0 {
-		writeTable(out, &sh)
-	}
-	if sh.more != "" && len(sh.rows) > 0 {
-		fmt.Fprintln(out)
-	}
-	if sh.more != "" {
-		fmt.Fprintf(out, "%s\n", escape(sh.more))
+	writeSheet(out, &sh)
+	if s.SlowFrom > 0 {
+		slow := slowSheet(s, e.SlowLimit)
+		fmt.Fprintf(out, "\n%s\n\n", escape(slowTitle(s)))
+		writeSheet(out, &slow)
 	}
 	return out.Flush()
+}
+
+func writeSheet(w io.Writer, sh *sheet) {
+	if len(sh.rows) > 0 {
+		writeTable(w, sh)
+	}
+	if sh.more != "" && len(sh.rows) > 0 {
+		fmt.Fprintln(w)
+	}
+	if sh.more != "" {
+		fmt.Fprintf(w, "%s\n", strings.ReplaceAll(escape(sh.more), "\n", "  \n"))
+	}
 }
 
 func writeTable(w io.Writer, sh *sheet) {

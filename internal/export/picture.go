@@ -15,17 +15,23 @@ import (
 type pictureEncoder struct{ Options }
 
 // NewPicture returns an encoder that draws a histogram of turns for each of the o.Limit (0: all)
-// services with the most of them. Of o it takes Limit, Color and Width.
+// services with the most of them, and says where their time went and what went wrong. Of o it takes Limit,
+// SlowLimit, Color and Width.
 func NewPicture(o Options) Encoder { return pictureEncoder{o} }
 
 func (e pictureEncoder) Encode(w io.Writer, s *model.Snapshot) error {
-	services, total, err := stats.ServiceView.Rows(answering(s.Flows), "turns", e.Limit)
+	services, _, err := stats.ServiceView.Rows(s.Flows, "turns", 0)
 	if err != nil {
 		return err
 	}
+	services = slices.DeleteFunc(services, func(v model.Service) bool { return v.Turn.Count == 0 && len(wrongsOf(&v)) == 0 })
+	total := len(services)
+	if e.Limit > 0 {
+		services = services[:min(e.Limit, total)]
+	}
 	out := bufio.NewWriter(w)
-	paint := tableEncoder{request: request{Options: e.Options}}.paint
-	for _, line := range lines(titleOf(s), func(alarm string) string { return paint(red, alarm) }) {
+	table := tableEncoder{request: request{Options: e.Options}}
+	for _, line := range lines(titleOf(s), func(alarm string) string { return table.paint(red, alarm) }) {
 		fmt.Fprintln(out, line)
 	}
 	for i := range services {
@@ -37,12 +43,10 @@ func (e pictureEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 	case hidden > 0:
 		fmt.Fprintf(out, "\n… and %s (-n 0 shows all)\n", counted(uint64(hidden), "more service"))
 	}
+	if err := table.drawSlow(out, s); err != nil {
+		return err
+	}
 	return out.Flush()
-}
-
-// answering are the flows that had an answer.
-func answering(flows []model.Flow) []model.Flow {
-	return slices.DeleteFunc(slices.Clone(flows), func(f model.Flow) bool { return f.Turn.Count == 0 })
 }
 
 func (e pictureEncoder) draw(w io.Writer, s *model.Snapshot, v *model.Service) {
@@ -51,7 +55,7 @@ func (e pictureEncoder) draw(w io.Writer, s *model.Snapshot, v *model.Service) {
 	for _, kind := range []struct {
 		name string
 		of   *model.Latency
-	}{{"turn", &v.Turn}, {"response", &v.Response}} {
+	}{{"turn", &v.Turn}, {"response", &v.Response}, {"connect", &v.Connect}} {
 		if kind.of.Count == 0 {
 			continue
 		}
@@ -59,7 +63,20 @@ func (e pictureEncoder) draw(w io.Writer, s *model.Snapshot, v *model.Service) {
 			latencyText(kind.of.Quantile(.5)), latencyText(kind.of.Quantile(.9)), latencyText(kind.of.Quantile(.99)),
 			latencyText(kind.of.Max))
 	}
-	e.bars(w, &v.Turn)
+	if v.Turn.Count > 0 {
+		e.bars(w, &v.Turn)
+	}
+	e.parts(w, v)
+	e.wrongs(w, v)
+}
+
+// room is how many columns a bar may take.
+func (e pictureEncoder) room() int {
+	const texts = 38 // of a line without its bar
+	if e.Width == 0 {
+		return 40
+	}
+	return max(10, min(60, e.Width-texts))
 }
 
 // bars draws a line per half octave, from the first with a turn to the last.
@@ -75,11 +92,7 @@ func (e pictureEncoder) bars(w io.Writer, l *model.Latency) {
 		last--
 	}
 	most := slices.Max(counts)
-	const texts = 38 // of a line without its bar
-	room := max(10, min(60, e.Width-texts))
-	if e.Width == 0 {
-		room = 40
-	}
+	room := e.room()
 	for i := first; i <= last; i++ {
 		if empty := slices.IndexFunc(counts[i:], func(n uint64) bool { return n > 0 }); empty > 2 {
 			fmt.Fprintln(w, "        ⋮")

@@ -16,6 +16,8 @@ func TestPicture(t *testing.T) {
 	}{
 		{"crowd", Options{}, crowd()},
 		{"crowd-80", Options{Limit: 1, Width: 80}, crowd()},
+		{"ailing", Options{}, ailing()},
+		{"ailing-80", Options{Limit: 1, Width: 80, SlowLimit: 2}, ailing()},
 		{"empty", Options{}, empty()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -58,4 +60,37 @@ func TestBar(t *testing.T) {
 			t.Errorf("%v: %q, want %q", length, got, want)
 		}
 	}
+}
+
+// What is as it should be is not mentioned.
+func TestWrongs(t *testing.T) {
+	tests := []struct {
+		name string
+		v    model.Service
+		want string
+	}{
+		{"nothing", model.Service{}, ""},
+		{"a queue with room", model.Service{AcceptQueue: &model.AcceptQueue{Length: 127, Limit: 128}}, ""},
+		{"no queue at all", model.Service{AcceptQueue: &model.AcceptQueue{}}, ""},
+		{"a full queue", model.Service{AcceptQueue: &model.AcceptQueue{Length: 128, Limit: 128}}, "accept queue 128 of 128, 0 overflowed"},
+		{"one that was full", model.Service{AcceptQueue: &model.AcceptQueue{Limit: 8, Overflows: 2}}, "accept queue 0 of 8, 2 overflowed"},
+		{"unread data", serviceWith(model.Health{Server: model.EndHealth{ReceiveQueue: 1, SendQueue: 1}}), ""},
+		{"refused", serviceWith(model.Health{Refused: 12}), "12 refused"},
+		{"still closed", serviceWith(model.Health{Server: model.EndHealth{ZeroWindow: time.Second}}), "receive window of redis closed since before, 1.00 s"},
+		{"stalled", serviceWith(model.Health{Client: model.EndHealth{Stalls: 2, Stalled: 80 * time.Millisecond}}),
+			"2 stalls of Nagle against delayed ACK at clients, 40.0 ms each"},
+		{"of both ends", serviceWith(model.Health{Client: model.EndHealth{Resets: 1}, Server: model.EndHealth{Resets: 2}}),
+			"2 connections reset by redis; 1 connection reset by clients"},
+		{"drops, which its socket counted as well", serviceWith(model.Health{
+			Server: model.EndHealth{SocketDrops: 12}, Drops: []model.DropCount{{Reason: "socket_rcvbuff", SKBs: 12}}}), "drops: socket_rcvbuff 12"},
+	}
+	for _, tt := range tests {
+		if got := strings.Join(wrongsOf(&tt.v), "; "); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func serviceWith(h model.Health) model.Service {
+	return model.Service{Name: "redis", Signs: model.Signs{Health: &h}}
 }

@@ -25,6 +25,9 @@ type flowRow struct {
 	FirstSeen  *string   `json:"first_seen"`
 	LastSeen   *string   `json:"last_seen"`
 	Closed     bool      `json:"closed"`
+	signs
+	AcceptNs    *int64 `json:"accept_ns"`
+	FirstByteNs *int64 `json:"first_byte_ns"`
 }
 
 type serviceRow struct {
@@ -38,6 +41,9 @@ type serviceRow struct {
 	ToClient direction `json:"to_client"`
 	Turn     latency   `json:"turn"`
 	Response latency   `json:"response"`
+	Connect  latency   `json:"connect"`
+	signs
+	AcceptQueue *acceptQueue `json:"accept_queue"`
 }
 
 type pairRow struct {
@@ -51,6 +57,8 @@ type pairRow struct {
 	ToClient direction `json:"to_client"`
 	Turn     latency   `json:"turn"`
 	Response latency   `json:"response"`
+	Connect  latency   `json:"connect"`
+	signs
 }
 
 type processRow struct {
@@ -60,6 +68,7 @@ type processRow struct {
 	Received direction `json:"received"`
 	Turn     latency   `json:"turn"`
 	Response latency   `json:"response"`
+	signs
 }
 
 type cgroupRow struct {
@@ -72,6 +81,7 @@ type cgroupRow struct {
 	Received      direction `json:"received"`
 	Turn          latency   `json:"turn"`
 	Response      latency   `json:"response"`
+	signs
 }
 
 type endpoint struct {
@@ -139,11 +149,16 @@ func newFlowRow(f *model.Flow) flowRow {
 		Turn:       newLatency(&f.Turn),
 		Response:   newLatency(&f.Response),
 		Crossed:    f.Crossed,
+		ConnectNs:  nanoseconds(f.Connect),
 		SRTTNs:     srtt{Client: nanoseconds(f.ClientSRTT), Server: nanoseconds(f.ServerSRTT)},
 		Cwnd:       cwnd{Client: known(&f.ClientCwnd), Server: known(&f.ServerCwnd)},
 		FirstSeen:  timestamp(f.FirstSeen),
 		LastSeen:   timestamp(f.LastSeen),
 		Closed:     f.Closed,
+
+		signs:       newSigns(f.Health, &f.Breakdown),
+		AcceptNs:    nanoseconds(f.Accept),
+		FirstByteNs: nanoseconds(f.FirstByte),
 	}
 	if f.IPv6() {
 		row.Family = "ipv6"
@@ -168,6 +183,10 @@ func newServiceRow(s *model.Service) serviceRow {
 		ToClient: direction(s.ToClient),
 		Turn:     newLatency(&s.Turn),
 		Response: newLatency(&s.Response),
+		Connect:  newLatency(&s.Connect),
+
+		signs:       newSigns(s.Health, &s.Breakdown),
+		AcceptQueue: newAcceptQueue(s.AcceptQueue),
 	}
 }
 
@@ -184,6 +203,8 @@ func newPairRow(p *model.Pair) pairRow {
 		ToClient: direction(p.ToClient),
 		Turn:     newLatency(&p.Turn),
 		Response: newLatency(&p.Response),
+		Connect:  newLatency(&p.Connect),
+		signs:    newSigns(p.Health, &p.Breakdown),
 	}
 }
 
@@ -196,6 +217,7 @@ func newProcessRow(u *model.Usage) processRow {
 		Received: direction(u.Received),
 		Turn:     newLatency(&u.Turn),
 		Response: newLatency(&u.Response),
+		signs:    newSigns(u.Health, &u.Breakdown),
 	}
 }
 
@@ -212,6 +234,7 @@ func newCgroupRow(u *model.Usage) cgroupRow {
 		Received:      direction(u.Received),
 		Turn:          newLatency(&u.Turn),
 		Response:      newLatency(&u.Response),
+		signs:         newSigns(u.Health, &u.Breakdown),
 	}
 }
 
@@ -257,13 +280,15 @@ func newLatency(l *model.Latency) latency {
 	if l.Count == 0 {
 		return row
 	}
-	of := func(d time.Duration) *int64 {
-		ns := d.Nanoseconds()
-		return &ns
-	}
-	row.MinNs, row.MaxNs = of(l.Min), of(l.Max)
-	row.P50Ns, row.P90Ns, row.P99Ns = of(l.Quantile(0.50)), of(l.Quantile(0.90)), of(l.Quantile(0.99))
+	row.MinNs, row.MaxNs = exactly(l.Min), exactly(l.Max)
+	row.P50Ns, row.P90Ns, row.P99Ns = exactly(l.Quantile(0.50)), exactly(l.Quantile(0.90)), exactly(l.Quantile(0.99))
 	return row
+}
+
+// exactly is d, of which zero is known as well.
+func exactly(d time.Duration) *int64 {
+	ns := d.Nanoseconds()
+	return &ns
 }
 
 func nanoseconds(d time.Duration) *int64 {

@@ -67,6 +67,9 @@ func titleOf(s *model.Snapshot) []note {
 			title = append(title, note{text: commas(d.Dropped) + " dropped", alarm: true})
 		}
 	}
+	if n := errorsIn(s); n > 0 {
+		title = append(title, note{text: counted(n, "error"), alarm: true})
+	}
 	if s.Overflow != (model.Count{}) {
 		title = append(title, overflowNote(s))
 	}
@@ -78,6 +81,9 @@ func titleOf(s *model.Snapshot) []note {
 	title = append(title, whoseNotes(s)...)
 	if s.Unmeasured > 0 {
 		title = append(title, note{alarm: true, text: "turns of " + counted(s.Unmeasured, "flow") + " not followed"})
+	}
+	if s.Untold > 0 {
+		title = append(title, note{line: true, alarm: true, text: "troubles of " + counted(s.Untold, "flow") + " not counted"})
 	}
 	return title
 }

@@ -51,6 +51,9 @@ func (e tableEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 	if sh.more != "" {
 		fmt.Fprintln(out, sh.more)
 	}
+	if err := e.drawSlow(out, s); err != nil {
+		return err
+	}
 	return out.Flush()
 }
 

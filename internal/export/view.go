@@ -73,7 +73,17 @@ func (sel *selectionOf[T, R]) rows() iter.Seq[any] {
 }
 
 func (sel *selectionOf[T, R]) fill(sh *sheet, wide bool) {
-	columns := sel.view.columns(sel.snapshot, wide)
+	lay(sh, sel.view.columns(sel.snapshot, wide), sel.picked)
+	for i := range sel.picked {
+		sh.dim = append(sh.dim, sel.view.dim != nil && sel.view.dim(&sel.picked[i]))
+	}
+	if wide && sel.view.bar != nil {
+		sel.addBars(sh)
+	}
+}
+
+// lay puts rows under the heads of their columns.
+func lay[T any](sh *sheet, columns []column[T], rows []T) {
 	for _, c := range columns {
 		sh.heads = append(sh.heads, c.head)
 		sh.texts = append(sh.texts, c.text)
@@ -81,17 +91,12 @@ func (sel *selectionOf[T, R]) fill(sh *sheet, wide bool) {
 			sh.optional++
 		}
 	}
-	for i := range sel.picked {
-		row := &sel.picked[i]
+	for i := range rows {
 		cells := make([]string, len(columns))
 		for j, c := range columns {
-			cells[j] = c.cell(row)
+			cells[j] = c.cell(&rows[i])
 		}
 		sh.rows = append(sh.rows, cells)
-		sh.dim = append(sh.dim, sel.view.dim != nil && sel.view.dim(row))
-	}
-	if wide && sel.view.bar != nil {
-		sel.addBars(sh)
 	}
 }
 

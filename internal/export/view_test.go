@@ -13,16 +13,16 @@ import (
 func TestJSONRows(t *testing.T) {
 	const owner = "pid host_pid comm exe cmdline uid cgroup unit container container_name owner_source"
 	tests := map[string]string{
-		"pair":    "pair netns proto client server flows to_server to_client turn response",
-		"service": "service netns proto server flows clients to_server to_client turn response",
+		"pair":    "pair netns proto client server flows to_server to_client turn response connect errors health drops breakdown",
+		"service": "service netns proto server flows clients to_server to_client turn response connect errors health drops breakdown accept_queue",
 		"flow": "netns family proto state role_source client server to_server to_client turn response crossed connect_ns srtt_ns cwnd" +
-			" first_seen last_seen closed",
-		"process": "process flows sent received turn response",
-		"cgroup":  "cgroup unit container container_name flows sent received turn response",
+			" first_seen last_seen closed errors health drops breakdown accept_ns first_byte_ns",
+		"process": "process flows sent received turn response errors health drops breakdown",
+		"cgroup":  "cgroup unit container container_name flows sent received turn response errors health drops breakdown",
 	}
 	for _, by := range Views() {
 		var fields, ofProcess []string
-		for _, path := range paths(t, encode(t, "json", Options{By: by}, crowd())) {
+		for _, path := range paths(t, encode(t, "json", Options{By: by}, ailing())) {
 			path, ok := strings.CutPrefix(path, "rows.")
 			field, of, _ := strings.Cut(path, ".")
 			if ok && !slices.Contains(fields, field) {
@@ -43,7 +43,7 @@ func TestJSONRows(t *testing.T) {
 
 // Whoever adds up the rows of any view gets the totals.
 func TestJSONSums(t *testing.T) {
-	for _, s := range []*model.Snapshot{usual(), crowd(), lossy()} {
+	for _, s := range []*model.Snapshot{usual(), crowd(), ailing(), lossy()} {
 		for _, by := range Views() {
 			doc := decode(t, encode(t, "json", Options{By: by}, s))
 			for _, unit := range []string{"packets", "bytes"} {

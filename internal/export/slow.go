@@ -1,0 +1,93 @@
+package export
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+func slowTitle(s *model.Snapshot) string {
+	return "turns of " + latencyText(s.SlowFrom) + " and more, newest first"
+}
+
+// slowSheet lays out a window's slow turns, newest first; limit 0 is all of them.
+func slowSheet(s *model.Snapshot, limit int) sheet {
+	shown := s.Slow
+	if limit > 0 {
+		shown = shown[:min(limit, len(shown))]
+	}
+	var sh sheet
+	lay(&sh, slowColumns(slices.ContainsFunc(shown, func(t model.SlowTurnRow) bool { return t.Parts != nil })), shown)
+	sh.dim = make([]bool, len(sh.rows))
+	sh.more = slowRest(s, s.Slow[len(shown):])
+	return sh
+}
+
+func slowColumns(parts bool) []column[model.SlowTurnRow] {
+	columns := []column[model.SlowTurnRow]{
+		number("TIME", func(t *model.SlowTurnRow) string { return t.Time.Format("15:04:05.000") }), // never cut
+		text("CLIENT", func(t *model.SlowTurnRow) string { return shortEndpoint(&t.Client) }),
+		text("SERVER", func(t *model.SlowTurnRow) string { return shortEndpoint(&t.Server) }),
+		number("TURN", func(t *model.SlowTurnRow) string { return latencyText(t.Turn) }),
+	}
+	if !parts {
+		return columns
+	}
+	part := func(head string, of func(*model.SlowParts) string) {
+		c := number(head, func(t *model.SlowTurnRow) string {
+			if t.Parts == nil {
+				return "-"
+			}
+			return of(t.Parts)
+		})
+		c.optional = true
+		columns = append(columns, c)
+	}
+	part("DELIVERY", func(p *model.SlowParts) string { return unlessZero(p.Delivery, latencyText) })
+	part("WAIT", func(p *model.SlowParts) string { return latencyText(p.Wait) })
+	part("THINK", func(p *model.SlowParts) string { return latencyText(p.Think) })
+	return columns
+}
+
+// slowRest says what the limit hid and what was lost, of which none is longer than the longest told; "" for
+// neither.
+func slowRest(s *model.Snapshot, hidden []model.SlowTurnRow) string {
+	rest := ""
+	if len(hidden) > 0 {
+		longest := slices.MaxFunc(hidden, func(a, b model.SlowTurnRow) int { return int(a.Turn - b.Turn) })
+		rest = fmt.Sprintf("… and %s more, the longest %s (-n 0 shows all)", commas(uint64(len(hidden))), latencyText(longest.Turn))
+	}
+	if s.SlowLost > 0 {
+		if rest != "" {
+			rest += "\n"
+		}
+		rest += "too many at once to tell each: " + counted(s.SlowLost, "more turn") + ", none longer than the longest here"
+	}
+	if rest == "" && len(s.Slow) == 0 {
+		rest = "none in this window"
+	}
+	return rest
+}
+
+// drawSlow adds the slow turns below what is there already, if they were asked for.
+func (e tableEncoder) drawSlow(w io.Writer, s *model.Snapshot) error {
+	if s.SlowFrom == 0 {
+		return nil
+	}
+	sh := slowSheet(s, e.SlowLimit)
+	fmt.Fprintf(w, "\n%s\n", slowTitle(s))
+	if len(sh.rows) > 0 {
+		if e.Width > 0 {
+			narrow(&sh, e.Width)
+		}
+		if err := e.draw(w, &sh); err != nil {
+			return err
+		}
+	}
+	if sh.more != "" {
+		fmt.Fprintln(w, sh.more)
+	}
+	return nil
+}
