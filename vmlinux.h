@@ -468,13 +468,21 @@ struct sk_buff {
 		};
 	};
 	struct sock *sk;
+	char cb[48];
 	union {
 		struct {
 			__u8 encapsulation : 1;
+			int skb_iif;
 		};
 	};
 	sk_buff_data_t end;
 	unsigned char *head;
+};
+
+struct tcp_skb_cb {
+	__u32 seq;
+	__u32 end_seq;
+	__u16 tcp_flags;
 };
 
 struct skb_shared_info {
@@ -553,6 +561,7 @@ struct sock {
 		struct sk_buff *head;
 		struct sk_buff *tail;
 	} sk_backlog;
+	int sk_rx_dst_ifindex;
 	struct socket *sk_socket;
 	socket_lock_t sk_lock;
 	u32 sk_pacing_status;
@@ -575,6 +584,7 @@ struct request_sock {
 
 struct inet_sock {
 	struct sock sk;
+	__be16 inet_sport;
 };
 
 struct inet_connection_sock {

@@ -14,12 +14,15 @@
 #include "device.bpf.h"
 #include "filter.bpf.h"
 #include "flow.bpf.h"
+#include "breakdown.bpf.h"
 #include "turn.bpf.h"
 #include "trouble.bpf.h"
 #include "account.bpf.h"
 #include "owner.bpf.h"
 #include "listen.bpf.h"
+#include "socket.bpf.h"
 #include "queue.bpf.h"
+#include "receive.bpf.h"
 
 #define LT_TC_PASS (-1) /* TCX_NEXT, TC_ACT_UNSPEC: whoever comes after us decides */
 
@@ -46,6 +49,8 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 	side = lt_side(&p);
 	slot = lt_find(&p, sk, side, now, &index, &reason);
 	if (slot) {
+		if (config.has_breakdown && p.proto == LT_IPPROTO_UDP && !frame->is_xdp)
+			lt_recall_read(frame->ctx, index, side);
 		lt_account(slot, index, side, &p, &wire, tp, now, !frame->is_xdp);
 		if (!config.no_owners)
 			lt_notice_owner(frame, slot, index, side, &p, tp);
@@ -93,6 +98,27 @@ int lotrace_ingress(struct __sk_buff *skb)
 	if (count)
 		lt_count_percpu(count, &wire);
 	return LT_TC_PASS;
+}
+
+SEC("tp_btf/tcp_probe")
+int BPF_PROG(lotrace_arrive, struct sock *sk, struct sk_buff *skb)
+{
+	lt_arrive(sk, skb);
+	return 0;
+}
+
+SEC("tp_btf/tcp_rcv_space_adjust")
+int BPF_PROG(lotrace_read_tcp, struct sock *sk)
+{
+	lt_read_stream(sk);
+	return 0;
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(lotrace_read_udp, struct sock *sk, int result, int flags)
+{
+	lt_read_datagram(sk, result, flags);
+	return 0;
 }
 
 SEC("iter/tcp")

@@ -312,6 +312,8 @@ _Static_assert(sizeof(struct lt_exchange) == 2048,
 /* Kept with a socket: where its flow is. One-based, so that zero means nothing known. */
 struct lt_sock {
 	__u32 slot1;
+	__u32 reads; /* UDP, not connected, with has_breakdown: how often its process has read */
+	__u64 read_ns[2]; /* CLOCK_MONOTONIC of the newest two, written in turn */
 };
 
 /* Kept per CPU: one per reason, read all at once; and one per stage. */

@@ -6,25 +6,6 @@
 #ifndef LOTRACE_QUEUE_BPF_H
 #define LOTRACE_QUEUE_BPF_H
 
-/* The tuple of what the socket sends; false where it has none. */
-static __always_inline bool lt_tuple_of(struct sock_common *skc, struct lt_packet *p)
-{
-	if (skc->skc_family == LT_AF_INET6) {
-		p->family = 6;
-		BPF_CORE_READ_INTO(&p->saddr, skc, skc_v6_rcv_saddr.in6_u.u6_addr8);
-		BPF_CORE_READ_INTO(&p->daddr, skc, skc_v6_daddr.in6_u.u6_addr8);
-	} else if (skc->skc_family == LT_AF_INET) {
-		p->family = 4;
-		lt_map_v4(&p->saddr, skc->skc_rcv_saddr);
-		lt_map_v4(&p->daddr, skc->skc_daddr);
-	} else {
-		return false;
-	}
-	p->sport = skc->skc_num;
-	p->dport = bpf_ntohs(skc->skc_dport);
-	return true;
-}
-
 /*
  * Write down what a socket has, if its packets are counted. By the tuple and not by lt_socks, which knows
  * no socket that has sent nothing yet.
@@ -32,23 +13,18 @@ static __always_inline bool lt_tuple_of(struct sock_common *skc, struct lt_packe
 static __always_inline void lt_write_queue(struct seq_file *seq, struct sock_common *skc,
 					   __u8 proto, struct lt_queue_record *record)
 {
-	struct lt_packet p = { .proto = proto };
-	struct lt_slot *slot;
-	struct lt_key key;
-	__u32 side, *found;
+	struct lt_packet p = {};
+	__u32 side;
+	int index;
 
-	if (!lt_tuple_of(skc, &p))
-		return;
+	lt_tuple_of(&p, skc, proto);
 	side = lt_side(&p);
-	lt_make_key(&key, &p, side);
-	found = bpf_map_lookup_elem(&lt_index, &key);
-	if (!found)
+	index = lt_look_up(&p, side);
+	if (index < 0)
 		return;
-	record->queue.slot = READ_ONCE(*found);
+	record->queue.slot = index;
 	record->queue.side = side;
-	slot = lt_slot_at(record->queue.slot);
-	if (slot && lt_is_flow_of(slot, &p, side))
-		bpf_seq_write(seq, record, sizeof(*record));
+	bpf_seq_write(seq, record, sizeof(*record));
 }
 
 /* By NUMA node where the kernel keeps them so, which 6.18 began with. */

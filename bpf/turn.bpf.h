@@ -169,17 +169,22 @@ static __always_inline void lt_ask(struct lt_exchange *t, __u32 index, const str
 }
 
 /* The server's payload: no answer as long as it crosses the request on the way. */
-static __always_inline void lt_answer(struct lt_exchange *t, __u32 index, const struct lt_packet *p,
-				      __u64 now, bool locked)
+static __always_inline void lt_answer(struct lt_exchange *t, __u32 index, __u32 slot_index,
+				      const struct lt_packet *p, __u64 now, bool locked)
 {
 	__u32 asked = READ_ONCE(t->asked);
 	bool begins = t->answered != asked;
-	__s64 took = now - READ_ONCE(t->asked_ns);
+	__u64 asked_ns = READ_ONCE(t->asked_ns);
+	__s64 took = now - asked_ns;
 
 	if (begins) {
 		if (took < 0 || lt_crosses(p, READ_ONCE(t->asked_seq)))
 			return;
 		lt_note_latency(&t->turn, t->turn_hist, took, locked);
+		if (config.has_breakdown)
+			lt_note_parts(index, asked_ns, now, locked);
+		if (config.slow_ns && took >= config.slow_ns)
+			lt_tell_slow(slot_index, index, asked_ns, now);
 	}
 	WRITE_ONCE(t->answered_ns, now);
 	WRITE_ONCE(t->answered_seq, p->seq + p->payload_len);
@@ -209,7 +214,7 @@ static __always_inline void lt_follow_turns(struct lt_slot *slot, __u32 slot_ind
 	if (asks)
 		lt_ask(t, index, p, now, locked);
 	else
-		lt_answer(t, index, p, now, locked);
+		lt_answer(t, index, slot_index, p, now, locked);
 }
 
 #endif

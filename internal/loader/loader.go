@@ -82,6 +82,7 @@ type Loader struct {
 
 	scan   *scan   // nil: none
 	queues *queues // nil: none
+	slow   *slow   // nil: none
 
 	offset int64 // between the device's counter and the hook's, see settle
 
@@ -199,11 +200,14 @@ func (l *Loader) load(c Config) error {
 		spec.Maps["lt_exchanges"].MaxEntries = config.MaxExchanges
 		spec.Maps["lt_exchanges_free"].MaxEntries = config.MaxExchanges
 	}
-	if c.Breakdown && !c.NoTurns {
+	if c.breaksDown() {
 		config.HasBreakdown = 1
 		spec.Maps["lt_breakdowns"].MaxEntries = config.MaxExchanges
 	}
-	config.SlowNs = uint64(c.Slow)
+	if c.Slow > 0 {
+		config.SlowNs = uint64(c.Slow)
+		spec.Maps["lt_slow_turns"].MaxEntries = slowBytes
+	}
 	if !c.NoHealth {
 		config.MaxTroubles = uint32(troubles(c.MaxFlows))
 		spec.Maps["lt_troubles"].MaxEntries = config.MaxTroubles
@@ -223,6 +227,9 @@ func (l *Loader) load(c Config) error {
 		return err
 	}
 	l.onClose(l.table.Close)
+	if c.Slow > 0 {
+		return l.openSlow()
+	}
 	return nil
 }
 

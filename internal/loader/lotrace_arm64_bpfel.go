@@ -214,6 +214,7 @@ const (
 	lotraceMapLtSocks               = "lt_socks"
 	lotraceMapLtTroubles            = "lt_troubles"
 	lotraceMapLtTroublesFree        = "lt_troubles_free"
+	lotraceProgLotraceArrive        = "lotrace_arrive"
 	lotraceProgLotraceEgress        = "lotrace_egress"
 	lotraceProgLotraceIngress       = "lotrace_ingress"
 	lotraceProgLotraceIterFiles     = "lotrace_iter_files"
@@ -221,6 +222,8 @@ const (
 	lotraceProgLotraceIterQueuesUdp = "lotrace_iter_queues_udp"
 	lotraceProgLotraceIterTcp       = "lotrace_iter_tcp"
 	lotraceProgLotraceIterUdp       = "lotrace_iter_udp"
+	lotraceProgLotraceReadTcp       = "lotrace_read_tcp"
+	lotraceProgLotraceReadUdp       = "lotrace_read_udp"
 	lotraceProgLotraceXdp           = "lotrace_xdp"
 	lotraceVarConfig                = "config"
 	lotraceVarFilter                = "filter"
@@ -269,6 +272,7 @@ type lotraceSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type lotraceProgramSpecs struct {
+	LotraceArrive        *ebpf.ProgramSpec `ebpf:"lotrace_arrive"`
 	LotraceEgress        *ebpf.ProgramSpec `ebpf:"lotrace_egress"`
 	LotraceIngress       *ebpf.ProgramSpec `ebpf:"lotrace_ingress"`
 	LotraceIterFiles     *ebpf.ProgramSpec `ebpf:"lotrace_iter_files"`
@@ -276,6 +280,8 @@ type lotraceProgramSpecs struct {
 	LotraceIterQueuesUdp *ebpf.ProgramSpec `ebpf:"lotrace_iter_queues_udp"`
 	LotraceIterTcp       *ebpf.ProgramSpec `ebpf:"lotrace_iter_tcp"`
 	LotraceIterUdp       *ebpf.ProgramSpec `ebpf:"lotrace_iter_udp"`
+	LotraceReadTcp       *ebpf.ProgramSpec `ebpf:"lotrace_read_tcp"`
+	LotraceReadUdp       *ebpf.ProgramSpec `ebpf:"lotrace_read_udp"`
 	LotraceXdp           *ebpf.ProgramSpec `ebpf:"lotrace_xdp"`
 }
 
@@ -376,6 +382,7 @@ type lotraceVariables struct {
 //
 // It can be passed to loadLotraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type lotracePrograms struct {
+	LotraceArrive        *ebpf.Program `ebpf:"lotrace_arrive"`
 	LotraceEgress        *ebpf.Program `ebpf:"lotrace_egress"`
 	LotraceIngress       *ebpf.Program `ebpf:"lotrace_ingress"`
 	LotraceIterFiles     *ebpf.Program `ebpf:"lotrace_iter_files"`
@@ -383,11 +390,14 @@ type lotracePrograms struct {
 	LotraceIterQueuesUdp *ebpf.Program `ebpf:"lotrace_iter_queues_udp"`
 	LotraceIterTcp       *ebpf.Program `ebpf:"lotrace_iter_tcp"`
 	LotraceIterUdp       *ebpf.Program `ebpf:"lotrace_iter_udp"`
+	LotraceReadTcp       *ebpf.Program `ebpf:"lotrace_read_tcp"`
+	LotraceReadUdp       *ebpf.Program `ebpf:"lotrace_read_udp"`
 	LotraceXdp           *ebpf.Program `ebpf:"lotrace_xdp"`
 }
 
 func (p *lotracePrograms) Close() error {
 	return _LotraceClose(
+		p.LotraceArrive,
 		p.LotraceEgress,
 		p.LotraceIngress,
 		p.LotraceIterFiles,
@@ -395,6 +405,8 @@ func (p *lotracePrograms) Close() error {
 		p.LotraceIterQueuesUdp,
 		p.LotraceIterTcp,
 		p.LotraceIterUdp,
+		p.LotraceReadTcp,
+		p.LotraceReadUdp,
 		p.LotraceXdp,
 	)
 }

@@ -24,6 +24,7 @@ import (
 const envCount = "LOTRACE_TEST_COUNT"
 
 func TestMain(m *testing.M) {
+	testkit.RunRole()
 	hook := os.Getenv(envCount)
 	if hook == "" {
 		os.Exit(m.Run())

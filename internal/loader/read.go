@@ -105,14 +105,17 @@ func (l *Loader) settle(leading uint64) error {
 	}
 }
 
-// ReadSlots reads the flow table alone, without the device's counters around it.
+// ReadSlots reads the flow table and the slow turns alone, without the device's counters around them.
 func (l *Loader) ReadSlots(r *model.Reading) (err error) {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
 		return fmt.Errorf("read clock: %w", err)
 	}
 	r.MonoNS, r.Wall = uint64(ts.Nano()), time.Now()
-	r.Slots, err = l.table.read(r.Slots[:0])
+	if r.Slots, err = l.table.read(r.Slots[:0]); err != nil {
+		return err
+	}
+	r.Slow, err = l.slow.read(r.Slow[:0])
 	return err
 }
 

@@ -150,16 +150,15 @@ func (t *table) decode(to *model.Slot, i int, state model.SlotState) {
 	to.Owner = t.known[i].read(ends)
 }
 
+func decodeKey(from *lotraceLtKey) model.SlotKey {
+	return model.SlotKey{Addr: from.Addr, Port: from.Port, Netns: from.Netns, Proto: model.Proto(from.Proto)}
+}
+
 // decodeSlot reads a slot that the kernel may be writing. Each counter is whole; a packet being
 // counted at this moment may be in some of them and not yet in others.
 func decodeSlot(to *model.Slot, from *lotraceLtSlot, state model.SlotState) {
 	to.State = state
-	to.Key = model.SlotKey{
-		Addr:  from.Key.Addr,
-		Port:  from.Key.Port,
-		Netns: from.Key.Netns,
-		Proto: model.Proto(from.Key.Proto),
-	}
+	to.Key = decodeKey(&from.Key)
 	to.TCPFlags = from.TcpFlags
 	to.Client = from.Client
 	to.Role = model.SlotRole(from.Role)

@@ -16,7 +16,13 @@ type tracer struct {
 	wanted  func(*Config) bool
 }
 
-var tracers = []tracer{}
+var tracers = []tracer{
+	{"lotrace_arrive", "how long requests take to reach their servers", (*Config).breaksDown},
+	{"lotrace_read_tcp", "where the time of TCP turns goes", (*Config).breaksDown},
+	{"lotrace_read_udp", "where the time of UDP turns goes", (*Config).breaksDown},
+}
+
+func (c *Config) breaksDown() bool { return c.Breakdown && !c.NoTurns }
 
 // openTracers attaches what the configuration asks for. Tracepoints know no network namespace: the
 // programs go by that of the packet or socket.
