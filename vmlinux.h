@@ -589,18 +589,39 @@ struct inet_sock {
 
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	__u8 icsk_ca_state : 5;
+	__u8 icsk_pending;
+	struct {
+		__u8 pending;
+		__u8 quick;
+		__u8 pingpong;
+		__u8 retry;
+		__u32 ato : 8;
+		__u32 lrcv_flowlabel : 20;
+		__u32 dst_quick_ack : 1;
+		__u32 unused : 3;
+		__u32 lrcvtime;
+		__u16 last_seg_size;
+		__u16 rcv_mss;
+	} icsk_ack;
 };
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+	u32 snd_wnd;
+	u32 mss_cache;
 	u32 snd_cwnd;
 	u32 copied_seq;
 	u32 write_seq;
+	u8 nonagle : 4;
 	u64 tcp_clock_cache;
+	u64 tcp_mstamp;
 	u32 rcv_nxt;
 	u32 snd_nxt;
 	u32 snd_una;
 	u32 srtt_us;
+	u32 rcv_tstamp;
+	u64 delivered_mstamp;
 	u32 total_retrans;
 	u32 rcv_ooopack;
 };

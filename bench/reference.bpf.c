@@ -23,6 +23,7 @@
 #include "flow.bpf.h"
 #include "breakdown.bpf.h"
 #include "turn.bpf.h"
+#include "trouble.bpf.h"
 #include "account.bpf.h"
 
 struct {
@@ -63,7 +64,7 @@ static __always_inline void account(struct lt_slot *slot, __u32 side, const stru
 	if (p->proto == LT_IPPROTO_TCP) {
 		lt_follow_sequence(slot, dir, p, side, &a, true);
 		lt_add_retransmits_atomic(dir, &a);
-		lt_note_tcp(slot, dir, side, p, tp);
+		lt_note_tcp(slot, dir, 0, side, p, tp, now);
 	}
 	lt_add_atomic(dir, &a);
 	dir->last_ns = now;

@@ -166,16 +166,22 @@ static __always_inline void lt_add_retransmits_atomic(struct lt_dir *dir, const 
 	__sync_fetch_and_add(&dir->retrans_bytes, a->retrans_bytes);
 }
 
-static __always_inline void lt_note_tcp(struct lt_slot *slot, struct lt_dir *dir, __u32 side,
-					const struct lt_packet *p, struct tcp_sock *tp)
+static __always_inline void lt_note_tcp(struct lt_slot *slot, struct lt_dir *dir, __u32 index,
+					__u32 side, const struct lt_packet *p, struct tcp_sock *tp,
+					__u64 now)
 {
+	__u32 closed = lt_follow_window(slot, dir, index, side, p, now);
 	__u8 seen = slot->tcp_flags[side & 1];
 
-	if ((seen | p->tcp_flags) != seen)
+	if ((seen | p->tcp_flags) != seen) {
 		slot->tcp_flags[side & 1] = seen | p->tcp_flags;
+		lt_follow_flags(slot, index, side, p, p->tcp_flags & ~seen, now);
+	}
 	if (tp) {
-		dir->srtt_us8 = tp->srtt_us;
+		dir->srtt_us8 = tp->srtt_us | closed;
 		dir->cwnd = tp->snd_cwnd;
+	} else if ((dir->srtt_us8 & LT_CLOSED) != closed) {
+		dir->srtt_us8 = (dir->srtt_us8 & ~LT_CLOSED) | closed;
 	}
 }
 
@@ -191,13 +197,14 @@ static __always_inline void lt_account(struct lt_slot *slot, __u32 index, __u32 
 		lt_add_atomic(dir, &a);
 	} else {
 		lt_follow_sequence(slot, dir, p, side, &a, in_order);
+		lt_notice_trouble(slot, dir, index, side, p, a.retransmits, tp, now);
 		if (locked) {
 			lt_add_locked(dir, &a);
 		} else {
 			lt_add_atomic(&slot->unlocked[side & 1], &a);
 			lt_add_retransmits_atomic(dir, &a);
 		}
-		lt_note_tcp(slot, dir, side, p, tp);
+		lt_note_tcp(slot, dir, index, side, p, tp, now);
 	}
 	dir->last_ns = now;
 	if (a.payload && config.max_exchanges)

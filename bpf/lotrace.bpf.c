@@ -53,7 +53,7 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 			lt_recall_read(frame->ctx, index, side);
 		lt_account(slot, index, side, &p, &wire, tp, now, !frame->is_xdp);
 		if (!config.no_owners)
-			lt_notice_owner(frame, slot, index, side, &p, tp);
+			lt_notice_owner(frame, slot, index, side, &p, tp, now);
 	}
 end:
 	lt_end(reason, &wire);

@@ -108,7 +108,8 @@ static __always_inline enum lt_verdict lt_judge(struct sock *sk, struct task_str
  *
  * Not inlined, for the verifier's sake: see lt_find_by_tuple.
  */
-__noinline int lt_learn_owner(struct __sk_buff *ctx, __u32 index, __u32 side, __u32 proto)
+__noinline int lt_learn_owner(struct __sk_buff *ctx, __u32 index, __u32 side, __u32 proto,
+			      __u64 now)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	struct sk_buff *skb = (struct sk_buff *)ctx;
@@ -122,6 +123,8 @@ __noinline int lt_learn_owner(struct __sk_buff *ctx, __u32 index, __u32 side, __
 		return 0;
 	owner = &ends->end[side & 1];
 	verdict = lt_judge(BPF_CORE_READ(skb, sk), task, proto);
+	if (verdict == LT_OWNED_BY_CURRENT)
+		lt_note_accepted(slot, ends, side, now);
 	if (verdict != LT_NOBODY_KNOWS) {
 		version = READ_ONCE(owner->version);
 		if (version & 1 ||
@@ -137,14 +140,6 @@ __noinline int lt_learn_owner(struct __sk_buff *ctx, __u32 index, __u32 side, __
 	return 0;
 }
 
-/* Nobody listens: the kernel answers a SYN with a RST by itself. */
-static __always_inline bool lt_refuses(const struct lt_slot *slot, __u32 side,
-				       const struct lt_packet *p)
-{
-	return (p->tcp_flags & LT_TCP_RST) && slot->role == LT_ROLE_SYN && slot->client != side &&
-	       !(slot->tcp_flags[side & 1] & LT_TCP_SYN);
-}
-
 /*
  * Ask whose packet this is, if it can tell and there is a reason to: nobody is known, or another
  * process than the one asked last is at work on the socket. Who merely closes it, such as the parent
@@ -153,7 +148,7 @@ static __always_inline bool lt_refuses(const struct lt_slot *slot, __u32 side,
  */
 static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_slot *slot,
 					    __u32 index, __u32 side, const struct lt_packet *p,
-					    struct tcp_sock *tp)
+					    struct tcp_sock *tp, __u64 now)
 {
 	__u64 skbs = slot->dir[side & 1].skbs;
 	struct task_struct *task;
@@ -174,7 +169,7 @@ static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_
 	}
 	task = bpf_get_current_task_btf();
 	if (asked != lt_identity(task))
-		lt_learn_owner(f->ctx, index, side, p->proto);
+		lt_learn_owner(f->ctx, index, side, p->proto, now);
 }
 
 #endif

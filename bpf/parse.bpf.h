@@ -66,6 +66,7 @@ struct lt_packet {
 	__u32 frag_id;
 	__u8 frag_first;
 	__u8 frag_later;
+	__u16 window; /* as in the header, not scaled */
 };
 
 /*
@@ -253,6 +254,7 @@ static __always_inline enum lt_reason lt_parse_tcp(const struct lt_frame *f, str
 	p->dport = bpf_ntohs(tcp->dest);
 	p->seq = bpf_ntohl(tcp->seq);
 	p->ack = bpf_ntohl(tcp->ack_seq);
+	p->window = bpf_ntohs(tcp->window);
 	p->tcp_flags = ((const __u8 *)tcp)[13];
 	*off += tcp->doff * 4;
 	return *off > f->len ? LT_TRUNCATED : LT_COUNTED;

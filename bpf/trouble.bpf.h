@@ -1,7 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What goes wrong on a flow, counted where it happens. Nothing here runs on a packet without trouble. */
+/*
+ * What goes wrong on a flow, counted where it happens. A packet without trouble pays for comparisons of
+ * what is at hand anyway, and for no look-up.
+ */
 #ifndef LOTRACE_TROUBLE_BPF_H
 #define LOTRACE_TROUBLE_BPF_H
+
+#define LT_CA_LOSS 4 /* TCP_CA_Loss, include/uapi/linux/tcp.h */
+#define LT_NAGLE_OFF 1 /* TCP_NODELAY and TCP_CORK, include/net/tcp.h */
+#define LT_NAGLE_CORK 2
+
+/* An acknowledgement is delayed by 40 to 200 ms (TCP_DELACK_MIN, TCP_DELACK_MAX), and timers are coarse. */
+#define LT_STALL_MIN_NS 20000000ULL
+#define LT_STALL_MAX_NS 500000000ULL
+#define LT_JUST_NOW_US 2000 /* one softirq: the acknowledgement comes in, data goes out */
 
 /* Give a flow a place for its troubles, or LT_NO_PLACE where all are taken. */
 __noinline int lt_take_trouble(__u32 slot_index)
@@ -41,6 +53,202 @@ static __always_inline struct lt_trouble *lt_trouble_of(__u32 slot_index)
 		lt_take_trouble(slot_index);
 	index = READ_ONCE(ends->trouble1) - 1;
 	return bpf_map_lookup_elem(&lt_troubles, &index);
+}
+
+enum lt_mishap {
+	LT_REFUSED,
+	LT_RESET,
+	LT_SYN_RETRY,
+	LT_SYNACK_RETRY,
+	LT_TIMEOUT,
+	LT_WINDOW_CLOSED,
+	LT_WINDOW_OPEN,
+	LT_STALL,
+};
+
+/* ns is when, of a stall how long. Not inlined, for the verifier's sake: see lt_find_by_tuple. */
+__noinline int lt_note_mishap(__u32 slot_index, __u32 side, __u32 mishap, __u64 ns)
+{
+	struct lt_trouble *t = lt_trouble_of(slot_index);
+	__u64 since;
+
+	side &= 1;
+	if (!t)
+		return 0;
+	switch (mishap) {
+	case LT_REFUSED:
+		__sync_fetch_and_add(&t->refused, 1);
+		break;
+	case LT_RESET:
+		__sync_fetch_and_add(&t->resets[side], 1);
+		break;
+	case LT_SYN_RETRY:
+		__sync_fetch_and_add(&t->syn_retries, 1);
+		break;
+	case LT_SYNACK_RETRY:
+		__sync_fetch_and_add(&t->synack_retries, 1);
+		break;
+	case LT_TIMEOUT:
+		__sync_fetch_and_add(&t->timeouts[side], 1);
+		break;
+	case LT_WINDOW_CLOSED:
+		__sync_fetch_and_add(&t->zero_windows[side], 1);
+		WRITE_ONCE(t->closed_since_ns[side], ns);
+		break;
+	case LT_WINDOW_OPEN:
+		/* Either side may end it: the one that takes the stamp away adds the time. */
+		since = __sync_lock_test_and_set(&t->closed_since_ns[side], 0);
+		if (since && ns > since)
+			__sync_fetch_and_add(&t->closed_ns[side], ns - since);
+		break;
+	case LT_STALL:
+		__sync_fetch_and_add(&t->stalls[side], 1);
+		__sync_fetch_and_add(&t->stalled_ns[side], ns);
+		break;
+	}
+	return 0;
+}
+
+/* Nobody listens: the kernel answers a SYN with a RST by itself. */
+static __always_inline bool lt_refuses(const struct lt_slot *slot, __u32 side,
+				       const struct lt_packet *p)
+{
+	return (p->tcp_flags & LT_TCP_RST) && slot->role == LT_ROLE_SYN && slot->client != side &&
+	       !(slot->tcp_flags[side & 1] & LT_TCP_SYN);
+}
+
+/*
+ * Sent again because the timer ran out, and not because an acknowledgement or the probe of a lost tail
+ * said so: then the timer is still set. What goes against a closed window is a probe of that, and no
+ * timeout to the kernel either (tcp_retransmit_timer, net/ipv4/tcp_timer.c).
+ */
+static __always_inline bool lt_is_timeout(struct tcp_sock *tp, const struct lt_packet *p)
+{
+	struct inet_connection_sock *icsk = &tp->inet_conn;
+
+	return BPF_CORE_READ_BITFIELD(icsk, icsk_ca_state) == LT_CA_LOSS && !icsk->icsk_pending &&
+	       p->seq == tp->snd_una && tp->snd_wnd;
+}
+
+static __always_inline void lt_note_retransmit(__u32 index, __u32 side, const struct lt_packet *p,
+					       struct tcp_sock *tp, __u64 now)
+{
+	if (p->tcp_flags & LT_TCP_SYN)
+		lt_note_mishap(index, side,
+			       p->tcp_flags & LT_TCP_ACK ? LT_SYNACK_RETRY : LT_SYN_RETRY, now);
+	else if (tp && lt_is_timeout(tp, p))
+		lt_note_mishap(index, side, LT_TIMEOUT, now);
+}
+
+/*
+ * Whether data leaves only now because Nagle's algorithm held it back until an acknowledgement, which the
+ * receiver delayed in the hope of an answer to go with it. So it leaves from softirq, a small segment, on
+ * an acknowledgement that came just now, of something, and without data.
+ */
+static __always_inline bool lt_has_stalled(struct tcp_sock *tp, const struct lt_packet *p)
+{
+	struct inet_connection_sock *icsk = &tp->inet_conn;
+
+	return !icsk->icsk_inet.sk.sk_lock.owned && p->payload_len < tp->mss_cache &&
+	       !(BPF_CORE_READ_BITFIELD(tp, nonagle) & (LT_NAGLE_OFF | LT_NAGLE_CORK)) &&
+	       tp->tcp_mstamp - tp->delivered_mstamp < LT_JUST_NOW_US &&
+	       tp->rcv_tstamp != icsk->icsk_ack.lrcvtime;
+}
+
+/* Stamps are not inlined, for the verifier's sake: see lt_find_by_tuple. */
+__noinline int lt_note_connected(__u32 slot_index, __u64 now)
+{
+	struct lt_ends *ends = bpf_map_lookup_elem(&lt_owners, &slot_index);
+
+	if (ends)
+		WRITE_ONCE(ends->connected_ns, now);
+	return 0;
+}
+
+__noinline int lt_note_first_byte(__u32 slot_index, __u64 now)
+{
+	struct lt_ends *ends = bpf_map_lookup_elem(&lt_owners, &slot_index);
+
+	if (ends)
+		WRITE_ONCE(ends->first_byte_ns, now);
+	return 0;
+}
+
+/* A process is at work on the socket of one end. */
+static __always_inline void lt_note_accepted(const struct lt_slot *slot, struct lt_ends *ends,
+					     __u32 side, __u64 now)
+{
+	if (config.max_troubles && slot->role == LT_ROLE_SYN && (side & 1) != slot->client &&
+	    !ends->accepted_ns)
+		WRITE_ONCE(ends->accepted_ns, now);
+}
+
+static __always_inline bool lt_is_first_byte(const struct lt_slot *slot, const struct lt_dir *dir,
+					     __u32 side)
+{
+	return !dir->payload_bytes && slot->role == LT_ROLE_SYN && side != slot->client &&
+	       !slot->unlocked[side & 1].payload_bytes;
+}
+
+/* One TCP packet, before it is counted. */
+static __always_inline void lt_notice_trouble(const struct lt_slot *slot, const struct lt_dir *dir,
+					      __u32 index, __u32 side, const struct lt_packet *p,
+					      __u32 retransmits, struct tcp_sock *tp, __u64 now)
+{
+	__u64 silent = now - dir->last_ns;
+
+	if (!config.max_troubles)
+		return;
+	if (p->tcp_flags & LT_TCP_RST)
+		lt_note_mishap(index, side, lt_refuses(slot, side, p) ? LT_REFUSED : LT_RESET, now);
+	if (retransmits) {
+		lt_note_retransmit(index, side, p, tp, now);
+		return;
+	}
+	if (!p->payload_len)
+		return;
+	if (lt_is_first_byte(slot, dir, side))
+		lt_note_first_byte(index, now);
+	if (silent > LT_STALL_MIN_NS && silent < LT_STALL_MAX_NS && tp && lt_has_stalled(tp, p))
+		lt_note_mishap(index, side, LT_STALL, silent);
+}
+
+/*
+ * Whether the sender's receive window is closed: LT_CLOSED or 0. A window that closes behind the other
+ * side's last words holds nothing up.
+ */
+static __always_inline __u32 lt_follow_window(const struct lt_slot *slot, const struct lt_dir *dir,
+					      __u32 index, __u32 side, const struct lt_packet *p,
+					      __u64 now)
+{
+	__u8 kind = p->tcp_flags & (LT_TCP_SYN | LT_TCP_RST | LT_TCP_ACK);
+	__u32 closed = !p->window && kind == LT_TCP_ACK ? LT_CLOSED : 0;
+
+	if (!config.max_troubles)
+		return 0;
+	if (closed == (dir->srtt_us8 & LT_CLOSED))
+		return closed;
+	if (closed && (slot->tcp_flags[~side & 1] & (LT_TCP_FIN | LT_TCP_RST)))
+		return 0;
+	lt_note_mishap(index, side, closed ? LT_WINDOW_CLOSED : LT_WINDOW_OPEN, now);
+	return closed;
+}
+
+/* A packet with flags that are new for its side: a few in a connection's life. */
+static __always_inline void lt_follow_flags(const struct lt_slot *slot, __u32 index, __u32 side,
+					    const struct lt_packet *p, __u8 fresh, __u64 now)
+{
+	const __u8 over = LT_TCP_FIN | LT_TCP_RST;
+
+	if (!config.max_troubles)
+		return;
+	if ((fresh & LT_TCP_ACK) && slot->role == LT_ROLE_SYN && side == slot->client &&
+	    !(p->tcp_flags & (LT_TCP_SYN | LT_TCP_RST)) &&
+	    (slot->tcp_flags[~side & 1] & LT_TCP_SYN))
+		lt_note_connected(index, now);
+	/* Whoever is over waits for no window. The other's mark stays: its next packet clears it. */
+	if ((fresh & over) && (slot->dir[~side & 1].srtt_us8 & LT_CLOSED))
+		lt_note_mishap(index, ~side & 1, LT_WINDOW_OPEN, now);
 }
 
 #endif

@@ -25,21 +25,12 @@ func (s span) has(at time.Duration) bool { return s.from <= at && at <= s.to }
 // during times what must not fail.
 func during(t *testing.T, f func() error) (s span) {
 	t.Helper()
-	s.from = monotonic(t)
+	s.from = time.Duration(monotonic(t))
 	if err := f(); err != nil {
 		t.Fatal(err)
 	}
-	s.to = monotonic(t)
+	s.to = time.Duration(monotonic(t))
 	return s
-}
-
-func monotonic(t *testing.T) time.Duration {
-	t.Helper()
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(ts.Nano())
 }
 
 // witness is what a test saw of one turn: the client's write, the server's read and write, and the
