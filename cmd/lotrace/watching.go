@@ -74,12 +74,13 @@ func (c *watching) count(ctx context.Context, inv *invocation, l *loader.Loader,
 		c.say(inv, "%v; owners of older connections show when they speak", err)
 	}
 	config := stats.Config{
-		MaxFlows:  c.maxFlows,
-		Exchanges: loader.Exchanges(c.maxFlows),
-		Origin:    origin(l, expr),
-		Owners:    owners,
-		Listeners: listeners,
-		Slow:      c.slow,
+		MaxFlows:   c.maxFlows,
+		Exchanges:  loader.Exchanges(c.maxFlows),
+		Origin:     origin(l, expr),
+		Owners:     owners,
+		Listeners:  listeners,
+		Slow:       c.slow,
+		DropReason: loader.DropReason,
 	}
 	if c.filter != "" {
 		config.Match = expr.Match

@@ -31,7 +31,7 @@ type queue struct{ Receive, Send, OutOfOrder, Drops uint32 }
 func (r *rig) queues() (map[netip.AddrPort]queue, []model.Backlog) {
 	r.Helper()
 	var reading model.Reading
-	if err := r.loader.Read(&reading); err != nil {
+	if err := errors.Join(r.loader.Read(&reading), r.loader.ReadQueues(&reading)); err != nil {
 		r.Fatal(err)
 	}
 	slots := make(map[uint32]*model.Slot)
@@ -399,7 +399,7 @@ func benchmarkQueues(b *testing.B, sockets, unread int, without bool) {
 	}
 	var reading model.Reading
 	for b.Loop() {
-		if err := r.loader.Read(&reading); err != nil {
+		if err := errors.Join(r.loader.Read(&reading), r.loader.ReadQueues(&reading)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -86,12 +86,15 @@ func (q *queues) Close() error {
 	return errors.Join(errs...)
 }
 
-// read fills in what sockets have in their queues now. Every socket is looked at, but a system call is made
-// only for as many as fill a buffer.
-func (q *queues) read(r *model.Reading) error {
+// ReadQueues fills in what sockets have in their queues now, Queues and Backlogs. Every socket is looked
+// at, but a system call is made only for as many as fill a buffer.
+func (l *Loader) ReadQueues(r *model.Reading) error {
 	r.Queues, r.Backlogs = r.Queues[:0], r.Backlogs[:0]
-	for i := range q.walks {
-		if err := q.walk(&q.walks[i], r); err != nil {
+	if l.queues == nil {
+		return nil
+	}
+	for i := range l.queues.walks {
+		if err := l.queues.walk(&l.queues.walks[i], r); err != nil {
 			return fmt.Errorf("read queues: %w", err)
 		}
 	}

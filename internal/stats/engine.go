@@ -17,6 +17,8 @@ type Source interface {
 	Read(r *model.Reading) error
 	// ReadSlots reads the flow table, the clock and what there is of slow turns only.
 	ReadSlots(r *model.Reading) error
+	// ReadQueues reads what sockets have in their queues, reusing r's memory.
+	ReadQueues(r *model.Reading) error
 	// Retire frees slots of the newest reading and appends their final counts to into.
 	Retire(slots, into []model.Slot) ([]model.Slot, error)
 	// ReadExchange reads the requests and answers at a place, model.Slot.Exchange. While nothing was
@@ -120,11 +122,15 @@ func Start(source Source, config Config) (*Engine, error) {
 		byKey:     make(map[model.SlotKey]int),
 		cut:       make(map[string]model.Count),
 	}
-	if err := source.Read(&e.now); err != nil {
+	if err := e.read(); err != nil {
 		return nil, fmt.Errorf("take first reading: %w", err)
 	}
 	e.restart()
 	return e, nil
+}
+
+func (e *Engine) read() error {
+	return errors.Join(e.source.Read(&e.now), e.source.ReadQueues(&e.now))
 }
 
 // restart makes the newest reading the beginning of a window.
@@ -240,7 +246,7 @@ func countOf(c model.Counters) model.Count {
 // Window ends the current window and begins the next. The snapshot's rows are valid until the next
 // call.
 func (e *Engine) Window() (*model.Snapshot, error) {
-	if err := e.source.Read(&e.now); err != nil {
+	if err := e.read(); err != nil {
 		return nil, fmt.Errorf("take reading: %w", err)
 	}
 	e.settle()

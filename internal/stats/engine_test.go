@@ -78,8 +78,12 @@ func (s *fakeSource) Read(r *model.Reading) error {
 	slots := r.Slots
 	*r = s.now
 	r.Slots = slots
-	r.Queues, r.Backlogs = slices.Clone(s.now.Queues), slices.Clone(s.now.Backlogs)
 	return s.ReadSlots(r)
+}
+
+func (s *fakeSource) ReadQueues(r *model.Reading) error {
+	r.Queues, r.Backlogs = slices.Clone(s.now.Queues), slices.Clone(s.now.Backlogs)
+	return nil
 }
 
 func (s *fakeSource) ReadSlots(r *model.Reading) error {
