@@ -449,12 +449,18 @@ struct net {
 
 typedef u64 netdev_features_t;
 
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
 struct net_device {
 	unsigned int gso_max_size;
 	unsigned int gso_ipv4_max_size;
 	u16 gso_max_segs;
+	unsigned int flags;
 	netdev_features_t features;
 	int ifindex;
+	possible_net_t nd_net;
 };
 
 typedef unsigned int sk_buff_data_t;
@@ -469,14 +475,20 @@ struct sk_buff {
 	};
 	struct sock *sk;
 	char cb[48];
+	unsigned int len;
 	union {
 		struct {
 			__u8 encapsulation : 1;
 			int skb_iif;
+			__be16 protocol;
+			__u16 transport_header;
+			__u16 network_header;
 		};
 	};
+	sk_buff_data_t tail;
 	sk_buff_data_t end;
 	unsigned char *head;
+	unsigned char *data;
 };
 
 struct tcp_skb_cb {
@@ -490,10 +502,6 @@ struct skb_shared_info {
 	short unsigned int gso_segs;
 	unsigned int gso_type;
 };
-
-typedef struct {
-	struct net *net;
-} possible_net_t;
 
 struct sock_common {
 	union {
@@ -521,6 +529,28 @@ struct sock_common {
 
 enum sock_flags {
 	SOCK_DONE = 1,
+};
+
+enum skb_drop_reason {
+	SKB_NOT_DROPPED_YET = 0,
+	SKB_CONSUMED = 1,
+	SKB_DROP_REASON_NOT_SPECIFIED = 2,
+	SKB_DROP_REASON_NO_SOCKET = 3,
+	SKB_DROP_REASON_SOCKET_RCVBUFF = 6,
+	SKB_DROP_REASON_TCP_FLAGS = 30,
+	SKB_DROP_REASON_TCP_OLD_DATA = 33,
+	SKB_DROP_REASON_TCP_OFOMERGE = 35,
+	SKB_DROP_REASON_TCP_RFC7323_PAWS_ACK = 37,
+	SKB_DROP_REASON_TCP_OLD_SEQUENCE = 41,
+	SKB_DROP_REASON_TCP_RESET = 45,
+	SKB_DROP_REASON_TCP_CLOSE = 47,
+	SKB_DROP_REASON_TCP_OLD_ACK = 49,
+	SKB_DROP_REASON_CPU_BACKLOG = 71,
+	SKB_DROP_REASON_QUEUE_PURGE = 104,
+};
+
+struct trace_event_raw_kfree_skb {
+	void *rx_sk;
 };
 
 typedef struct {

@@ -9,6 +9,7 @@
 #ifndef LOTRACE_DEVICE_BPF_H
 #define LOTRACE_DEVICE_BPF_H
 
+#define LT_LOOPBACK_IFINDEX 1 /* in every namespace; include/net/flow.h */
 #define LT_GSO_BY_FRAGS 0xffff /* SCTP: one segment per fragment (include/linux/skbuff.h) */
 #define LT_SKB_GSO_DODGY (1 << 1) /* from an untrusted source; the device still takes it whole */
 #define LT_NETIF_F_GSO_SHIFT 16 /* include/linux/netdev_features.h */

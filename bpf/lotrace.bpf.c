@@ -23,6 +23,7 @@
 #include "socket.bpf.h"
 #include "queue.bpf.h"
 #include "receive.bpf.h"
+#include "drop.bpf.h"
 
 #define LT_TC_PASS (-1) /* TCX_NEXT, TC_ACT_UNSPEC: whoever comes after us decides */
 
@@ -118,6 +119,13 @@ SEC("tp_btf/sock_recv_length")
 int BPF_PROG(lotrace_read_udp, struct sock *sk, int result, int flags)
 {
 	lt_read_datagram(sk, result, flags);
+	return 0;
+}
+
+SEC("tp_btf/kfree_skb")
+int BPF_PROG(lotrace_drop, struct sk_buff *skb, void *location, enum skb_drop_reason reason)
+{
+	lt_see_drop(ctx, skb, reason);
 	return 0;
 }
 

@@ -46,6 +46,7 @@ struct lt_frame {
 	void *end;
 	void *ctx;
 	bool is_xdp; /* known at compile time: ctx is struct xdp_md, else struct __sk_buff */
+	bool is_memory; /* known at compile time: there is no ctx, data is an address in the kernel */
 	__u32 len; /* MAC header included */
 };
 
@@ -70,6 +71,20 @@ struct lt_packet {
 };
 
 /*
+ * Bytes by copy: for headers at offsets that only the packet knows. A pointer there would have the
+ * verifier follow every combination of lengths, 8 headers deep.
+ */
+static __always_inline long lt_copy(const struct lt_frame *f, __u32 off, void *to, const __u32 len)
+{
+	if (f->is_memory)
+		return f->data + off + len > f->end ||
+		       bpf_probe_read_kernel(to, len, f->data + off);
+	if (f->is_xdp)
+		return bpf_xdp_load_bytes(f->ctx, off, to, len);
+	return bpf_skb_load_bytes(f->ctx, off, to, len);
+}
+
+/*
  * Headers of what the local stack sends are in the linear area; what an AF_PACKET ring sends may not
  * be. So: a pointer into the packet when it is there, into the caller's buffer when it had to be
  * fetched, NULL when the frame ends first.
@@ -77,22 +92,13 @@ struct lt_packet {
 static __always_inline const void *lt_bytes(const struct lt_frame *f, __u32 off, void *buf,
 					    const __u32 len)
 {
+	if (f->is_memory)
+		return lt_copy(f, off, buf, len) ? NULL : buf;
 	if (f->data + off + len <= f->end)
 		return f->data + off;
 	if (!f->is_xdp && !bpf_skb_load_bytes(f->ctx, off, buf, len))
 		return buf;
 	return NULL;
-}
-
-/*
- * The same by copy: for headers at offsets that only the packet knows. A pointer there would have the
- * verifier follow every combination of lengths, 8 headers deep.
- */
-static __always_inline long lt_copy(const struct lt_frame *f, __u32 off, void *to, const __u32 len)
-{
-	if (f->is_xdp)
-		return bpf_xdp_load_bytes(f->ctx, off, to, len);
-	return bpf_skb_load_bytes(f->ctx, off, to, len);
 }
 
 static __always_inline void lt_map_v4(union lt_addr *to, __be32 v4)
@@ -213,6 +219,19 @@ __noinline int lt_walk_xdp(struct xdp_md *ctx, struct lt_packet *p)
 	return p ? lt_walk(&frame, p) : LT_TRUNCATED;
 }
 
+/* By value: a frame that is handed on by its address is no longer known at compile time. */
+__noinline int lt_walk_memory(__u64 data, __u64 end, __u32 len, struct lt_packet *p)
+{
+	struct lt_frame frame = {
+		.data = (void *)data,
+		.end = (void *)end,
+		.is_memory = true,
+		.len = len,
+	};
+
+	return p ? lt_walk(&frame, p) : LT_TRUNCATED;
+}
+
 static __always_inline enum lt_reason lt_parse_v6(const struct lt_frame *f, struct lt_packet *p,
 						  __u32 *off)
 {
@@ -233,7 +252,10 @@ static __always_inline enum lt_reason lt_parse_v6(const struct lt_frame *f, stru
 		return LT_COUNTED;
 
 	p->header_len = sizeof(*ip);
-	reason = f->is_xdp ? lt_walk_xdp(f->ctx, p) : lt_walk_skb(f->ctx, p);
+	if (f->is_memory)
+		reason = lt_walk_memory((__u64)f->data, (__u64)f->end, f->len, p);
+	else
+		reason = f->is_xdp ? lt_walk_xdp(f->ctx, p) : lt_walk_skb(f->ctx, p);
 	if (p->header_len > LT_MAX_HEADER_LEN)
 		return LT_TRUNCATED;
 	*off = LT_ETH_HLEN + p->header_len;
@@ -312,18 +334,16 @@ static __always_inline enum lt_reason lt_parse_transport(const struct lt_frame *
 	return LT_COUNTED;
 }
 
-static __always_inline enum lt_reason lt_parse(const struct lt_frame *f, struct lt_packet *p)
+/* What comes behind the MAC header. */
+static __always_inline enum lt_reason lt_parse_type(const struct lt_frame *f, struct lt_packet *p,
+						    __be16 type)
 {
-	struct ethhdr buf;
-	const struct ethhdr *eth = lt_bytes(f, 0, &buf, sizeof(buf));
 	enum lt_reason reason;
 	__u32 off = LT_ETH_HLEN;
 
-	if (!eth)
-		return LT_TRUNCATED;
-	if (eth->h_proto == bpf_htons(LT_ETH_P_IP))
+	if (type == bpf_htons(LT_ETH_P_IP))
 		reason = lt_parse_v4(f, p, &off);
-	else if (eth->h_proto == bpf_htons(LT_ETH_P_IPV6))
+	else if (type == bpf_htons(LT_ETH_P_IPV6))
 		reason = lt_parse_v6(f, p, &off);
 	else
 		return LT_NOT_IP;
@@ -332,6 +352,14 @@ static __always_inline enum lt_reason lt_parse(const struct lt_frame *f, struct 
 	p->header_len = off - LT_ETH_HLEN;
 	p->payload_len = f->len - off;
 	return reason;
+}
+
+static __always_inline enum lt_reason lt_parse(const struct lt_frame *f, struct lt_packet *p)
+{
+	struct ethhdr buf;
+	const struct ethhdr *eth = lt_bytes(f, 0, &buf, sizeof(buf));
+
+	return eth ? lt_parse_type(f, p, eth->h_proto) : LT_TRUNCATED;
 }
 
 #endif

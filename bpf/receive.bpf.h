@@ -6,7 +6,6 @@
 #ifndef LOTRACE_RECEIVE_BPF_H
 #define LOTRACE_RECEIVE_BPF_H
 
-#define LT_LOOPBACK_IFINDEX 1 /* include/net/flow.h; the same in every namespace */
 #define LT_MSG_PEEK 2
 
 /*

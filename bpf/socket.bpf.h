@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From a connected socket to its flow, where there is no packet. Nothing here makes one. */
+/* From what is not at the hook, sockets and packets on their way in, to the flow. Nothing here makes one. */
 #ifndef LOTRACE_SOCKET_BPF_H
 #define LOTRACE_SOCKET_BPF_H
 

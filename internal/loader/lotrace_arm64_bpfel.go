@@ -215,6 +215,7 @@ const (
 	lotraceMapLtTroubles            = "lt_troubles"
 	lotraceMapLtTroublesFree        = "lt_troubles_free"
 	lotraceProgLotraceArrive        = "lotrace_arrive"
+	lotraceProgLotraceDrop          = "lotrace_drop"
 	lotraceProgLotraceEgress        = "lotrace_egress"
 	lotraceProgLotraceIngress       = "lotrace_ingress"
 	lotraceProgLotraceIterFiles     = "lotrace_iter_files"
@@ -273,6 +274,7 @@ type lotraceSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type lotraceProgramSpecs struct {
 	LotraceArrive        *ebpf.ProgramSpec `ebpf:"lotrace_arrive"`
+	LotraceDrop          *ebpf.ProgramSpec `ebpf:"lotrace_drop"`
 	LotraceEgress        *ebpf.ProgramSpec `ebpf:"lotrace_egress"`
 	LotraceIngress       *ebpf.ProgramSpec `ebpf:"lotrace_ingress"`
 	LotraceIterFiles     *ebpf.ProgramSpec `ebpf:"lotrace_iter_files"`
@@ -383,6 +385,7 @@ type lotraceVariables struct {
 // It can be passed to loadLotraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type lotracePrograms struct {
 	LotraceArrive        *ebpf.Program `ebpf:"lotrace_arrive"`
+	LotraceDrop          *ebpf.Program `ebpf:"lotrace_drop"`
 	LotraceEgress        *ebpf.Program `ebpf:"lotrace_egress"`
 	LotraceIngress       *ebpf.Program `ebpf:"lotrace_ingress"`
 	LotraceIterFiles     *ebpf.Program `ebpf:"lotrace_iter_files"`
@@ -398,6 +401,7 @@ type lotracePrograms struct {
 func (p *lotracePrograms) Close() error {
 	return _LotraceClose(
 		p.LotraceArrive,
+		p.LotraceDrop,
 		p.LotraceEgress,
 		p.LotraceIngress,
 		p.LotraceIterFiles,

@@ -20,6 +20,7 @@ var tracers = []tracer{
 	{"lotrace_arrive", "how long requests take to reach their servers", (*Config).breaksDown},
 	{"lotrace_read_tcp", "where the time of TCP turns goes", (*Config).breaksDown},
 	{"lotrace_read_udp", "where the time of UDP turns goes", (*Config).breaksDown},
+	{"lotrace_drop", "why packets are dropped", func(c *Config) bool { return !c.NoHealth }},
 }
 
 func (c *Config) breaksDown() bool { return c.Breakdown && !c.NoTurns }
