@@ -24,7 +24,7 @@ enum {
 	LT_HIST_BUCKETS = 224, /* 8 * LT_HIST_OCTAVES */
 };
 
-/* In lt_slot.exchange1 and lt_ends.trouble1: all places were taken when the flow first asked. */
+/* In lt_slot.exchange1 and lt_ends.trouble1: all places were taken when the flow first needed one. */
 #define LT_NO_PLACE 0xffffffff
 
 /* Kernel drop reasons kept apart per flow; more are counted together. */
@@ -177,7 +177,7 @@ struct lt_slot {
 	__u8 tcp_flags[2]; /* all flags seen, per sender */
 	__u8 client; /* index of the client endpoint; meaningful unless role is LT_ROLE_NONE */
 	__u8 role; /* enum lt_role */
-	__u32 exchange1; /* place in lt_exchanges plus one; 0: has not asked yet; LT_NO_PLACE */
+	__u32 exchange1; /* place in lt_exchanges plus one; 0: needs none yet; LT_NO_PLACE */
 	struct lt_dir dir[2];
 	struct lt_unlocked unlocked[2];
 };

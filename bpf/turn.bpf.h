@@ -111,11 +111,15 @@ static __always_inline void lt_note_latency(struct lt_latency *l, __u32 *hist, _
 	lt_note_extremes(l, ns);
 }
 
-/* Give a flow a place for its turns, or LT_NO_PLACE where all are taken. */
-__noinline int lt_take_exchange(__u32 slot_index)
+/*
+ * Give a flow a place for its turns, or LT_NO_PLACE where all are taken. asked_ns: of a first request that
+ * went before; 0 if it is being sent.
+ */
+__noinline int lt_take_exchange(__u32 slot_index, __u64 asked_ns)
 {
 	struct lt_slot *slot = bpf_map_lookup_elem(&lt_slots, &slot_index);
 	__u32 max = config.max_exchanges, index;
+	struct lt_exchange *t;
 	__u64 fresh;
 
 	if (!slot)
@@ -128,9 +132,17 @@ __noinline int lt_take_exchange(__u32 slot_index)
 			goto full;
 		index = fresh;
 	}
-	/* Two CPUs may be at the first request of a UDP flow: the loser gives its place back. */
-	if (__sync_val_compare_and_swap(&slot->exchange1, 0, index + 1) != 0)
+	t = bpf_map_lookup_elem(&lt_exchanges, &index);
+	if (!t)
+		return 0;
+	t->asked_ns = asked_ns;
+	t->asked = !!asked_ns;
+	/* Two CPUs may be at it at once for a UDP flow: the loser gives its place back, as it was. */
+	if (__sync_val_compare_and_swap(&slot->exchange1, 0, index + 1) != 0) {
+		t->asked_ns = 0;
+		t->asked = 0;
 		bpf_map_push_elem(&lt_exchanges_free, &index, 0);
+	}
 	return 0;
 full:
 	slot->exchange1 = LT_NO_PLACE;
@@ -192,20 +204,31 @@ static __always_inline void lt_answer(struct lt_exchange *t, __u32 index, __u32 
 		WRITE_ONCE(t->answered, asked);
 }
 
+/*
+ * Whether a flow takes its place with its first answer rather than with its first request: most datagrams
+ * have none, and would take the places of those that do. When the request left is in the client's line
+ * still; a TCP client's has its acknowledgements too. Parts of a turn must be written down before it ends.
+ */
+static __always_inline bool lt_takes_late(const struct lt_packet *p)
+{
+	return p->proto != LT_IPPROTO_TCP && !config.has_breakdown;
+}
+
 /* One packet with new payload. */
 static __always_inline void lt_follow_turns(struct lt_slot *slot, __u32 slot_index, __u32 side,
 					    const struct lt_packet *p, __u64 now, bool locked)
 {
-	bool asks = side == slot->client;
+	struct lt_dir *client = &slot->dir[slot->client & 1];
+	bool asks = side == slot->client, late = lt_takes_late(p);
 	struct lt_exchange *t;
 	__u32 index;
 
 	if (slot->role == LT_ROLE_NONE)
 		return;
 	if (!slot->exchange1) {
-		if (!asks)
-			return; /* the server speaks first: a greeting answers nothing */
-		lt_take_exchange(slot_index);
+		if (asks == late || (late && !client->payload_bytes))
+			return; /* not yet, or the server speaks first: a greeting answers nothing */
+		lt_take_exchange(slot_index, late ? client->last_ns : 0);
 	}
 	index = slot->exchange1 - 1;
 	t = bpf_map_lookup_elem(&lt_exchanges, &index);

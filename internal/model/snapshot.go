@@ -72,7 +72,7 @@ type Snapshot struct {
 	Device   *Device          // nil under a filter
 	Stages   *Stages          // nil unless asked for
 	Hidden   Hidden
-	// Flows that began to ask in the window while all places for turns were taken: their rows have none.
+	// Flows that found in the window that all places for turns were taken: their rows have none.
 	Unmeasured uint64
 	Untold     uint64 // flows whose troubles began in the window and found no place: their rows tell of none
 	Self       Self
