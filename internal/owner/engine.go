@@ -104,7 +104,7 @@ func (r *Resolver) rename(names map[string]string) {
 		e := element.Value.(*entry)
 		if e.known.container != "" && e.known.containerName == "" {
 			e.known.containerName = r.names[e.known.container]
-			e.update()
+			r.update(e)
 		}
 	}
 }

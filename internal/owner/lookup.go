@@ -72,7 +72,10 @@ func (r *Resolver) lookUpOne(e *entry, proc *procfs, cgroups *cgroups) {
 	defer r.mu.Unlock()
 	r.name(&known)
 	e.known = known
-	e.update()
+	r.update(e)
+	if gone != e.gone {
+		r.version++
+	}
 	e.gone, e.final = gone, final
 	e.due = r.now + refreshTick
 	if denied && !e.denied {

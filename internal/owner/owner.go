@@ -56,6 +56,7 @@ type Resolver struct {
 
 	mu        sync.Mutex
 	now       uint64 // ticks since New
+	version   uint64 // of all answers
 	processes map[model.ProcessID]*list.Element
 	recent    *list.List // of *entry; the one asked for last is in front
 	names     map[string]string
@@ -229,13 +230,14 @@ func (e *entry) describe(source int) *model.Owner {
 }
 
 // update replaces those owners that what is known now makes different.
-func (e *entry) update() {
+func (r *Resolver) update(e *entry) {
 	for source, old := range e.owners {
 		if old == nil {
 			continue
 		}
 		if o := e.describe(source); *o != *old {
 			e.owners[source] = o
+			r.version++
 		}
 	}
 }
@@ -247,6 +249,13 @@ func (r *Resolver) Gone(p *model.Process) bool {
 	defer r.mu.Unlock()
 	element, ok := r.processes[p.ProcessID]
 	return ok && element.Value.(*entry).gone
+}
+
+// Version is another one whenever Owner, Gone or Holder may answer otherwise than before.
+func (r *Resolver) Version() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.version
 }
 
 // Settle waits until no lookup is under way, nor a scan that may begin, but at most so long.

@@ -128,6 +128,38 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
+// Who has seen all answers of one version need not ask again.
+func TestVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proc := newFakeProc(t)
+		p := process(7)
+		r := New(Config{Proc: proc.root, Engines: []string{}, Scan: func() ([]model.Holder, error) { return nil, nil }})
+		defer r.Close()
+		version := r.Version()
+		expect := func(what string, changes bool) {
+			t.Helper()
+			settled(t, r, p)
+			if got := r.Version(); (got != version) != changes {
+				t.Errorf("%s: version %d after %d", what, got, version)
+			}
+			version = r.Version()
+		}
+		alive := fakeProcess{startNS: p.StartNS, comm: "sh", exe: "/bin/sh"}
+		proc.set(7, alive)
+		expect("details", true)
+		time.Sleep(3 * time.Second)
+		expect("looked up again, nothing new", false)
+		if err := r.ScanNow(); err != nil {
+			t.Fatal(err)
+		}
+		expect("scan", true)
+		alive.startNS += 1e9
+		proc.set(7, alive)
+		time.Sleep(3 * time.Second)
+		expect("it ended", true)
+	})
+}
+
 func TestEviction(t *testing.T) {
 	r := New(Config{Proc: t.TempDir(), MaxProcesses: 3})
 	defer r.Close()

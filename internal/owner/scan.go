@@ -258,5 +258,6 @@ func (r *Resolver) scanOnce() error {
 	r.scanErr = nil
 	s.tick = r.now
 	r.sockets = s
+	r.version++
 	return nil
 }

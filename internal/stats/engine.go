@@ -45,6 +45,8 @@ type Owners interface {
 	// (CLOCK_MONOTONIC, ns); nil: unknown so far. If the end may be waiting for somebody to connect or
 	// to accept, who listens there stands for it.
 	Holder(key *model.SlotKey, end int, created uint64, waiting bool) *model.Owner
+	// Version is another one whenever answers may be others than before.
+	Version() uint64
 	// Settle waits for what was asked for and is on its way, but no longer than limit.
 	Settle(limit time.Duration)
 }
@@ -94,10 +96,13 @@ type Engine struct {
 	backlogs backlogs
 	slow     slowTurns
 
-	ends   []ends       // by slot index: who is behind each flow's ends
-	hidden model.Hidden // of the window that is being shown
+	ends    []ends            // by slot index: who is behind each flow's ends
+	owners  [][2]*model.Owner // of the newest reading's slots, when a window is shown
+	version uint64            // of the owners' answers that are in there
+	hidden  model.Hidden      // of the window that is being shown
 
-	calls    int // of Sweep
+	calls    int        // of Sweep
+	part     model.Slot // the window's part of the one that is being looked at
 	retiring []model.Slot
 	finals   []model.Slot
 	flows    []model.Flow
@@ -168,25 +173,31 @@ func (e *Engine) Sweep() error {
 		return fmt.Errorf("read flows: %w", err)
 	}
 	e.tellClients()
-	e.noticeOwners(isNews)
+	e.noticeOwners()
 	e.noticeSlow()
 	e.retiring = retirable(e.retiring[:0], e.now.Slots, e.now.MonoNS, e.config)
 	var err error
 	e.finals, err = e.source.Retire(e.retiring, e.finals[:0])
 	for i := range e.finals {
-		slot := e.finals[i]
-		base := e.baseOf(slot.Index)
-		slot.Dir[0].Counters = slot.Dir[0].Counters.Sub(base[0])
-		slot.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
-		*base = [2]model.Counters{}
-		talk := e.talkOf(&slot)
+		slot := e.partOf(&e.finals[i])
+		*e.baseOf(slot.Index) = [2]model.Counters{}
+		talk := e.talkOf(slot)
 		err = errors.Join(err, e.releaseExchange(slot.Exchange), e.releaseTrouble(slot.Trouble))
-		e.keep(&slot, talk)
+		e.keep(slot, talk)
 	}
 	if err != nil {
 		return fmt.Errorf("free flows: %w", err)
 	}
 	return nil
+}
+
+// partOf returns the slot with the window's part of its counters, valid until the next call.
+func (e *Engine) partOf(slot *model.Slot) *model.Slot {
+	base := e.baseOf(slot.Index)
+	e.part = *slot
+	e.part.Dir[0].Counters = slot.Dir[0].Counters.Sub(base[0])
+	e.part.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
+	return &e.part
 }
 
 // keep holds an ended flow's part of the window until the window is shown.
@@ -281,30 +292,27 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 func (e *Engine) rows() []model.Flow {
 	e.flows, e.hidden = e.flows[:0], model.Hidden{}
 	for i := range e.now.Slots {
-		slot := e.now.Slots[i]
-		base := e.baseOf(slot.Index)
-		slot.Dir[0].Counters = slot.Dir[0].Counters.Sub(base[0])
-		slot.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
-		if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 && !e.isStuck(&slot) {
+		slot := e.partOf(&e.now.Slots[i])
+		if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 && !e.isStuck(slot) {
 			continue
 		}
-		if older, ok := e.byKey[slot.Key]; ok && continues(&slot) {
-			e.ended[older].merge(&slot, e.endsOf(&slot), e.talkOf(&slot))
+		if older, ok := e.byKey[slot.Key]; ok && continues(slot) {
+			e.ended[older].merge(slot, e.endsOf(slot), e.talkOf(slot))
 			continue
 		}
-		e.addRow(&slot, e.endsOf(&slot), e.talkOf(&slot))
+		e.addRow(slot, e.owners[i], e.talkOf(slot))
 	}
 	for i := range e.ended {
 		ended := &e.ended[i]
-		e.addRow(&ended.Slot, &ended.ends, ended.talk)
+		e.addRow(&ended.Slot, e.ownersOf(&ended.Slot, &ended.ends), ended.talk)
 	}
 	return e.flows
 }
 
-func (e *Engine) addRow(slot *model.Slot, ends *ends, talk talk) {
+func (e *Engine) addRow(slot *model.Slot, owners [2]*model.Owner, talk talk) {
 	e.flows = append(e.flows, model.Flow{})
 	row := &e.flows[len(e.flows)-1]
-	e.fill(row, slot, ends)
+	e.fill(row, slot, owners)
 	e.addSigns(row, slot, &talk)
 	switch {
 	case e.config.Match != nil && !e.config.Match(row):
@@ -318,14 +326,14 @@ func (e *Engine) addRow(slot *model.Slot, ends *ends, talk talk) {
 	e.flows = e.flows[:len(e.flows)-1]
 }
 
-func (e *Engine) fill(row *model.Flow, slot *model.Slot, ends *ends) {
+func (e *Engine) fill(row *model.Flow, slot *model.Slot, owners [2]*model.Owner) {
 	client, source := e.listeners.roleOf(slot)
 	server := 1 - client
 	row.Netns = slot.Key.Netns
 	row.Proto = slot.Key.Proto
 	row.RoleSource = source
-	row.Client = e.endOf(slot, ends, client)
-	row.Server = e.endOf(slot, ends, server)
+	row.Client = endOf(slot, client, owners[client])
+	row.Server = endOf(slot, server, owners[server])
 	row.ToServer = slot.Dir[client].Counters
 	row.ToClient = slot.Dir[server].Counters
 	row.ClientSRTT, row.ServerSRTT = slot.Dir[client].SRTT, slot.Dir[server].SRTT
@@ -338,9 +346,9 @@ func (e *Engine) fill(row *model.Flow, slot *model.Slot, ends *ends) {
 	}
 }
 
-func (e *Engine) endOf(slot *model.Slot, ends *ends, i int) model.Endpoint {
+func endOf(slot *model.Slot, i int, owner *model.Owner) model.Endpoint {
 	end := slot.Key.Endpoint(i)
-	return model.Endpoint{Addr: end.Addr(), Port: end.Port(), Owner: e.ownerOf(slot, ends, i)}
+	return model.Endpoint{Addr: end.Addr(), Port: end.Port(), Owner: owner}
 }
 
 // wall turns a CLOCK_MONOTONIC stamp into a time of day, by the newest reading's pair of clocks.

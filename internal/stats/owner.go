@@ -39,15 +39,32 @@ func (e *Engine) endsOf(slot *model.Slot) *ends {
 
 // settle has what the window will show looked up, once more, and waits a moment for it.
 func (e *Engine) settle() {
+	e.askOwners()
 	if e.config.Owners == nil {
 		return
 	}
-	e.noticeOwners(func(slot *model.Slot, ends *ends, end int) bool { return true })
-	e.config.Owners.Settle(settleOwners)
-	e.noticeOwners(func(slot *model.Slot, ends *ends, end int) bool {
-		return slot.Owner[end] != nil && e.config.Owners.Gone(slot.Owner[end])
-	})
-	e.config.Owners.Settle(settleHolders)
+	// Who turns out to have ended may have left its sockets to another.
+	for _, limit := range []time.Duration{settleOwners, settleHolders} {
+		e.config.Owners.Settle(limit)
+		if e.config.Owners.Version() != e.version {
+			e.askOwners()
+		}
+	}
+}
+
+// askOwners asks who is behind the ends of all flows.
+func (e *Engine) askOwners() {
+	if e.config.Owners != nil {
+		e.version = e.config.Owners.Version()
+	}
+	e.owners = e.owners[:0]
+	for i := range e.now.Slots {
+		slot := &e.now.Slots[i]
+		ends := e.endsOf(slot)
+		ends.waiting = [2]bool{mayWait(slot, 0), mayWait(slot, 1)}
+		ends.asked = slot.Owner
+		e.owners = append(e.owners, e.ownersOf(slot, ends))
+	}
 }
 
 // isNews reports whether nobody was asked yet who is behind the end, or to no avail.
@@ -58,7 +75,7 @@ func isNews(slot *model.Slot, ends *ends, end int) bool {
 
 // noticeOwners asks, early, for those of the owners that the next window will show: a process may end
 // any moment.
-func (e *Engine) noticeOwners(which func(slot *model.Slot, ends *ends, end int) bool) {
+func (e *Engine) noticeOwners() {
 	if e.config.Owners == nil {
 		return
 	}
@@ -67,12 +84,16 @@ func (e *Engine) noticeOwners(which func(slot *model.Slot, ends *ends, end int) 
 		ends := e.endsOf(slot)
 		for end := range slot.Owner {
 			ends.waiting[end] = mayWait(slot, end)
-			if which(slot, ends, end) {
+			if isNews(slot, ends, end) {
 				e.ownerOf(slot, ends, end)
 			}
 		}
 		ends.asked = slot.Owner
 	}
+}
+
+func (e *Engine) ownersOf(slot *model.Slot, ends *ends) [2]*model.Owner {
+	return [2]*model.Owner{e.ownerOf(slot, ends, 0), e.ownerOf(slot, ends, 1)}
 }
 
 // ownerOf is the owner of an end as far as it is known now. What the socket said in its owner's own

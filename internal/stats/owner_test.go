@@ -15,11 +15,18 @@ type fakeOwners struct {
 	created uint64          // what Holder was last asked with
 	waiting [2]bool         // by end: the same
 	asked   int
+	version uint64
+	settle  func() // happens meanwhile
 }
 
 func (o *fakeOwners) Owner(p *model.Process) *model.Owner { return o.owners[p] }
 func (o *fakeOwners) Gone(p *model.Process) bool          { return o.gone[p] }
-func (o *fakeOwners) Settle(time.Duration)                {}
+func (o *fakeOwners) Version() uint64                     { return o.version }
+func (o *fakeOwners) Settle(time.Duration) {
+	if o.settle != nil {
+		o.settle()
+	}
+}
 func (o *fakeOwners) Holder(_ *model.SlotKey, end int, created uint64, waiting bool) *model.Owner {
 	o.asked++
 	o.created = created
@@ -79,6 +86,45 @@ func TestOwners(t *testing.T) {
 	if o.created != 0 {
 		t.Error("a connection of which no SYN was seen is as old as its slot")
 	}
+}
+
+// What becomes known while a window waits for it is in that window.
+func TestOwnersChangeMeanwhile(t *testing.T) {
+	parent := &model.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: 1}}
+	o := newFakeOwners(parent)
+	s := newFakeSource()
+	e := start(t, s, Config{Owners: o})
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot.Owner[0] = parent
+	s.pass(time.Second)
+	expect := func(what string, want *model.Owner) {
+		t.Helper()
+		s.packet(slot, 1, flagACK)
+		if f := window(t, e).Flows[0]; f.Server.Owner != want {
+			t.Errorf("%s: %+v, want %+v", what, f.Server.Owner, want)
+		}
+	}
+
+	detailed, child, heir := &model.Owner{Comm: "parent"}, &model.Owner{Comm: "child"}, &model.Owner{Comm: "heir"}
+	waits := 0
+	o.settle = func() {
+		waits++
+		switch waits {
+		case 2: // of two in a window
+			o.owners[parent] = detailed
+		case 3:
+			o.gone[parent] = true
+			o.holder[0] = child
+		case 6:
+			o.holder[0] = heir
+		default:
+			return
+		}
+		o.version++
+	}
+	expect("details", detailed)
+	expect("a child took over", child)
+	expect("and another", heir)
 }
 
 // Only an end that has shown no sign of life may be waiting.
