@@ -9,22 +9,24 @@ import (
 // listeners finds out whether an endpoint is one that waited for others when counting began.
 type listeners map[listenerKey][]model.Listener
 
-type listenerKey struct {
-	proto model.Proto
-	port  uint16
+// listenerKey is a protocol and a port in one number, the kind of key that is found fastest.
+type listenerKey uint32
+
+func listenerAt(proto model.Proto, port uint16) listenerKey {
+	return listenerKey(proto)<<16 | listenerKey(port)
 }
 
 func newListeners(all []model.Listener) listeners {
 	l := make(listeners, len(all))
 	for _, one := range all {
-		key := listenerKey{one.Proto, one.Port}
+		key := listenerAt(one.Proto, one.Port)
 		l[key] = append(l[key], one)
 	}
 	return l
 }
 
 func (l listeners) has(proto model.Proto, end netip.AddrPort) bool {
-	for _, one := range l[listenerKey{proto, end.Port()}] {
+	for _, one := range l[listenerAt(proto, end.Port())] {
 		sameFamily := one.Addr.Is4() == end.Addr().Is4()
 		switch {
 		case one.Addr == end.Addr():

@@ -10,41 +10,48 @@ import (
 // unknownName stands for a name nobody knows.
 const unknownName = "?"
 
-// groups numbers rows by key, in the order in which the keys are first asked for.
-type groups[K comparable, T any] struct {
-	index map[K]int
-	rows  []T
+// groups numbers keys in the order in which they are first asked for.
+type groups[K comparable] map[K]int32
+
+func (g groups[K]) number(key K) int32 {
+	n, ok := g[key]
+	if !ok {
+		n = int32(len(g))
+		g[key] = n
+	}
+	return n
 }
 
-// at returns the number of the key's row, and whether it is new: a zero T.
-func (g *groups[K, T]) at(key K) (n int, isNew bool) {
-	if n, ok := g.index[key]; ok {
-		return n, false
+// group returns the number of each flow's row, and how many rows there are: they are large, and made once
+// that is known.
+func group[K comparable](flows []model.Flow, key func(*model.Flow) K) (numbers []int32, rows int) {
+	keys := make(groups[K], len(flows))
+	numbers = make([]int32, len(flows))
+	for i := range flows {
+		numbers[i] = keys.number(key(&flows[i]))
 	}
-	if g.index == nil {
-		g.index = make(map[K]int)
-	}
-	var row T
-	g.rows = append(g.rows, row)
-	g.index[key] = len(g.rows) - 1
-	return len(g.rows) - 1, true
+	return numbers, len(keys)
 }
 
-// serviceKey names a service.
+// serviceKey names a service. Keys of maps have neither pointers nor padding, so that they are hashed and
+// compared as one piece of memory.
 type serviceKey struct {
-	netns  uint32
-	proto  model.Proto
-	server netip.AddrPort
+	addr        [16]byte
+	netns       uint32
+	port, proto uint16
 }
 
-func serviceOf(f *model.Flow) serviceKey {
-	return serviceKey{f.Netns, f.Proto, f.Server.AddrPort()}
+func keyOf(netns uint32, proto model.Proto, server *model.Endpoint) serviceKey {
+	return serviceKey{server.Addr.As16(), netns, server.Port, uint16(proto)}
 }
+
+func serviceOf(f *model.Flow) serviceKey { return keyOf(f.Netns, f.Proto, &f.Server) }
 
 // identity names the process behind an endpoint; the zero value is an unknown one.
 type identity struct {
-	model.ProcessID
-	known bool
+	startNS uint64
+	tgid    uint32
+	known   uint32 // 1 if it is
 }
 
 func identify(o *model.Owner) identity {
@@ -52,22 +59,22 @@ func identify(o *model.Owner) identity {
 	case o == nil:
 		return identity{}
 	case o.TGID == 0: // the kernel was never started
-		return identity{known: true}
+		return identity{known: 1}
 	}
-	return identity{o.ProcessID, true}
+	return identity{o.StartNS, o.TGID, 1}
 }
 
 // clientKey tells the clients of one service apart: by process, or by address while it is unknown.
 type clientKey struct {
-	service int
+	service uint64
 	process identity
-	addr    netip.Addr
+	addr    [16]byte
 }
 
-func clientOf(service int, f *model.Flow) clientKey {
-	key := clientKey{service: service, process: identify(f.Client.Owner)}
-	if !key.process.known {
-		key.addr = f.Client.Addr
+func clientOf(service int32, f *model.Flow) clientKey {
+	key := clientKey{service: uint64(service), process: identify(f.Client.Owner)}
+	if key.process.known == 0 {
+		key.addr = f.Client.Addr.As16()
 	}
 	return key
 }
@@ -77,14 +84,17 @@ func clientOf(service int, f *model.Flow) clientKey {
 // Server.Owner holds what all known processes behind it have in common; the PID of a service that
 // several workers answer is 0.
 func Services(flows []model.Flow) []model.Service {
-	var services groups[serviceKey, model.Service]
-	clients := make(map[clientKey]struct{})
+	numbers, count := group(flows, serviceOf)
+	services := make([]model.Service, count)
+	first := make([]clientKey, count)      // per service
+	others := make(map[clientKey]struct{}) // clients beyond the first
 	for i := range flows {
 		f := &flows[i]
-		n, isNew := services.at(serviceOf(f))
-		s := &services.rows[n]
-		if isNew {
-			*s = model.Service{Netns: f.Netns, Proto: f.Proto, Server: f.Server}
+		n := numbers[i]
+		s, client := &services[n], clientOf(n, f)
+		if s.Flows == 0 {
+			*s = model.Service{Netns: f.Netns, Proto: f.Proto, Server: f.Server, Clients: 1}
+			first[n] = client
 		}
 		s.Server.Owner = common(s.Server.Owner, f.Server.Owner)
 		s.Flows++
@@ -96,17 +106,16 @@ func Services(flows []model.Flow) []model.Service {
 		if s.AcceptQueue == nil {
 			s.AcceptQueue = f.AcceptQueue
 		}
-		client := clientOf(n, f)
-		if _, ok := clients[client]; !ok {
-			clients[client] = struct{}{}
+		if _, ok := others[client]; !ok && client != first[n] {
+			others[client] = struct{}{}
 			s.Clients++
 		}
 	}
-	for i := range services.rows {
-		s := &services.rows[i]
+	for i := range services {
+		s := &services[i]
 		s.Name = serviceName(s.Proto, &s.Server)
 	}
-	return services.rows
+	return services
 }
 
 // serviceName is what people call a service: its process, else what usually listens there.
@@ -129,18 +138,21 @@ type pairKey struct {
 	client  identity
 }
 
+func pairOf(f *model.Flow) pairKey { return pairKey{serviceOf(f), identify(f.Client.Owner)} }
+
 // Pairs rolls flows up by client process and service, in the order in which the flows first name
 // them. Clients are told apart by ProcessID, so one that got another's PID is another row.
 func Pairs(flows []model.Flow) []model.Pair {
-	var pairs groups[pairKey, model.Pair]
-	var addrs []netip.Addr // per row: what all its clients share; the zero Addr: nothing
+	numbers, count := group(flows, pairOf)
+	pairs := make([]model.Pair, count)
+	addrs := make([]netip.Addr, count) // what all clients of the pair share; the zero Addr: nothing
 	for i := range flows {
 		f := &flows[i]
-		n, isNew := pairs.at(pairKey{serviceOf(f), identify(f.Client.Owner)})
-		p := &pairs.rows[n]
-		if isNew {
+		n := numbers[i]
+		p := &pairs[n]
+		if p.Flows == 0 {
 			*p = model.Pair{Netns: f.Netns, Proto: f.Proto, Server: f.Server}
-			addrs = append(addrs, f.Client.Addr)
+			addrs[n] = f.Client.Addr
 		}
 		if addrs[n] != f.Client.Addr {
 			addrs[n] = netip.Addr{}
@@ -154,9 +166,9 @@ func Pairs(flows []model.Flow) []model.Pair {
 		p.Response.Add(&f.Response)
 		p.AddSigns(f)
 	}
-	servers := serversOfOthers(pairs.rows)
-	for i := range pairs.rows {
-		p := &pairs.rows[i]
+	servers := serversOfOthers(pairs)
+	for i := range pairs {
+		p := &pairs[i]
 		server := p.Server
 		if server.Owner == nil {
 			server.Owner = servers[serviceOfPair(p)]
@@ -167,7 +179,7 @@ func Pairs(flows []model.Flow) []model.Pair {
 			p.ClientName = addrs[i].String()
 		}
 	}
-	return pairs.rows
+	return pairs
 }
 
 // serversOfOthers returns who answers for the services of pairs that do not know it themselves, as theirs
@@ -192,7 +204,7 @@ func serversOfOthers(pairs []model.Pair) map[serviceKey]*model.Owner {
 }
 
 func serviceOfPair(p *model.Pair) serviceKey {
-	return serviceKey{p.Netns, p.Proto, p.Server.AddrPort()}
+	return keyOf(p.Netns, p.Proto, &p.Server)
 }
 
 // Processes says what each process sent and received, in the order in which the flows first name
@@ -228,12 +240,17 @@ func cgroupOf(o *model.Owner) string {
 
 // use adds up both ends of each flow, under the keys of their owners.
 func use[K comparable](flows []model.Flow, key func(*model.Owner) K) []model.Usage {
-	var usages groups[K, model.Usage]
+	keys := make(groups[K])
+	numbers := make([][2]int32, len(flows))
 	for i := range flows {
 		f := &flows[i]
-		c, _ := usages.at(key(f.Client.Owner))
-		s, _ := usages.at(key(f.Server.Owner))
-		client, server := &usages.rows[c], &usages.rows[s]
+		numbers[i] = [2]int32{keys.number(key(f.Client.Owner)), keys.number(key(f.Server.Owner))}
+	}
+	usages := make([]model.Usage, len(keys))
+	for i := range flows {
+		f := &flows[i]
+		c, s := numbers[i][0], numbers[i][1]
+		client, server := &usages[c], &usages[s]
 		client.Owner = common(client.Owner, f.Client.Owner)
 		server.Owner = common(server.Owner, f.Server.Owner)
 		client.Sent.Add(f.ToServer)
@@ -245,7 +262,7 @@ func use[K comparable](flows []model.Flow, key func(*model.Owner) K) []model.Usa
 			addFlow(server, f)
 		}
 	}
-	return usages.rows
+	return usages
 }
 
 func addFlow(u *model.Usage, f *model.Flow) {

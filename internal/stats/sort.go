@@ -177,13 +177,7 @@ func compareUsages(a, b *model.Usage) int {
 // compareOwners orders processes by age; one that is unknown comes before all.
 func compareOwners(a, b *model.Owner) int {
 	i, j := identify(a), identify(b)
-	switch {
-	case i.known != j.known && i.known:
-		return 1
-	case i.known != j.known:
-		return -1
-	}
-	return cmp.Or(cmp.Compare(i.StartNS, j.StartNS), cmp.Compare(i.TGID, j.TGID))
+	return cmp.Or(cmp.Compare(i.known, j.known), cmp.Compare(i.startNS, j.startNS), cmp.Compare(i.tgid, j.tgid))
 }
 
 // compareNamed orders endpoints as people read them: by process name, then by address.

@@ -1,0 +1,145 @@
+package stats
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+const manyFlows = 10_000
+
+// busySource is a table of flows that go on: as many services, a datagram each in every window.
+type busySource struct {
+	*fakeSource
+	all []model.Slot
+}
+
+func newBusySource() *busySource {
+	s := &busySource{fakeSource: newFakeSource()}
+	client := &model.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: 1}}
+	for i := range manyFlows {
+		slot := model.Slot{
+			Index:     uint32(i),
+			State:     model.SlotLive,
+			Key:       model.SlotKey{Port: [2]uint16{40000, 9000}, Netns: 1, Proto: model.ProtoUDP},
+			CreatedNS: s.now.MonoNS,
+			Role:      model.SlotRoleFirst,
+			Owner:     [2]*model.Process{client, nil},
+		}
+		for end := range slot.Key.Addr {
+			slot.Key.Addr[end] = [16]byte{10: 0xff, 0xff, 127, 15: 1}
+		}
+		binary.BigEndian.PutUint32(slot.Key.Addr[1][12:], 127<<24|1<<16|uint32(i))
+		s.all = append(s.all, slot)
+	}
+	return s
+}
+
+func (s *busySource) talk() {
+	s.pass(time.Second)
+	for i := range s.all {
+		dir := &s.all[i].Dir[0]
+		dir.Packets++
+		dir.SKBs++
+		dir.Bytes += 100
+		dir.LastNS = s.now.MonoNS
+	}
+}
+
+func (s *busySource) Read(r *model.Reading) error {
+	if err := s.fakeSource.Read(r); err != nil {
+		return err
+	}
+	return s.ReadSlots(r)
+}
+
+func (s *busySource) ReadSlots(r *model.Reading) error {
+	r.MonoNS, r.Wall = s.now.MonoNS, s.now.Wall
+	r.Slots = append(r.Slots[:0], s.all...)
+	return nil
+}
+
+func busyEngine(tb testing.TB) (*Engine, *busySource) {
+	tb.Helper()
+	s := newBusySource()
+	o := newFakeOwners(s.all[0].Owner[0])
+	o.holder[1] = &model.Owner{ProcessID: model.ProcessID{TGID: 2, StartNS: 1}, Comm: "server", Source: model.OwnerScan}
+	e, err := Start(s, Config{MaxFlows: 4 * manyFlows, Owners: o})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return e, s
+}
+
+func busyFlows(tb testing.TB) []model.Flow {
+	tb.Helper()
+	e, s := busyEngine(tb)
+	s.talk()
+	w, err := e.Window()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if len(w.Flows) != manyFlows {
+		tb.Fatalf("%d flows", len(w.Flows))
+	}
+	return w.Flows
+}
+
+// Neither a window nor its rows allocate memory for each of many flows.
+func TestAllocations(t *testing.T) {
+	const most = manyFlows / 10
+	e, s := busyEngine(t)
+	if n := testing.AllocsPerRun(3, func() {
+		s.talk()
+		window(t, e)
+	}); n > most {
+		t.Errorf("a window: %.0f allocations", n)
+	}
+	flows := busyFlows(t)
+	if n := testing.AllocsPerRun(3, func() { Pairs(flows) }); n > most {
+		t.Errorf("pairs: %.0f allocations", n)
+	}
+	if n := testing.AllocsPerRun(3, func() { Services(flows) }); n > most {
+		t.Errorf("services: %.0f allocations", n)
+	}
+}
+
+func BenchmarkBusyWindow(b *testing.B) {
+	e, s := busyEngine(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.talk()
+		if _, err := e.Window(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkBusySweep(b *testing.B) {
+	e, s := busyEngine(b)
+	e.config.MaxFlows = manyFlows // so that every call does its work
+	b.ReportAllocs()
+	for b.Loop() {
+		s.talk()
+		if err := e.Sweep(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func benchmarkRows[T any](b *testing.B, v *View[T]) {
+	flows := busyFlows(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, total, err := v.Rows(flows, "", 20); err != nil || total == 0 {
+			b.Fatalf("%d rows: %v", total, err)
+		}
+	}
+}
+
+func BenchmarkFlowRows(b *testing.B)    { benchmarkRows(b, FlowView) }
+func BenchmarkPairRows(b *testing.B)    { benchmarkRows(b, PairView) }
+func BenchmarkServiceRows(b *testing.B) { benchmarkRows(b, ServiceView) }
+func BenchmarkProcessRows(b *testing.B) { benchmarkRows(b, ProcessView) }
