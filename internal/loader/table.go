@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -124,6 +125,7 @@ func (t *table) read(into []model.Slot) ([]model.Slot, error) {
 	if err != nil {
 		return into, err
 	}
+	into = slices.Grow(into, used)
 	for i := range used {
 		switch state := model.SlotState(atomic.LoadUint32(&t.slots[i].State)); state {
 		case model.SlotLive, model.SlotOrphan:
