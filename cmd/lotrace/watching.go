@@ -86,7 +86,7 @@ func (c *watching) count(ctx context.Context, inv *invocation, l *loader.Loader,
 		config.Match = expr.Match
 	}
 	if c.excludeSelf {
-		config.Hide = isOwn
+		config.Hide = endsAt(uint32(os.Getpid()))
 	}
 	engine, err := stats.Start(l, config)
 	if err != nil {
@@ -137,15 +137,10 @@ func origin(l *loader.Loader, expr *filter.Filter) model.Origin {
 	}
 }
 
-// isOwn reports whether one end of the flow is this very process.
-func isOwn(f *model.Flow) bool {
-	self := uint32(os.Getpid())
-	for _, o := range []*model.Owner{f.Client.Owner, f.Server.Owner} {
-		if o != nil && o.PID == self {
-			return true
-		}
-	}
-	return false
+// endsAt asks of a flow whether one of its ends is the process.
+func endsAt(pid uint32) func(*model.Flow) bool {
+	is := func(o *model.Owner) bool { return o != nil && o.PID == pid }
+	return func(f *model.Flow) bool { return is(f.Client.Owner) || is(f.Server.Owner) }
 }
 
 // say writes a line to stderr, where it does not mix with the result.
