@@ -28,19 +28,19 @@ func scenarios(p plan) []scenario {
 	pingPong := func(n int) func(pair) error { return func(c pair) error { return c.pingPong(n) } }
 	stream := func(n int) func(pair) error { return func(c pair) error { return c.stream(n) } }
 	tc := []variant{emptyTC, oursTC, countTC, reference}
-	ours := []feature{ownersAdd, turnsAdd}
+	ours := []feature{ownersAdd, turnsAdd, healthAdds}
 	trips := uint64(p.trips)
 	// No skb holds more than two maximal segments of 64 KiB.
 	skbs := uint64(p.bulkBytes >> 17)
 	all := []scenario{
-		{"TCP ping-pong", tc, &toReference, ours, tcpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
+		{"TCP ping-pong", tc, &toReference, ours, oneCPU.at(tcpPair), pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
 		// A wake-up of the other CPU each way: several times as long as the others.
-		{"TCP ping-pong, two CPUs", tc, &toReference, ours, tcpPairApart, pingPong(p.trips / 4), pingPong(p.trips / 80), trips / 2},
-		{"UDP ping-pong", tc, &toReference, ours, udpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
+		{"TCP ping-pong, two CPUs", tc, &toReference, ours, twoCPUs.at(tcpPair), pingPong(p.trips / 2), pingPong(p.trips / 40), trips},
+		{"UDP ping-pong", tc, &toReference, ours, oneCPU.at(udpPair), pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
 		{"TCP bulk", tc, &toReference, ours, tcpPair, stream(p.bulkBytes), stream(p.bulkBytes / 20), skbs},
 		{
 			"TCP ping-pong, XDP", []variant{emptyXDP, oursXDP}, nil, nil,
-			tcpPair, pingPong(p.trips), pingPong(p.trips / 20), 2 * trips,
+			oneCPU.at(tcpPair), pingPong(p.trips), pingPong(p.trips / 20), 2 * trips,
 		},
 	}
 	if runtime.NumCPU() == 1 {
@@ -66,8 +66,9 @@ type feature struct {
 }
 
 var (
-	ownersAdd = feature{"owners add, ns", noOwnersTC, 10}
-	turnsAdd  = feature{"turns add, ns", noTurnsTC, 20}
+	ownersAdd  = feature{"owners add, ns", noOwnersTC, 10}
+	turnsAdd   = feature{"turns add, ns", noTurnsTC, 20}
+	healthAdds = feature{"health adds, ns", noHealthTC, 10}
 )
 
 // spread is a median with the quartiles around it.

@@ -41,8 +41,11 @@ var (
 	noTurnsTC = variant{"lotrace without turns", func() (attached, error) {
 		return attachOurs(loader.Config{NoTurns: true})
 	}}
+	noHealthTC = variant{"lotrace without health", func() (attached, error) {
+		return attachOurs(loader.Config{NoHealth: true})
+	}}
 	countTC = variant{"lotrace, counting only", func() (attached, error) {
-		return attachOurs(loader.Config{NoOwners: true, NoTurns: true})
+		return attachOurs(loader.Config{NoOwners: true, NoTurns: true, NoHealth: true})
 	}}
 
 	emptyXDP = variant{"empty", func() (attached, error) { return attachOther("empty_xdp") }}

@@ -20,18 +20,31 @@ const (
 
 var localhost = [4]byte{127, 0, 0, 1}
 
+// place says which CPUs the two ends have. Left to the scheduler it changes from run to run, and with it
+// whether what one end writes is in the other's cache.
+type place int
+
+const (
+	anywhere place = iota
+	oneCPU
+	twoCPUs
+)
+
 // pair is the two ends of a conversation.
 type pair struct {
 	client, server int
-	apart          bool // each end has a CPU of its own; else the scheduler decides, and often shares one
+	place          place
 }
 
 func (p pair) Close() error { return errors.Join(unix.Close(p.client), unix.Close(p.server)) }
 
-func tcpPairApart() (pair, error) {
-	p, err := tcpPair()
-	p.apart = true
-	return p, err
+// at is connect with the ends in their places.
+func (where place) at(connect func() (pair, error)) func() (pair, error) {
+	return func() (pair, error) {
+		p, err := connect()
+		p.place = where
+		return p, err
+	}
 }
 
 func (p pair) setup() error {
@@ -127,12 +140,16 @@ func (p pair) both(client, server func() error) error {
 	return errors.Join(p.onThread(0, client), <-served)
 }
 
-// onThread runs f on a thread, and if the ends are to be apart on the nth CPU that we may use.
+// onThread runs f on a thread of its own, in end n's place among the CPUs that we may use.
 func (p pair) onThread(n int, f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if !p.apart {
+	switch p.place {
+	case anywhere:
 		return f()
+	case oneCPU:
+		n = 0
+	case twoCPUs:
 	}
 	var all, one unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &all); err != nil {
