@@ -161,8 +161,8 @@ static __always_inline bool lt_crosses(const struct lt_packet *p, __u32 seq)
  * speak at once; what would have taken less than no time is none. The number is written last: who sees it
  * asks for the rest.
  */
-static __always_inline void lt_ask(struct lt_exchange *t, __u32 index, const struct lt_packet *p,
-				   __u64 now, bool locked)
+static __always_inline void lt_ask(struct lt_exchange *t, const struct lt_packet *p, __u64 now,
+				   bool locked)
 {
 	__u32 asked = t->asked;
 	bool begins = READ_ONCE(t->answered) == asked;
@@ -235,7 +235,7 @@ static __always_inline void lt_follow_turns(struct lt_slot *slot, __u32 slot_ind
 	if (!t)
 		return;
 	if (asks)
-		lt_ask(t, index, p, now, locked);
+		lt_ask(t, p, now, locked);
 	else
 		lt_answer(t, index, slot_index, p, now, locked);
 }
