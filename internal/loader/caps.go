@@ -54,6 +54,7 @@ func effectiveCapabilities() (uint64, error) {
 // clsact, the one that removes the filter at Close. Map access goes through open descriptors. Without
 // AllThreadsSyscall (a cgo build) it returns an error and changes nothing.
 func (l *Loader) DropPrivileges() error {
+	l.source = nil
 	keep := uint64(1 << unix.CAP_SYS_PTRACE)
 	if l.hook == HookClsact {
 		keep |= 1 << unix.CAP_NET_ADMIN

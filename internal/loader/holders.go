@@ -26,7 +26,7 @@ type scan struct {
 // openScan is allowed to fail: then the ends of connections that are older than we are have no owner
 // until they speak.
 func (l *Loader) openScan() {
-	s, err := newScan(l.netns.inode)
+	s, err := l.newScan()
 	if err != nil {
 		l.warn("%v: owners of silent sockets stay unknown", err)
 		return
@@ -35,26 +35,12 @@ func (l *Loader) openScan() {
 	l.onClose(func() error { return errors.Join(s.iter.Close(), s.program.Close()) })
 }
 
-func newScan(netns uint32) (*scan, error) {
-	spec, err := loadLotrace()
+func (l *Loader) newScan() (*scan, error) {
+	program, err := l.loadBeside("lotrace_iter_files")
 	if err != nil {
-		return nil, fmt.Errorf("read programs: %w", err)
+		return nil, err
 	}
-	const name = "lotrace_iter_files"
-	for other := range spec.Programs {
-		if other != name {
-			delete(spec.Programs, other)
-		}
-	}
-	if err := spec.Variables["config"].Set(lotraceLtConfig{Netns: netns, Pidns: ownPIDNamespace()}); err != nil {
-		return nil, fmt.Errorf("set configuration: %w", err)
-	}
-	coll, err := ebpf.NewCollection(spec)
-	if err != nil {
-		return nil, fmt.Errorf("walk open files: %w", err)
-	}
-	defer coll.Close()
-	s := &scan{program: coll.DetachProgram(name)}
+	s := &scan{program: program}
 	if s.iter, err = link.AttachIter(link.IterOptions{Program: s.program}); err != nil {
 		return nil, errors.Join(fmt.Errorf("walk open files: %w", err), s.program.Close())
 	}

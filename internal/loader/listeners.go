@@ -21,7 +21,7 @@ import (
 func (l *Loader) Listeners() ([]model.Listener, error) {
 	var found []model.Listener
 	err := l.netns.do(func() (err error) {
-		found, err = iterateListeners()
+		found, err = iterateListeners(l.loadBeside)
 		if err != nil {
 			var diagErr error
 			if found, diagErr = diagListeners(); diagErr == nil {
@@ -34,14 +34,14 @@ func (l *Loader) Listeners() ([]model.Listener, error) {
 	return found, err
 }
 
-func iterateListeners() ([]model.Listener, error) {
-	spec, err := loadLotrace()
-	if err != nil {
-		return nil, fmt.Errorf("read programs: %w", err)
-	}
+func iterateListeners(load func(program string) (*ebpf.Program, error)) ([]model.Listener, error) {
 	var out []model.Listener
 	for _, name := range []string{"lotrace_iter_tcp", "lotrace_iter_udp"} {
-		found, err := runIterator(spec.Programs[name])
+		program, err := load(name)
+		if err != nil {
+			return nil, fmt.Errorf("list listeners: %w", err)
+		}
+		found, err := runIterator(program)
 		if err != nil {
 			return nil, fmt.Errorf("list listeners: %w", err)
 		}
@@ -50,11 +50,8 @@ func iterateListeners() ([]model.Listener, error) {
 	return out, nil
 }
 
-func runIterator(spec *ebpf.ProgramSpec) ([]model.Listener, error) {
-	prog, err := ebpf.NewProgram(spec)
-	if err != nil {
-		return nil, err
-	}
+// runIterator closes the program.
+func runIterator(prog *ebpf.Program) ([]model.Listener, error) {
 	defer prog.Close()
 	iter, err := link.AttachIter(link.IterOptions{Program: prog})
 	if err != nil {

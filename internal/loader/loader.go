@@ -76,9 +76,10 @@ type Loader struct {
 	hook    Hook
 	stages  bool
 
-	coll  *ebpf.Collection
-	table *table
-	stats *deviceStats
+	source *source // nil: everything is loaded
+	coll   *ebpf.Collection
+	table  *table
+	stats  *deviceStats
 
 	scan   *scan   // nil: none
 	queues *queues // nil: none
@@ -175,16 +176,11 @@ func programs(hook Hook, stages bool) []string {
 }
 
 func (l *Loader) load(c Config) error {
-	spec, err := loadLotrace()
-	if err != nil {
-		return fmt.Errorf("read programs: %w", err)
+	var err error
+	if l.source, err = readSource(); err != nil {
+		return err
 	}
-	wanted := programs(c.Hook, c.Stages)
-	for name := range spec.Programs {
-		if !slices.Contains(wanted, name) {
-			delete(spec.Programs, name)
-		}
-	}
+	spec := l.source.only(programs(c.Hook, c.Stages)...)
 	for _, name := range []string{"lt_slots", "lt_owners", "lt_index", "lt_free"} {
 		spec.Maps[name].MaxEntries = uint32(c.MaxFlows)
 	}
@@ -219,7 +215,7 @@ func (l *Loader) load(c Config) error {
 	if err := spec.Variables["filter"].Set(encodeFilter(c.Filter)); err != nil {
 		return fmt.Errorf("set filter: %w", err)
 	}
-	if l.coll, err = ebpf.NewCollection(spec); err != nil {
+	if l.coll, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: l.source.kernel}); err != nil {
 		return loadError(err)
 	}
 	l.onClose(func() error { l.coll.Close(); return nil })

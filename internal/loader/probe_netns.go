@@ -266,8 +266,15 @@ func (p *netnsProbe) checkListeners() Check {
 	}
 	var found []model.Listener
 	var iterErr error
+	load := func(program string) (*ebpf.Program, error) {
+		source, err := readSource()
+		if err != nil {
+			return nil, err
+		}
+		return source.load(program, nil)
+	}
 	err := p.netns.do(func() (err error) {
-		if found, iterErr = iterateListeners(); iterErr != nil {
+		if found, iterErr = iterateListeners(load); iterErr != nil {
 			found, err = diagListeners()
 		}
 		return err

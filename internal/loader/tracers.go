@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 )
 
@@ -36,28 +35,6 @@ func (l *Loader) openTracers(c *Config) {
 			l.warn("%v: %s stays unknown", err, t.tells)
 		}
 	}
-}
-
-// loadBeside loads one program, on the maps of those that count.
-func (l *Loader) loadBeside(name string) (*ebpf.Program, error) {
-	spec, err := loadLotrace()
-	if err != nil {
-		return nil, fmt.Errorf("read programs: %w", err)
-	}
-	for other := range spec.Programs {
-		if other != name {
-			delete(spec.Programs, other)
-		}
-	}
-	for name, m := range l.coll.Maps {
-		spec.Maps[name].MaxEntries = m.MaxEntries()
-	}
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: l.coll.Maps})
-	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", name, err)
-	}
-	defer coll.Close()
-	return coll.DetachProgram(name), nil
 }
 
 func (l *Loader) openTracer(name string) error {
