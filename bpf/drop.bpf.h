@@ -102,7 +102,8 @@ static __always_inline bool lt_is_empty(const struct lt_packet *p)
  * - what was received before: keep-alive and window probes, retransmissions that were not needed, and
  *   acknowledgements that a newer one overtook;
  * - the last segments, without payload, to a socket that is gone: the second of two RSTs, or an
- *   acknowledgement that another CPU's overtook. A listener on its port refuses both by their flags.
+ *   acknowledgement that another CPU's overtook. A listener on its port refuses both by their flags, and
+ *   some kernels say of one that was overtaken that its time stamp is old.
  */
 static __always_inline bool lt_is_loss(const struct lt_packet *p, __u32 reason)
 {
@@ -119,6 +120,7 @@ static __always_inline bool lt_is_loss(const struct lt_packet *p, __u32 reason)
 	if (lt_is_reason(reason, SKB_DROP_REASON_NO_SOCKET) ||
 	    lt_is_reason(reason, SKB_DROP_REASON_TCP_CLOSE) ||
 	    lt_is_reason(reason, SKB_DROP_REASON_TCP_FLAGS) ||
+	    lt_is_reason(reason, SKB_DROP_REASON_TCP_RFC7323_PAWS) ||
 	    lt_is_reason(reason, SKB_DROP_REASON_TCP_RESET))
 		return !lt_is_empty(p);
 	return true;

@@ -285,8 +285,8 @@ struct lt_latency {
 };
 
 /*
- * Requests and answers of one flow. The client's socket writes the first half, the server's the second;
- * what every packet needs of a half is in its first cache line.
+ * Requests and answers of one flow. The client's socket writes the first line and its histogram, the
+ * server's the second and the other. Each packet reads both lines: they lie where processors fetch two at once.
  */
 struct lt_exchange {
 	__u64 asked_ns; /* CLOCK_MONOTONIC of the newest request's newest payload */
@@ -295,17 +295,21 @@ struct lt_exchange {
 	__u32 asked_seq; /* TCP: the sequence number after the newest payload */
 	__u32 pad1;
 	struct lt_latency response;
-	__u64 pad2[9];
-	__u32 response_hist[LT_HIST_BUCKETS];
+	__u64 pad2;
 
 	__u64 answered_ns; /* of the newest answer's newest payload */
 	__u32 answered; /* the request that it answers */
 	__u32 answered_seq; /* TCP: the sequence number after the newest payload */
 	struct lt_latency turn;
-	__u64 pad3[10];
+	__u64 pad3[2];
+
+	__u32 response_hist[LT_HIST_BUCKETS];
 	__u32 turn_hist[LT_HIST_BUCKETS];
+	__u64 pad4[16];
 };
 
+_Static_assert(__builtin_offsetof(struct lt_exchange, answered_ns) == 64,
+	       "a cache line for each side");
 _Static_assert(sizeof(struct lt_exchange) == 2048,
 	       "whole cache lines, so that the halves share none");
 

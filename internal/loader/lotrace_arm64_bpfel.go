@@ -94,14 +94,15 @@ type lotraceLtExchange struct {
 	AskedSeq     uint32
 	Pad1         uint32
 	Response     lotraceLtLatency
-	Pad2         [9]uint64
-	ResponseHist [224]uint32
+	Pad2         uint64
 	AnsweredNs   uint64
 	Answered     uint32
 	AnsweredSeq  uint32
 	Turn         lotraceLtLatency
-	Pad3         [10]uint64
+	Pad3         [2]uint64
+	ResponseHist [224]uint32
 	TurnHist     [224]uint32
+	Pad4         [16]uint64
 }
 
 type lotraceLtFilter struct {
