@@ -80,18 +80,18 @@ func (e *Engine) queuesOf(slot *model.Slot) *sockets {
 	return s
 }
 
-// addTo adds what waits now, and what was counted since start (CLOCK_MONOTONIC, ns). Of a TCP socket that
-// shows up as young as its flow all is new. Of others it is unknown what was before; a UDP socket may
-// have served others.
+// addTo adds what waits now, and what was counted since start (CLOCK_MONOTONIC, ns). Of a TCP socket
+// whose SYN was seen all is new, and so it is of one whose flow was there at start, when it had nothing to
+// say. Of others it is unknown what was before; a UDP socket may have served others.
 func (s *sockets) addTo(h *model.Health, slot *model.Slot, start uint64) {
-	young := slot.Key.Proto == model.ProtoTCP && oldest(slot) > start
+	fresh := slot.Key.Proto == model.ProtoTCP && (slot.Role == model.SlotRoleSYN || slot.CreatedNS <= start)
 	for i, end := range []*model.EndHealth{&h.Client, &h.Server} {
 		socket := &s.end[i]
 		if !socket.seen {
 			continue
 		}
 		end.ReceiveQueue, end.SendQueue = uint64(socket.now.Receive), uint64(socket.now.Send)
-		if socket.old || young {
+		if socket.old || fresh {
 			end.OutOfOrder = uint64(socket.now.OutOfOrder - socket.base.OutOfOrder)
 			end.SocketDrops = uint64(socket.now.Drops - socket.base.Drops)
 		}

@@ -12,6 +12,7 @@ import (
 func TestQueues(t *testing.T) {
 	s := newFakeSource()
 	older := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	silent := s.open(5, 40005, model.ProtoTCP, model.SlotRoleNone) // as far as its sockets go, when counting began
 	known := s.open(1, 40001, model.ProtoUDP, model.SlotRoleFirst)
 	s.now.Queues = []model.Queue{{Slot: 1, End: 0, Drops: 100}}
 	e := start(t, s, Config{})
@@ -19,7 +20,7 @@ func TestQueues(t *testing.T) {
 	young := s.open(2, 40002, model.ProtoTCP, model.SlotRoleSYN)
 	midlife := s.open(3, 40003, model.ProtoTCP, model.SlotRoleNone)
 	served := s.open(4, 40004, model.ProtoUDP, model.SlotRoleFirst) // by a socket that has served others
-	all := []*model.Slot{older, known, young, midlife, served}
+	all := []*model.Slot{older, silent, known, young, midlife, served}
 	expect := func(queues []model.Queue, want map[uint16]*model.Health) {
 		t.Helper()
 		s.now.Queues = queues
@@ -37,12 +38,14 @@ func TestQueues(t *testing.T) {
 		{Slot: 2, End: 1, OutOfOrder: 2},
 		{Slot: 3, End: 1, OutOfOrder: 9},
 		{Slot: 4, End: 0, Drops: 50},
+		{Slot: 5, End: 1, OutOfOrder: 4},
 		{Slot: 60, End: 0, Receive: 1}, // whose slot is free by now
 	}
 	expect(queues, map[uint16]*model.Health{
-		40000: {Client: model.EndHealth{ReceiveQueue: 10, SendQueue: 20}},
+		40000: {Client: model.EndHealth{ReceiveQueue: 10, SendQueue: 20, OutOfOrder: 5}},
 		40001: {Server: model.EndHealth{SocketDrops: 3}},
 		40002: {Client: model.EndHealth{OutOfOrder: 2}},
+		40005: {Client: model.EndHealth{OutOfOrder: 4}},
 	})
 	expect(nil, nil)
 	queues[0].OutOfOrder, queues[3].OutOfOrder, queues[4].Drops = 6, 10, 51
