@@ -76,6 +76,7 @@ func (c *watching) count(ctx context.Context, inv *invocation, l *loader.Loader,
 	config := stats.Config{
 		MaxFlows:   c.maxFlows,
 		Exchanges:  loader.Exchanges(c.maxFlows),
+		Troubles:   loader.Troubles(c.maxFlows),
 		Origin:     origin(l, expr),
 		Owners:     owners,
 		Listeners:  listeners,

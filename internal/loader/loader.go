@@ -205,7 +205,7 @@ func (l *Loader) load(c Config) error {
 		spec.Maps["lt_slow_turns"].MaxEntries = slowBytes
 	}
 	if !c.NoHealth {
-		config.MaxTroubles = uint32(troubles(c.MaxFlows))
+		config.MaxTroubles = uint32(Troubles(c.MaxFlows))
 		spec.Maps["lt_troubles"].MaxEntries = config.MaxTroubles
 		spec.Maps["lt_troubles_free"].MaxEntries = config.MaxTroubles
 	}

@@ -10,8 +10,9 @@ import (
 // minTroubles is how many flows' troubles are counted at once, however small the table.
 const minTroubles = 1 << 10
 
-// troubles is of how many flows what goes wrong is counted at once: most have nothing of it.
-func troubles(maxFlows int) int { return max(minTroubles, maxFlows/16) }
+// Troubles is of how many flows what goes wrong is counted at once, in a table of so many: most have
+// nothing of it, but a client that is refused and tries again at once has a flow each time.
+func Troubles(maxFlows int) int { return max(minTroubles, maxFlows/4) }
 
 // ReadTrouble reads what went wrong at a place (model.Slot.Trouble), which stays valid until it is
 // released.

@@ -55,6 +55,7 @@ type Owners interface {
 type Config struct {
 	MaxFlows  int                    // size of the source's table
 	Exchanges int                    // flows whose turns it can follow at once
+	Troubles  int                    // flows whose troubles it can count at once
 	Origin    model.Origin           // copied into every snapshot
 	Match     func(*model.Flow) bool // rows to keep; nil: all
 	Hide      func(*model.Flow) bool // of these, rows to count as hidden; nil: none

@@ -7,7 +7,7 @@ import (
 )
 
 // How long a quiet flow keeps its slot. The second column holds while the table, or the places for
-// turns, are more than half taken: room for new flows is worth more than a row that nothing happens on,
+// turns or for troubles, are more than half taken: room for new flows is worth more than a row that nothing happens on,
 // and an old flow that speaks again gets a new slot and, within one window, the same row.
 var patience = struct{ closed, idleTCP, idle [2]time.Duration }{
 	closed:  [2]time.Duration{time.Second, 100 * time.Millisecond},
@@ -37,18 +37,22 @@ func retirable(into, slots []model.Slot, now uint64, c Config) []model.Slot {
 	return into
 }
 
-// underPressure reports whether the table, or the places for turns, are more than half taken.
+// underPressure reports whether the table, or the places for turns or for troubles, are more than half
+// taken.
 func underPressure(slots []model.Slot, c Config) bool {
-	return len(slots) > c.MaxFlows/2 || c.Exchanges > 0 && exchanges(slots) > c.Exchanges/2
-}
-
-func exchanges(slots []model.Slot) (n int) {
+	if len(slots) > c.MaxFlows/2 {
+		return true
+	}
+	exchanges, troubles := 0, 0
 	for i := range slots {
 		if slots[i].Exchange != 0 {
-			n++
+			exchanges++
+		}
+		if slots[i].Trouble != 0 {
+			troubles++
 		}
 	}
-	return n
+	return c.Exchanges > 0 && exchanges > c.Exchanges/2 || c.Troubles > 0 && troubles > c.Troubles/2
 }
 
 func patienceWith(slot *model.Slot, pressure int) time.Duration {

@@ -1,0 +1,33 @@
+package stats
+
+import (
+	"testing"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// Whatever there may be too little of, more than half of it taken is pressure.
+func TestUnderPressure(t *testing.T) {
+	plenty := Config{MaxFlows: 100, Exchanges: 100, Troubles: 100}
+	slots := make([]model.Slot, 5)
+	for i := range slots {
+		slots[i].Exchange, slots[i].Trouble = uint32(i+1), uint32(i+1)
+	}
+	for name, c := range map[string]struct {
+		few  func(*Config)
+		want bool
+	}{
+		"plenty of all": {func(*Config) {}, false},
+		"few slots":     {func(c *Config) { c.MaxFlows = 9 }, true},
+		"few turns":     {func(c *Config) { c.Exchanges = 9 }, true},
+		"few troubles":  {func(c *Config) { c.Troubles = 9 }, true},
+		"half of them":  {func(c *Config) { c.MaxFlows, c.Exchanges, c.Troubles = 10, 10, 10 }, false},
+		"none at all":   {func(c *Config) { c.Exchanges, c.Troubles = 0, 0 }, false},
+	} {
+		config := plenty
+		c.few(&config)
+		if got := underPressure(slots, config); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
