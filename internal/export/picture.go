@@ -25,9 +25,9 @@ func (e pictureEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 		return err
 	}
 	services = slices.DeleteFunc(services, func(v model.Service) bool { return v.Turn.Count == 0 && len(wrongsOf(&v)) == 0 })
-	total := len(services)
-	if e.Limit > 0 {
-		services = services[:min(e.Limit, total)]
+	var hidden []model.Service
+	if e.Limit > 0 && e.Limit < len(services) {
+		services, hidden = services[:e.Limit], services[e.Limit:]
 	}
 	out := bufio.NewWriter(w)
 	table := tableEncoder{request: request{Options: e.Options}}
@@ -37,11 +37,11 @@ func (e pictureEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 	for i := range services {
 		e.draw(out, s, &services[i])
 	}
-	switch hidden := total - len(services); {
-	case total == 0:
+	switch {
+	case len(services) == 0:
 		fmt.Fprintf(out, "\nno request was answered on %s in this window\n", plain(s.Origin.Device))
-	case hidden > 0:
-		fmt.Fprintf(out, "\n… and %s (-n 0 shows all)\n", counted(uint64(hidden), "more service"))
+	case len(hidden) > 0:
+		fmt.Fprintf(out, "\n… and %s%s (-n 0 shows all)\n", counted(uint64(len(hidden)), "more service"), e.ailing(hidden))
 	}
 	if err := table.drawSlow(out, s); err != nil {
 		return err

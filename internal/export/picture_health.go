@@ -72,6 +72,20 @@ func (e pictureEncoder) wrongs(w io.Writer, v *model.Service) {
 	}
 }
 
+// ailing says at how many of the services that a limit hid something went wrong; "" for none.
+func (e pictureEncoder) ailing(hidden []model.Service) string {
+	n := uint64(0)
+	for i := range hidden {
+		if len(wrongsOf(&hidden[i])) > 0 {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return tableEncoder{request: request{Options: e.Options}}.paint(red, ", something wrong at "+commas(n))
+}
+
 func wrongsOf(v *model.Service) []string {
 	var all []string
 	add := func(n uint64, format string, args ...any) {
