@@ -86,10 +86,13 @@ func (o *flowsOptions) run(ctx context.Context, inv *invocation) error {
 // forPeople reports whether a blank line between two windows helps rather than disturbs.
 func (o *flowsOptions) forPeople() bool { return export.DefaultLimit(o.output) > 0 }
 
-// sayOverflow tells of what was counted and is in no row.
+// sayOverflow tells of what is in no row.
 func (o *flowsOptions) sayOverflow(inv *invocation, s *model.Snapshot) {
 	for _, cause := range slices.Sorted(maps.Keys(s.ByCause)) {
 		o.say(inv, "warning: packets in no row: %s %d", cause, s.ByCause[cause].Packets)
+	}
+	if s.Untold > 0 {
+		o.say(inv, "warning: flows whose troubles are in no row: %d", s.Untold)
 	}
 	if s.Hidden.Flows > 0 {
 		o.say(inv, "hidden: %d flows of lotrace itself, %d packets, %d bytes",

@@ -7,9 +7,12 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
+	testkit.RunRole()
 	testscript.Main(m, map[string]func(){"lotrace": main})
 }
 

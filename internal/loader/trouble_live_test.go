@@ -3,12 +3,8 @@ package loader_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"os"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -68,30 +64,7 @@ func addEnd(to, from *model.EndTrouble) {
 // kernel is a counter of the namespace by the name that nstat gives it.
 func (r *rig) kernel(name string) uint32 {
 	r.Helper()
-	var value uint64
-	err := r.ns.Do(func() error {
-		for _, file := range []string{"snmp", "netstat"} {
-			text, err := os.ReadFile("/proc/thread-self/net/" + file)
-			if err != nil {
-				return err
-			}
-			lines := strings.Split(string(text), "\n")
-			for i := 0; i+1 < len(lines); i += 2 {
-				names, values := strings.Fields(lines[i]), strings.Fields(lines[i+1])
-				for j := range names {
-					if strings.TrimSuffix(names[0], ":")+names[j] == name {
-						value, err = strconv.ParseUint(values[j], 10, 32)
-						return err
-					}
-				}
-			}
-		}
-		return fmt.Errorf("no counter %s", name)
-	})
-	if err != nil {
-		r.Fatal(err)
-	}
-	return uint32(value)
+	return uint32(r.ns.Counter(name))
 }
 
 // await polls until something has come to pass.
