@@ -117,6 +117,13 @@ static __always_inline bool lt_refuses(const struct lt_slot *slot, __u32 side,
 	       !(slot->tcp_flags[side & 1] & LT_TCP_SYN);
 }
 
+/* The client never acknowledged the SYN-ACK, as one who looks for open ports: there was no connection yet. */
+static __always_inline bool lt_takes_back(const struct lt_slot *slot, __u32 side)
+{
+	return slot->role == LT_ROLE_SYN && slot->client == side &&
+	       !(slot->tcp_flags[side & 1] & LT_TCP_ACK);
+}
+
 /*
  * Sent again because the timer ran out, and not because an acknowledgement or the probe of a lost tail
  * said so: then the timer is still set. What goes against a closed window is a probe of that, and no
@@ -199,7 +206,7 @@ static __always_inline void lt_notice_trouble(const struct lt_slot *slot, const 
 
 	if (!config.max_troubles)
 		return;
-	if (p->tcp_flags & LT_TCP_RST)
+	if ((p->tcp_flags & LT_TCP_RST) && !lt_takes_back(slot, side))
 		lt_note_mishap(index, side, lt_refuses(slot, side, p) ? LT_REFUSED : LT_RESET, now);
 	if (retransmits) {
 		lt_note_retransmit(index, side, p, tp, now);

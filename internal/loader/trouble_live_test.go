@@ -137,6 +137,25 @@ func TestResets(t *testing.T) {
 	})
 }
 
+// Who asks whether a port is open, and wants no connection, resets none.
+func TestHalfOpen(t *testing.T) {
+	onHooks(t, func(t *testing.T, r *rig, _ loader.Hook) {
+		r.ns.Run(t, func() {
+			l, err := net.Listen("tcp6", "[::1]:80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			inject(t, testkit.IPv6(), testkit.TCP(testkit.SYN))
+			r.await("reset", func() bool { return r.kernel("TcpOutRsts") == 1 })
+		})
+		testkit.Quiesce(r.ns)
+		if sum, _ := r.troubles(); sum != (troubles{}) {
+			t.Errorf("%+v of a connection that never was", sum)
+		}
+	})
+}
+
 // A SYN that finds the accept queue full is dropped, and sent again after a second.
 func TestFullAcceptQueue(t *testing.T) {
 	onHooks(t, func(t *testing.T, r *rig, _ loader.Hook) {
