@@ -37,7 +37,7 @@ type plan struct {
 
 var (
 	fullPlan = plan{
-		rounds: 41, trips: 10_000, bulkBytes: 1 << 29, glances: 11, watch: 10 * time.Second,
+		rounds: 25, trips: 10_000, bulkBytes: 1 << 29, glances: 11, watch: 10 * time.Second,
 	}
 	shortPlan = plan{
 		rounds: 5, trips: 5_000, bulkBytes: 1 << 29, glances: 3, watch: 3 * time.Second,

@@ -2,21 +2,24 @@
 # every kernel skipped, and requirements that no kernel met. The second says more than the first: a test
 # may have asked before a part of it. Tests of the source tree, long ones and those of the time are for
 # "make test" and are not asked for here. A ledger line is "run|skip TEST NEED KERNEL".
+match($0, /=== (RUN|NAME|CONT) +[^ ]+/) { running = substr($0, RSTART, RLENGTH); sub(/.* /, "", running) }
+/(not in the source tree|takes a minute|keeps no time)\r?$/ { excused[running] }
 match($0, /--- (PASS|FAIL|SKIP): [^ ]+/) {
-	if (said !~ /(not in the source tree|takes a minute|keeps no time)$/)
-		verdict[substr($0, RSTART + 10, RLENGTH - 10)] = substr($0, RSTART + 4, 4)
+	verdict[substr($0, RSTART + 10, RLENGTH - 10)] = substr($0, RSTART + 4, 4)
 }
-{ said = $0 }
 /^@@ exit / {
 	package = $4
 	for (test in verdict)
 		note(verdict[test] != "SKIP", package " " test)
+	for (test in excused)
+		not_asked[package " " test]
 	split("", verdict)
+	split("", excused)
 }
 /^@@ ledger / { note($3 == "run", package " " $4 " needs " $5) }
 END {
 	for (what in unmet)
-		if (!(what in met))
+		if (!(what in met) && !(what in not_asked))
 			print "  " what
 }
 
