@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -28,7 +29,7 @@ func number[T any](head string, cell func(*T) string) column[T] {
 func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
 	endpoint, state := shortEndpoint, shortState
 	if wide {
-		endpoint, state = fullEndpoint, orDash
+		endpoint, state = fullEndpoint, human.OrDash
 	}
 	columns := []column[model.Flow]{
 		text("CLIENT", func(f *model.Flow) string { return endpoint(&f.Client) }),
@@ -42,21 +43,21 @@ func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
 	if !wide {
 		return slices.Concat(columns, toServer, toClient, signs)
 	}
-	columns = append(columns, text("ROLE", func(f *model.Flow) string { return orDash(string(f.RoleSource)) }))
+	columns = append(columns, text("ROLE", func(f *model.Flow) string { return human.OrDash(string(f.RoleSource)) }))
 	columns = append(columns, toServer...)
 	columns = append(columns,
-		number("→ SRTT", func(f *model.Flow) string { return unlessZero(f.ClientSRTT, span) }),
+		number("→ SRTT", func(f *model.Flow) string { return unlessZero(f.ClientSRTT, human.Span) }),
 		number("→ CWND", func(f *model.Flow) string { return unlessZero(f.ClientCwnd, decimal) }))
 	columns = append(columns, toClient...)
 	columns = append(columns,
-		number("← SRTT", func(f *model.Flow) string { return unlessZero(f.ServerSRTT, span) }),
+		number("← SRTT", func(f *model.Flow) string { return unlessZero(f.ServerSRTT, human.Span) }),
 		number("← CWND", func(f *model.Flow) string { return unlessZero(f.ServerCwnd, decimal) }))
 	columns = append(columns, signs...)
 	return append(columns,
-		number("CONNECT", func(f *model.Flow) string { return unlessZero(f.Connect, latencyText) }),
-		number("CROSSED", func(f *model.Flow) string { return amount(f.Crossed) }),
-		number("FIRST", func(f *model.Flow) string { return age(f.FirstSeen, s.End) }),
-		number("LAST", func(f *model.Flow) string { return age(f.LastSeen, s.End) }))
+		number("CONNECT", func(f *model.Flow) string { return unlessZero(f.Connect, human.Latency) }),
+		number("CROSSED", func(f *model.Flow) string { return human.Amount(f.Crossed) }),
+		number("FIRST", func(f *model.Flow) string { return human.Age(f.FirstSeen, s.End) }),
+		number("LAST", func(f *model.Flow) string { return human.Age(f.LastSeen, s.End) }))
 }
 
 // serviceColumns are the columns of --by service. The name tells the process already, so only wide
@@ -67,11 +68,11 @@ func serviceColumns(s *model.Snapshot, wide bool) []column[model.Service] {
 		endpoint = fullEndpoint
 	}
 	columns := []column[model.Service]{
-		text("SERVICE", func(v *model.Service) string { return plain(v.Name) }),
+		text("SERVICE", func(v *model.Service) string { return human.Plain(v.Name) }),
 		text("SERVER", func(v *model.Service) string { return endpoint(&v.Server) }),
 		text("PROTO", func(v *model.Service) string { return v.Proto.String() }),
-		number("FLOWS", func(v *model.Service) string { return commas(uint64(v.Flows)) }),
-		number("CLIENTS", func(v *model.Service) string { return commas(uint64(v.Clients)) }),
+		number("FLOWS", func(v *model.Service) string { return human.Commas(uint64(v.Flows)) }),
+		number("CLIENTS", func(v *model.Service) string { return human.Commas(uint64(v.Clients)) }),
 	}
 	columns = slices.Concat(columns,
 		directionColumns("→ ", s, wide, func(v *model.Service) *model.Counters { return &v.ToServer }),
@@ -90,14 +91,14 @@ func serviceColumns(s *model.Snapshot, wide bool) []column[model.Service] {
 func pairColumns(s *model.Snapshot, wide bool) []column[model.Pair] {
 	columns := []column[model.Pair]{
 		text("CLIENT", pairClient),
-		text("SERVICE", func(p *model.Pair) string { return plain(p.ServiceName) }),
+		text("SERVICE", func(p *model.Pair) string { return human.Plain(p.ServiceName) }),
 	}
 	if wide {
 		columns = append(columns, text("SERVER", func(p *model.Pair) string { return fullEndpoint(&p.Server) }))
 	}
 	columns = append(columns,
 		text("PROTO", func(p *model.Pair) string { return p.Proto.String() }),
-		number("FLOWS", func(p *model.Pair) string { return commas(uint64(p.Flows)) }))
+		number("FLOWS", func(p *model.Pair) string { return human.Commas(uint64(p.Flows)) }))
 	columns = slices.Concat(columns,
 		directionColumns("→ ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToServer }),
 		directionColumns("← ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToClient }),
@@ -109,17 +110,17 @@ func pairColumns(s *model.Snapshot, wide bool) []column[model.Pair] {
 	return append(columns,
 		latencyColumn("CONNECT", func(p *model.Pair) *model.Latency { return &p.Connect }, quantile(0.50)),
 		text("→ UNIT", func(p *model.Pair) string { return ofOwner(p.Client, unit) }),
-		text("→ CONTAINER", func(p *model.Pair) string { return ofOwner(p.Client, container) }),
+		text("→ CONTAINER", func(p *model.Pair) string { return ofOwner(p.Client, human.Container) }),
 		text("← UNIT", func(p *model.Pair) string { return ofOwner(p.Server.Owner, unit) }),
-		text("← CONTAINER", func(p *model.Pair) string { return ofOwner(p.Server.Owner, container) }))
+		text("← CONTAINER", func(p *model.Pair) string { return ofOwner(p.Server.Owner, human.Container) }))
 }
 
 // pairClient names the process with its PID: by name alone, two clients would be two equal rows.
 func pairClient(p *model.Pair) string {
 	if p.Client == nil {
-		return plain(p.ClientName)
+		return human.Plain(p.ClientName)
 	}
-	return process(p.Client)
+	return human.Process(p.Client)
 }
 
 // processColumns are the columns of --by process.
@@ -138,7 +139,7 @@ func processColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
 	return append(columns,
 		text("CGROUP", func(u *model.Usage) string { return ofOwner(u.Owner, cgroup) }),
 		text("UNIT", func(u *model.Usage) string { return ofOwner(u.Owner, unit) }),
-		text("CONTAINER", func(u *model.Usage) string { return ofOwner(u.Owner, container) }),
+		text("CONTAINER", func(u *model.Usage) string { return ofOwner(u.Owner, human.Container) }),
 		text("EXE", func(u *model.Usage) string { return ofOwner(u.Owner, exe) }),
 		text("CMDLINE", func(u *model.Usage) string { return ofOwner(u.Owner, cmdline) }))
 }
@@ -148,16 +149,16 @@ func cgroupColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
 	return append([]column[model.Usage]{
 		text("CGROUP", usageName),
 		text("UNIT", func(u *model.Usage) string { return ofOwner(u.Owner, unit) }),
-		text("CONTAINER", func(u *model.Usage) string { return ofOwner(u.Owner, container) }),
+		text("CONTAINER", func(u *model.Usage) string { return ofOwner(u.Owner, human.Container) }),
 	}, usageColumns(s, wide)...)
 }
 
-func usageName(u *model.Usage) string { return plain(u.Name) }
+func usageName(u *model.Usage) string { return human.Plain(u.Name) }
 
 // usageColumns are what processes and cgroups have in common.
 func usageColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
 	return slices.Concat(
-		[]column[model.Usage]{number("FLOWS", func(u *model.Usage) string { return commas(uint64(u.Flows)) })},
+		[]column[model.Usage]{number("FLOWS", func(u *model.Usage) string { return human.Commas(uint64(u.Flows)) })},
 		directionColumns("→ ", s, wide, func(u *model.Usage) *model.Counters { return &u.Sent }),
 		directionColumns("← ", s, wide, func(u *model.Usage) *model.Counters { return &u.Received }),
 		signColumns(s, wide, func(u *model.Usage) (turn, response *model.Latency) { return &u.Turn, &u.Response },
@@ -167,18 +168,18 @@ func usageColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
 // directionColumns are the counters of one direction, their heads behind its arrow.
 func directionColumns[T any](arrow string, s *model.Snapshot, wide bool, of func(*T) *model.Counters) []column[T] {
 	columns := []column[T]{
-		number(arrow+"PACKETS", func(row *T) string { return amount(of(row).Packets) }),
-		number(arrow+"BYTES", func(row *T) string { return size(of(row).Bytes) }),
+		number(arrow+"PACKETS", func(row *T) string { return human.Amount(of(row).Packets) }),
+		number(arrow+"BYTES", func(row *T) string { return human.Size(of(row).Bytes) }),
 	}
 	if !wide {
 		return columns
 	}
 	return append(columns,
-		number(arrow+"PACKETS/S", func(row *T) string { return rate(of(row).Packets, s.Duration, amount) }),
-		number(arrow+"BYTES/S", func(row *T) string { return rate(of(row).Bytes, s.Duration, size) }),
-		number(arrow+"SKBS", func(row *T) string { return amount(of(row).SKBs) }),
-		number(arrow+"PAYLOAD", func(row *T) string { return size(of(row).PayloadBytes) }),
-		number(arrow+"RETRANS", func(row *T) string { return amount(of(row).Retransmits) }))
+		number(arrow+"PACKETS/S", func(row *T) string { return human.Rate(of(row).Packets, s.Duration, human.Amount) }),
+		number(arrow+"BYTES/S", func(row *T) string { return human.Rate(of(row).Bytes, s.Duration, human.Size) }),
+		number(arrow+"SKBS", func(row *T) string { return human.Amount(of(row).SKBs) }),
+		number(arrow+"PAYLOAD", func(row *T) string { return human.Size(of(row).PayloadBytes) }),
+		number(arrow+"RETRANS", func(row *T) string { return human.Amount(of(row).Retransmits) }))
 }
 
 // shortState is the word ss prints in its own table, where it differs from that of its filters.
@@ -186,7 +187,7 @@ func shortState(state string) string {
 	if state == "established" {
 		return "estab"
 	}
-	return orDash(state)
+	return human.OrDash(state)
 }
 
 func unlessZero[T comparable](v T, format func(T) string) string {
@@ -199,42 +200,34 @@ func unlessZero[T comparable](v T, format func(T) string) string {
 
 func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
-// address prints an endpoint without its owner.
-func address(e *model.Endpoint) string {
-	if e.Port == 0 {
-		return e.Addr.String()
-	}
-	return e.AddrPort().String()
-}
-
 var localhost4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // shortEndpoint names an endpoint by its process; the address is left out if it is what
 // everybody's is, 127.0.0.1 or ::1.
 func shortEndpoint(e *model.Endpoint) string {
 	switch {
-	case nameless(e.Owner):
-		return address(e)
+	case human.Nameless(e.Owner):
+		return human.Address(e)
 	case e.Addr != localhost4 && e.Addr != netip.IPv6Loopback():
-		return process(e.Owner) + " " + address(e)
+		return human.Process(e.Owner) + " " + human.Address(e)
 	case e.Port == 0:
-		return process(e.Owner)
+		return human.Process(e.Owner)
 	}
-	return process(e.Owner) + ":" + decimal(uint32(e.Port))
+	return human.Process(e.Owner) + ":" + decimal(uint32(e.Port))
 }
 
 // shortAddress leaves 127.0.0.1 out. A service may wait at [::1] as well, on the same port.
 func shortAddress(e *model.Endpoint) string {
 	if e.Port == 0 || e.Addr != localhost4 {
-		return address(e)
+		return human.Address(e)
 	}
 	return ":" + decimal(uint32(e.Port))
 }
 
 // fullEndpoint is the address and, where it is known, the process.
 func fullEndpoint(e *model.Endpoint) string {
-	if nameless(e.Owner) {
-		return address(e)
+	if human.Nameless(e.Owner) {
+		return human.Address(e)
 	}
-	return address(e) + " " + process(e.Owner)
+	return human.Address(e) + " " + human.Process(e.Owner)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -39,7 +40,7 @@ func errorsIn(s *model.Snapshot) (n uint64) {
 }
 
 func errorColumn[T any](of func(*T) *model.Signs) column[T] {
-	return number("ERR", func(row *T) string { return unlessZero(of(row).Health.Errors(), amount) })
+	return number("ERR", func(row *T) string { return unlessZero(of(row).Health.Errors(), human.Amount) })
 }
 
 // healthColumns are what went wrong on both ends together, and where the time of turns went if that was
@@ -52,7 +53,7 @@ func healthColumns[T any](s *model.Snapshot, signs func(*T) *model.Signs) []colu
 		return &model.Health{}
 	}
 	count := func(head string, n func(*model.Health) uint64) column[T] {
-		return number(head, func(row *T) string { return unlessZero(n(of(row)), amount) })
+		return number(head, func(row *T) string { return unlessZero(n(of(row)), human.Amount) })
 	}
 	columns := []column[T]{
 		errorColumn(signs),
@@ -60,7 +61,7 @@ func healthColumns[T any](s *model.Snapshot, signs func(*T) *model.Signs) []colu
 		count("RTO", func(h *model.Health) uint64 { return h.Client.Timeouts + h.Server.Timeouts }),
 		count("RESETS", func(h *model.Health) uint64 { return h.Client.Resets + h.Server.Resets }),
 		number("ZEROWIN", func(row *T) string {
-			return unlessZero(of(row).Client.ZeroWindow+of(row).Server.ZeroWindow, latencyText)
+			return unlessZero(of(row).Client.ZeroWindow+of(row).Server.ZeroWindow, human.Latency)
 		}),
 		count("STALLS", func(h *model.Health) uint64 { return h.Client.Stalls + h.Server.Stalls }),
 		count("DROPS", droppedIn),
@@ -75,7 +76,7 @@ func healthColumns[T any](s *model.Snapshot, signs func(*T) *model.Signs) []colu
 			if n == 0 {
 				return "-"
 			}
-			return latencyText(d / time.Duration(n))
+			return human.Latency(d / time.Duration(n))
 		})
 	}
 	return append(columns,
@@ -99,7 +100,7 @@ func queues(h *model.Health) string {
 	if unread == 0 && unacknowledged == 0 {
 		return "-"
 	}
-	return size(unread) + "/" + size(unacknowledged)
+	return human.Size(unread) + "/" + human.Size(unacknowledged)
 }
 
 // acceptQueueText is how full a queue is, and how many did not fit.
@@ -110,5 +111,5 @@ func acceptQueueText(q *model.AcceptQueue) string {
 	case q.Overflows == 0:
 		return fmt.Sprintf("%d/%d", q.Length, q.Limit)
 	}
-	return fmt.Sprintf("%d/%d +%s", q.Length, q.Limit, amount(q.Overflows))
+	return fmt.Sprintf("%d/%d +%s", q.Length, q.Limit, human.Amount(q.Overflows))
 }

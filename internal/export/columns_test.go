@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -40,7 +41,7 @@ func TestContainer(t *testing.T) {
 		`\x1b[2J`:      {ContainerName: "\x1b[2J"},
 	}
 	for want, o := range tests {
-		if got := ofOwner(&o, container); got != want {
+		if got := ofOwner(&o, human.Container); got != want {
 			t.Errorf("%+v: got %q, want %q", o, got, want)
 		}
 	}

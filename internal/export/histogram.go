@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -57,7 +58,7 @@ func (s barScale) legend() string {
 	}
 	low, _ := model.BucketBounds(s.first * octaveBuckets)
 	_, high := model.BucketBounds(s.end*octaveBuckets - 1)
-	from, to := latencyText(low), latencyText(high)
+	from, to := human.Latency(low), human.Latency(high)
 	if s.first == 0 {
 		from = "0 ns"
 	}

@@ -35,33 +35,6 @@ func TestPicture(t *testing.T) {
 	}
 }
 
-// Every bucket is in a bar, the ends of the range included.
-func TestBarsCoverEverything(t *testing.T) {
-	l := took(0, 600*time.Nanosecond, time.Millisecond, time.Hour)
-	var out strings.Builder
-	pictureEncoder{}.bars(&out, &l)
-	var percent int
-	for line := range strings.Lines(out.String()) {
-		if strings.HasSuffix(line, " 25.0 %\n") {
-			percent += 25
-		}
-		if strings.HasSuffix(line, " 50.0 %\n") {
-			percent += 50
-		}
-	}
-	if percent != 100 {
-		t.Errorf("bars make %d %%:\n%s", percent, &out)
-	}
-}
-
-func TestBar(t *testing.T) {
-	for length, want := range map[float64]string{0: "", .01: "▏", .5: "▌", 1: "█", 2.25: "██▎", 2.97: "███"} {
-		if got := bar(length); got != want {
-			t.Errorf("%v: %q, want %q", length, got, want)
-		}
-	}
-}
-
 // What is as it should be is not mentioned.
 func TestWrongs(t *testing.T) {
 	tests := []struct {

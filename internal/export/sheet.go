@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -40,11 +41,11 @@ func newSheet(r request, s *model.Snapshot, wide bool) (sheet, error) {
 	sel.fill(&sh, wide)
 	switch {
 	case sel.limited() > 0:
-		sh.more = fmt.Sprintf("… and %s more (-n 0 shows all)", commas(uint64(sel.limited())))
+		sh.more = fmt.Sprintf("… and %s more (-n 0 shows all)", human.Commas(uint64(sel.limited())))
 	case len(sh.rows) == 0 && s.Totals.Packets == 0:
-		sh.more = "no packets on " + plain(s.Origin.Device) + " in this window"
+		sh.more = "no packets on " + human.Plain(s.Origin.Device) + " in this window"
 	case len(sh.rows) == 0:
-		sh.more = "no flows on " + plain(s.Origin.Device) + " in this window"
+		sh.more = "no flows on " + human.Plain(s.Origin.Device) + " in this window"
 	}
 	return sh, nil
 }
@@ -52,23 +53,23 @@ func newSheet(r request, s *model.Snapshot, wide bool) (sheet, error) {
 // titleOf says what was watched and how far the numbers can be trusted.
 func titleOf(s *model.Snapshot) []note {
 	title := []note{
-		{text: plain(s.Origin.Device)},
-		{text: span(s.Duration)},
-		{text: counted(s.Totals.Packets, "packet")},
-		{text: size(s.Totals.Bytes)},
-		{text: counted(uint64(len(s.Flows)), "flow")},
+		{text: human.Plain(s.Origin.Device)},
+		{text: human.Span(s.Duration)},
+		{text: human.Counted(s.Totals.Packets, "packet")},
+		{text: human.Size(s.Totals.Bytes)},
+		{text: human.Counted(uint64(len(s.Flows)), "flow")},
 	}
 	if s.Origin.Filter != "" {
-		title = append(title, note{text: "filter " + plain(s.Origin.Filter)})
+		title = append(title, note{text: "filter " + human.Plain(s.Origin.Filter)})
 	}
 	if d := s.Device; d != nil {
 		title = append(title, agreement(s))
 		if d.Dropped > 0 {
-			title = append(title, note{text: commas(d.Dropped) + " dropped", alarm: true})
+			title = append(title, note{text: human.Commas(d.Dropped) + " dropped", alarm: true})
 		}
 	}
 	if n := errorsIn(s); n > 0 {
-		title = append(title, note{text: counted(n, "error"), alarm: true})
+		title = append(title, note{text: human.Counted(n, "error"), alarm: true})
 	}
 	if s.Overflow != (model.Count{}) {
 		title = append(title, overflowNote(s))
@@ -76,14 +77,14 @@ func titleOf(s *model.Snapshot) []note {
 	if st := s.Stages; st != nil {
 		n := missing(st)
 		title = append(title, note{line: true, alarm: n > 0, text: fmt.Sprintf("egress %s, ingress %s, missing %s",
-			counted(st.Egress.Packets, "packet"), counted(st.Ingress.Packets, "packet"), strings.TrimPrefix(signed(n), "+"))})
+			human.Counted(st.Egress.Packets, "packet"), human.Counted(st.Ingress.Packets, "packet"), strings.TrimPrefix(human.Signed(n), "+"))})
 	}
 	title = append(title, whoseNotes(s)...)
 	if s.Unmeasured > 0 {
-		title = append(title, note{alarm: true, text: "turns of " + counted(s.Unmeasured, "flow") + " not followed"})
+		title = append(title, note{alarm: true, text: "turns of " + human.Counted(s.Unmeasured, "flow") + " not followed"})
 	}
 	if s.Untold > 0 {
-		title = append(title, note{line: true, alarm: true, text: "troubles of " + counted(s.Untold, "flow") + " not counted"})
+		title = append(title, note{line: true, alarm: true, text: "troubles of " + human.Counted(s.Untold, "flow") + " not counted"})
 	}
 	return title
 }
@@ -97,7 +98,7 @@ func agreement(s *model.Snapshot) note {
 	all := s.Totals
 	all.Add(s.Hidden.Count)
 	return note{line: true, alarm: true, text: fmt.Sprintf("not exact: device %s packets, %s bytes",
-		signed(int64(s.Device.Packets-all.Packets)), signed(int64(s.Device.Bytes-all.Bytes)))}
+		human.Signed(int64(s.Device.Packets-all.Packets)), human.Signed(int64(s.Device.Bytes-all.Bytes)))}
 }
 
 // whoseNotes say how many flows have both ends named, unless all have, and what is left out.
@@ -109,7 +110,7 @@ func whoseNotes(s *model.Snapshot) []note {
 		notes = append(notes, note{text: fmt.Sprintf("owners: %d.%d %% both", tenths/10, tenths%10)})
 	}
 	if h := s.Hidden; h.Flows > 0 {
-		notes = append(notes, note{text: fmt.Sprintf("hidden: %s, %s (lotrace itself)", counted(uint64(h.Flows), "flow"), size(h.Bytes))})
+		notes = append(notes, note{text: fmt.Sprintf("hidden: %s, %s (lotrace itself)", human.Counted(uint64(h.Flows), "flow"), human.Size(h.Bytes))})
 	}
 	if len(notes) > 0 {
 		notes[0].line = true
@@ -123,20 +124,13 @@ func overflowNote(s *model.Snapshot) note {
 		return cmp.Or(cmp.Compare(s.ByCause[b].Packets, s.ByCause[a].Packets), strings.Compare(a, b))
 	})
 	for i, c := range causes {
-		causes[i] = plain(c) + " " + commas(s.ByCause[c].Packets)
+		causes[i] = human.Plain(c) + " " + human.Commas(s.ByCause[c].Packets)
 	}
-	text := fmt.Sprintf("overflow %s, %s in no flow", counted(s.Overflow.Packets, "packet"), size(s.Overflow.Bytes))
+	text := fmt.Sprintf("overflow %s, %s in no flow", human.Counted(s.Overflow.Packets, "packet"), human.Size(s.Overflow.Bytes))
 	if len(causes) > 0 {
 		text += ": " + strings.Join(causes, ", ")
 	}
 	return note{line: true, alarm: true, text: text}
-}
-
-func counted(n uint64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return commas(n) + " " + noun + "s"
 }
 
 // lines joins notes into title lines; mark shows an alarm.

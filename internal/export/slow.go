@@ -5,11 +5,12 @@ import (
 	"io"
 	"slices"
 
+	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
 func slowTitle(s *model.Snapshot) string {
-	return "turns of " + latencyText(s.SlowFrom) + " and more, newest first"
+	return "turns of " + human.Latency(s.SlowFrom) + " and more, newest first"
 }
 
 // slowSheet lays out a window's slow turns, newest first; limit 0 is all of them.
@@ -30,7 +31,7 @@ func slowColumns(parts bool) []column[model.SlowTurnRow] {
 		number("TIME", func(t *model.SlowTurnRow) string { return t.Time.Format("15:04:05.000") }), // never cut
 		text("CLIENT", func(t *model.SlowTurnRow) string { return shortEndpoint(&t.Client) }),
 		text("SERVER", func(t *model.SlowTurnRow) string { return shortEndpoint(&t.Server) }),
-		number("TURN", func(t *model.SlowTurnRow) string { return latencyText(t.Turn) }),
+		number("TURN", func(t *model.SlowTurnRow) string { return human.Latency(t.Turn) }),
 	}
 	if !parts {
 		return columns
@@ -45,9 +46,9 @@ func slowColumns(parts bool) []column[model.SlowTurnRow] {
 		c.optional = true
 		columns = append(columns, c)
 	}
-	part("DELIVERY", func(p *model.SlowParts) string { return unlessZero(p.Delivery, latencyText) })
-	part("WAIT", func(p *model.SlowParts) string { return latencyText(p.Wait) })
-	part("THINK", func(p *model.SlowParts) string { return latencyText(p.Think) })
+	part("DELIVERY", func(p *model.SlowParts) string { return unlessZero(p.Delivery, human.Latency) })
+	part("WAIT", func(p *model.SlowParts) string { return human.Latency(p.Wait) })
+	part("THINK", func(p *model.SlowParts) string { return human.Latency(p.Think) })
 	return columns
 }
 
@@ -57,13 +58,13 @@ func slowRest(s *model.Snapshot, hidden []model.SlowTurnRow) string {
 	rest := ""
 	if len(hidden) > 0 {
 		longest := slices.MaxFunc(hidden, func(a, b model.SlowTurnRow) int { return int(a.Turn - b.Turn) })
-		rest = fmt.Sprintf("… and %s more, the longest %s (-n 0 shows all)", commas(uint64(len(hidden))), latencyText(longest.Turn))
+		rest = fmt.Sprintf("… and %s more, the longest %s (-n 0 shows all)", human.Commas(uint64(len(hidden))), human.Latency(longest.Turn))
 	}
 	if s.SlowLost > 0 {
 		if rest != "" {
 			rest += "\n"
 		}
-		rest += "too many at once to tell each: " + counted(s.SlowLost, "more turn") + ", none longer than the longest here"
+		rest += "too many at once to tell each: " + human.Counted(s.SlowLost, "more turn") + ", none longer than the longest here"
 	}
 	if rest == "" && len(s.Slow) == 0 {
 		rest = "none in this window"

@@ -25,6 +25,8 @@ type ban struct {
 var (
 	engine = []string{"internal/stats", "internal/filter", "internal/owner"}
 	faces  = []string{"internal/export", "internal/tui", "internal/record"}
+	// How faces put things for people.
+	wording = "internal/human"
 	// What no policy can hide in, so that everyone may use it.
 	leaves = []string{"internal/model", "internal/suggest"}
 )
@@ -32,8 +34,8 @@ var (
 var bans = []ban{
 	{leaves, func(dep string) bool { return !standard(dep) }, "leaves use the standard library only"},
 	{engine, func(dep string) bool { return ours(dep) && !slices.Contains(leaves, name(dep)) }, "the engine knows the model, not its users"},
-	{faces, isOneOf(append(faces, "internal/loader")), "a face knows neither another face nor the kernel"},
-	{[]string{"internal/loader"}, isOneOf(append(faces, engine...)), "the boundary reads the kernel and judges nothing"},
+	{append(faces, wording), isOneOf(append(faces, "internal/loader")), "a face knows neither another face nor the kernel"},
+	{[]string{"internal/loader"}, isOneOf(append(append(faces, wording), engine...)), "the boundary reads the kernel and judges nothing"},
 }
 
 // Who may import cilium/ebpf: the boundary, the tool that cuts vmlinux.h, and what measures them.

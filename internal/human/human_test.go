@@ -1,10 +1,13 @@
-package export
+package human
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/lotrace/lotrace/internal/model"
 )
 
 func TestSize(t *testing.T) {
@@ -13,7 +16,7 @@ func TestSize(t *testing.T) {
 		999_499: "999 kB", 999_500: "1.0 MB", 45_600_000: "45.6 MB", 12e9: "12.0 GB", math.MaxUint64: "18.4 EB",
 	}
 	for n, want := range tests {
-		if got := size(n); got != want {
+		if got := Size(n); got != want {
 			t.Errorf("size(%d): got %q, want %q", n, got, want)
 		}
 	}
@@ -22,10 +25,10 @@ func TestSize(t *testing.T) {
 // The columns of the table are planned for seven and nine columns of number.
 func TestNumbersKeepTheirWidth(t *testing.T) {
 	for n := uint64(1); n < math.MaxUint64/7; n = n*7/2 + 1 {
-		if s := size(n); utf8.RuneCountInString(s) > 7 {
+		if s := Size(n); utf8.RuneCountInString(s) > 7 {
 			t.Errorf("size(%d) is %q", n, s)
 		}
-		if s := amount(n); utf8.RuneCountInString(s) > 9 {
+		if s := Amount(n); utf8.RuneCountInString(s) > 9 {
 			t.Errorf("amount(%d) is %q", n, s)
 		}
 	}
@@ -36,7 +39,7 @@ func TestAmount(t *testing.T) {
 		0: "0", 999: "999", 1_000: "1,000", 123_456: "123,456", 9_999_999: "9,999,999", 10_000_000: "10.0 M", 98_765_432: "98.8 M",
 	}
 	for n, want := range tests {
-		if got := amount(n); got != want {
+		if got := Amount(n); got != want {
 			t.Errorf("amount(%d): got %q, want %q", n, got, want)
 		}
 	}
@@ -44,7 +47,7 @@ func TestAmount(t *testing.T) {
 
 func TestSigned(t *testing.T) {
 	for n, want := range map[int64]string{0: "+0", 1_200: "+1,200", -34: "-34", math.MinInt64: "-9,223,372,036,854,775,808"} {
-		if got := signed(n); got != want {
+		if got := Signed(n); got != want {
 			t.Errorf("signed(%d): got %q, want %q", n, got, want)
 		}
 	}
@@ -57,7 +60,7 @@ func TestSpan(t *testing.T) {
 		999_950 * time.Nanosecond: "1.0 ms",
 	}
 	for d, want := range tests {
-		if got := span(d); got != want {
+		if got := Span(d); got != want {
 			t.Errorf("span(%d): got %q, want %q", d, got, want)
 		}
 	}
@@ -69,7 +72,7 @@ func TestLatencyText(t *testing.T) {
 		45_100 * time.Microsecond: "45.1 ms", 1_200 * time.Millisecond: "1.20 s", 999_500: "1.00 ms", 100 * time.Second: "1m40s",
 	}
 	for d, want := range tests {
-		if got := latencyText(d); got != want || utf8.RuneCountInString(got) > 7 {
+		if got := Latency(d); got != want || utf8.RuneCountInString(got) > 7 {
 			t.Errorf("latencyText(%d): got %q, want %q", d, got, want)
 		}
 	}
@@ -85,17 +88,17 @@ func TestFrequency(t *testing.T) {
 		{9_999, 100 * time.Second, "100"}, {1_204, time.Second, "1,204"}, {5, 0, "-"}, {0, 0, "-"},
 	}
 	for _, tt := range tests {
-		if got := frequency(tt.n, tt.d); got != tt.want {
+		if got := Frequency(tt.n, tt.d); got != tt.want {
 			t.Errorf("%d in %v: got %q, want %q", tt.n, tt.d, got, tt.want)
 		}
 	}
 }
 
 func TestRate(t *testing.T) {
-	if got := rate(3_000, 2*time.Second, size); got != "1.5 kB" {
+	if got := Rate(3_000, 2*time.Second, Size); got != "1.5 kB" {
 		t.Errorf("got %q, want 1.5 kB", got)
 	}
-	if got := rate(3_000, 0, size); got != "-" {
+	if got := Rate(3_000, 0, Size); got != "-" {
 		t.Errorf("over no time: got %q, want -", got)
 	}
 }
@@ -112,8 +115,37 @@ func TestPlain(t *testing.T) {
 		"say \"hi\"\a":  `say "hi"\a`,
 	}
 	for in, want := range tests {
-		if got := plain(in); got != want {
+		if got := Plain(in); got != want {
 			t.Errorf("plain(%q): got %q, want %q", in, got, want)
 		}
+	}
+}
+
+func TestBar(t *testing.T) {
+	for length, want := range map[float64]string{0: "", .01: "▏", .5: "▌", 1: "█", 2.25: "██▎", 2.97: "███"} {
+		if got := bar(length); got != want {
+			t.Errorf("%v: %q, want %q", length, got, want)
+		}
+	}
+}
+
+// Every bucket is in a bar, the ends of the range included.
+func TestBarsCoverEverything(t *testing.T) {
+	var l model.Latency
+	for _, d := range []time.Duration{0, 600 * time.Nanosecond, time.Millisecond, time.Hour} {
+		l.Record(d)
+	}
+	lines := Bars(&l, 40)
+	percent := 0
+	for _, line := range lines {
+		if strings.HasSuffix(line, " 25.0 %") {
+			percent += 25
+		}
+		if strings.HasSuffix(line, " 50.0 %") {
+			percent += 50
+		}
+	}
+	if percent != 100 {
+		t.Errorf("bars make %d %%:\n%s", percent, strings.Join(lines, "\n"))
 	}
 }

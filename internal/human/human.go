@@ -1,4 +1,5 @@
-package export
+// Package human writes numbers, names and pictures for people, the same on every face.
+package human
 
 import (
 	"strconv"
@@ -7,8 +8,8 @@ import (
 	"unicode"
 )
 
-// commas prints n exactly, its digits in groups of three.
-func commas(n uint64) string {
+// Commas prints n exactly, its digits in groups of three.
+func Commas(n uint64) string {
 	s := strconv.FormatUint(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]
@@ -16,24 +17,24 @@ func commas(n uint64) string {
 	return s
 }
 
-// signed is commas with a sign, also before what is not negative.
-func signed(n int64) string {
+// Signed is Commas with a sign, also before what is not negative.
+func Signed(n int64) string {
 	if n < 0 {
-		return "-" + commas(-uint64(n))
+		return "-" + Commas(-uint64(n))
 	}
-	return "+" + commas(uint64(n))
+	return "+" + Commas(uint64(n))
 }
 
-// amount prints n exactly while that takes nine columns at most, which is how wide "→ PACKETS" is.
-func amount(n uint64) string {
+// Amount prints n exactly while that takes nine columns at most, which is how wide "→ PACKETS" is.
+func Amount(n uint64) string {
 	if n < 10_000_000 {
-		return commas(n)
+		return Commas(n)
 	}
 	return scaled(float64(n), "")
 }
 
-// size prints bytes in decimal units, in seven columns at most.
-func size(n uint64) string { return scaled(float64(n), "B") }
+// Size prints bytes in decimal units, in seven columns at most.
+func Size(n uint64) string { return scaled(float64(n), "B") }
 
 // scaled prints v with a decimal prefix before unit: 999 B, 1.2 kB, 45.6 kB, 123 kB.
 func scaled(v float64, unit string) string {
@@ -46,11 +47,11 @@ func scaled(v float64, unit string) string {
 	return strings.TrimSpace(s + " " + strings.TrimSpace(prefixes[i:i+1]) + unit)
 }
 
-// span prints how long something went on: 850 ns, 12.3 µs, 1.0 s; from a minute on as 1m40s.
-func span(d time.Duration) string { return duration(d, 1) }
+// Span prints how long something went on: 850 ns, 12.3 µs, 1.0 s; from a minute on as 1m40s.
+func Span(d time.Duration) string { return duration(d, 1) }
 
-// latencyText is span to three digits: 850 ns, 3.19 µs, 45.1 ms, 1.20 s. It is no wider.
-func latencyText(d time.Duration) string { return duration(d, 2) }
+// Latency is Span to three digits: 850 ns, 3.19 µs, 45.1 ms, 1.20 s. It is no wider.
+func Latency(d time.Duration) string { return duration(d, 2) }
 
 // duration prints d in the unit that fits, with so many decimals at most, and three digits at most.
 func duration(d time.Duration, decimals int) string {
@@ -79,45 +80,53 @@ func threeDigits(v float64, decimals int) string {
 	return strconv.FormatFloat(v, 'f', decimals, 64)
 }
 
-// rate prints n per second over d; "-" where there is no time to divide by.
-func rate(n uint64, d time.Duration, format func(uint64) string) string {
+// Rate prints n per second over d; "-" where there is no time to divide by.
+func Rate(n uint64, d time.Duration, format func(uint64) string) string {
 	if d <= 0 {
 		return "-"
 	}
 	return format(uint64(float64(n)/d.Seconds() + 0.5))
 }
 
-// frequency is rate of what may be seldom: 0.02, 12.3, 1,204.
-func frequency(n uint64, d time.Duration) string {
+// Frequency is Rate of what may be seldom: 0.02, 12.3, 1,204.
+func Frequency(n uint64, d time.Duration) string {
 	if perSecond := float64(n) / d.Seconds(); perSecond < 99.95 {
 		return threeDigits(perSecond, 2)
 	}
-	return rate(n, d, amount)
+	return Rate(n, d, Amount)
 }
 
-// age prints how long before end t was.
-func age(t, end time.Time) string {
+// Age prints how long before end t was.
+func Age(t, end time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return span(max(0, end.Sub(t)))
+	return Span(max(0, end.Sub(t)))
 }
 
-// orDash prints "-" for nothing.
-func orDash(s string) string {
+// OrDash prints "-" for nothing.
+func OrDash(s string) string {
 	if s == "" {
 		return "-"
 	}
 	return s
 }
 
-// plain makes a string from somewhere else safe to show: what does not print, moves the cursor or
+// Plain makes a string from somewhere else safe to show: what does not print, moves the cursor or
 // turns the writing direction is escaped as Go does it.
-func plain(s string) string {
+func Plain(s string) string {
 	unsafe := func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }
 	if strings.IndexFunc(s, unsafe) < 0 {
 		return s
 	}
 	q := strconv.Quote(s)
 	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
+}
+
+// Counted names how many of something there are.
+func Counted(n uint64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return Commas(n) + " " + noun + "s"
 }
