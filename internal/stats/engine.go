@@ -63,6 +63,7 @@ type Config struct {
 	Listeners []model.Listener       // sockets that waited when counting began
 	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
 
+	KeepRows   bool                // rows of a window stay until the next one was made, at the cost of twice the memory
 	Slow       time.Duration       // turns that the source tells of one by one; 0: none
 	DropReason func(uint32) string // names of model.Drop.Reason; nil: they go by number
 }
@@ -107,6 +108,11 @@ type Engine struct {
 	retiring []model.Slot
 	finals   []model.Slot
 	flows    []model.Flow
+
+	kept struct { // the newest window's, with KeepRows
+		flows      []model.Flow
+		histograms histograms
+	}
 }
 
 // endedSlot is a flow that has no slot any more; Dir holds the window's part.
@@ -256,7 +262,7 @@ func countOf(c model.Counters) model.Count {
 }
 
 // Window ends the current window and begins the next. The snapshot's rows are valid until the next
-// call.
+// call of a method; with Config.KeepRows, until the next call of Window has returned.
 func (e *Engine) Window() (*model.Snapshot, error) {
 	if err := e.read(); err != nil {
 		return nil, fmt.Errorf("take reading: %w", err)
@@ -284,6 +290,10 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 			Egress:  sumReasons(&e.now).Sub(sumReasons(&e.start)),
 			Ingress: e.now.Ingress.Sub(*e.start.Ingress),
 		}
+	}
+	if e.config.KeepRows {
+		e.flows, e.kept.flows = e.kept.flows, e.flows
+		e.histograms, e.kept.histograms = e.kept.histograms, e.histograms
 	}
 	e.restart()
 	return s, nil

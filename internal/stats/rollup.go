@@ -47,32 +47,33 @@ func keyOf(netns uint32, proto model.Proto, server *model.Endpoint) serviceKey {
 
 func serviceOf(f *model.Flow) serviceKey { return keyOf(f.Netns, f.Proto, &f.Server) }
 
-// identity names the process behind an endpoint; the zero value is an unknown one.
-type identity struct {
+// Identity names the process behind an endpoint; the zero value is an unknown one.
+type Identity struct {
 	startNS uint64
 	tgid    uint32
 	known   uint32 // 1 if it is
 }
 
-func identify(o *model.Owner) identity {
+// Identify returns who the owner is; nil is the zero value.
+func Identify(o *model.Owner) Identity {
 	switch {
 	case o == nil:
-		return identity{}
+		return Identity{}
 	case o.TGID == 0: // the kernel was never started
-		return identity{known: 1}
+		return Identity{known: 1}
 	}
-	return identity{o.StartNS, o.TGID, 1}
+	return Identity{o.StartNS, o.TGID, 1}
 }
 
 // clientKey tells the clients of one service apart: by process, or by address while it is unknown.
 type clientKey struct {
 	service uint64
-	process identity
+	process Identity
 	addr    [16]byte
 }
 
 func clientOf(service int32, f *model.Flow) clientKey {
-	key := clientKey{service: uint64(service), process: identify(f.Client.Owner)}
+	key := clientKey{service: uint64(service), process: Identify(f.Client.Owner)}
 	if key.process.known == 0 {
 		key.addr = f.Client.Addr.As16()
 	}
@@ -96,7 +97,7 @@ func Services(flows []model.Flow) []model.Service {
 			*s = model.Service{Netns: f.Netns, Proto: f.Proto, Server: f.Server, Clients: 1}
 			first[n] = client
 		}
-		s.Server.Owner = common(s.Server.Owner, f.Server.Owner)
+		s.Server.Owner = Common(s.Server.Owner, f.Server.Owner)
 		s.Flows++
 		s.ToServer.Add(f.ToServer)
 		s.ToClient.Add(f.ToClient)
@@ -113,13 +114,13 @@ func Services(flows []model.Flow) []model.Service {
 	}
 	for i := range services {
 		s := &services[i]
-		s.Name = serviceName(s.Proto, &s.Server)
+		s.Name = ServiceName(s.Proto, &s.Server)
 	}
 	return services
 }
 
-// serviceName is what people call a service: its process, else what usually listens there.
-func serviceName(proto model.Proto, server *model.Endpoint) string {
+// ServiceName is what people call a service: its process, else what usually listens there.
+func ServiceName(proto model.Proto, server *model.Endpoint) string {
 	if o := server.Owner; o != nil && o.Comm != "" {
 		return o.Comm
 	}
@@ -135,10 +136,10 @@ func serviceName(proto model.Proto, server *model.Endpoint) string {
 // pairKey names a pair. All unknown clients of a service are one.
 type pairKey struct {
 	service serviceKey
-	client  identity
+	client  Identity
 }
 
-func pairOf(f *model.Flow) pairKey { return pairKey{serviceOf(f), identify(f.Client.Owner)} }
+func pairOf(f *model.Flow) pairKey { return pairKey{serviceOf(f), Identify(f.Client.Owner)} }
 
 // Pairs rolls flows up by client process and service, in the order in which the flows first name
 // them. Clients are told apart by ProcessID, so one that got another's PID is another row.
@@ -157,8 +158,8 @@ func Pairs(flows []model.Flow) []model.Pair {
 		if addrs[n] != f.Client.Addr {
 			addrs[n] = netip.Addr{}
 		}
-		p.Client = common(p.Client, f.Client.Owner)
-		p.Server.Owner = common(p.Server.Owner, f.Server.Owner)
+		p.Client = Common(p.Client, f.Client.Owner)
+		p.Server.Owner = Common(p.Server.Owner, f.Server.Owner)
 		p.Flows++
 		p.ToServer.Add(f.ToServer)
 		p.ToClient.Add(f.ToClient)
@@ -173,7 +174,7 @@ func Pairs(flows []model.Flow) []model.Pair {
 		if server.Owner == nil {
 			server.Owner = servers[serviceOfPair(p)]
 		}
-		p.ServiceName = serviceName(p.Proto, &server)
+		p.ServiceName = ServiceName(p.Proto, &server)
 		p.ClientName = ProcessName(p.Client)
 		if p.Client == nil && addrs[i].IsValid() {
 			p.ClientName = addrs[i].String()
@@ -197,7 +198,7 @@ func serversOfOthers(pairs []model.Pair) map[serviceKey]*model.Owner {
 	for i := range pairs {
 		p := &pairs[i]
 		if owner, wanted := servers[serviceOfPair(p)]; wanted {
-			servers[serviceOfPair(p)] = common(owner, p.Server.Owner)
+			servers[serviceOfPair(p)] = Common(owner, p.Server.Owner)
 		}
 	}
 	return servers
@@ -210,7 +211,7 @@ func serviceOfPair(p *model.Pair) serviceKey {
 // Processes says what each process sent and received, in the order in which the flows first name
 // them. Unknown owners share one row; the kernel has one of its own.
 func Processes(flows []model.Flow) []model.Usage {
-	usages := use(flows, identify)
+	usages := use(flows, Identify)
 	for i := range usages {
 		usages[i].Name = ProcessName(usages[i].Owner)
 	}
@@ -251,8 +252,8 @@ func use[K comparable](flows []model.Flow, key func(*model.Owner) K) []model.Usa
 		f := &flows[i]
 		c, s := numbers[i][0], numbers[i][1]
 		client, server := &usages[c], &usages[s]
-		client.Owner = common(client.Owner, f.Client.Owner)
-		server.Owner = common(server.Owner, f.Server.Owner)
+		client.Owner = Common(client.Owner, f.Client.Owner)
+		server.Owner = Common(server.Owner, f.Server.Owner)
 		client.Sent.Add(f.ToServer)
 		server.Received.Add(f.ToServer)
 		server.Sent.Add(f.ToClient)
@@ -283,10 +284,10 @@ func ProcessName(o *model.Owner) string {
 	return o.Comm
 }
 
-// common returns what two owners agree on; nil is an unknown one, and does not count. Workers of
+// Common returns what two owners agree on; nil is an unknown one, and does not count. Workers of
 // a prefork server share their program, not their PID, and naming one of them would blame it for
 // what the others did.
-func common(a, b *model.Owner) *model.Owner {
+func Common(a, b *model.Owner) *model.Owner {
 	switch {
 	case a == nil:
 		return b

@@ -176,7 +176,7 @@ func compareUsages(a, b *model.Usage) int {
 
 // compareOwners orders processes by age; one that is unknown comes before all.
 func compareOwners(a, b *model.Owner) int {
-	i, j := identify(a), identify(b)
+	i, j := Identify(a), Identify(b)
 	return cmp.Or(cmp.Compare(i.known, j.known), cmp.Compare(i.startNS, j.startNS), cmp.Compare(i.tgid, j.tgid))
 }
 

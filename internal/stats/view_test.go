@@ -120,7 +120,7 @@ func TestRollUpsKeepTurns(t *testing.T) {
 			of := talk{turn: f.Turn, response: f.Response}
 			once.add(&of)
 			perProcess.add(&of)
-			if identify(f.Client.Owner) != identify(f.Server.Owner) {
+			if Identify(f.Client.Owner) != Identify(f.Server.Owner) {
 				perProcess.add(&of)
 			}
 		}
