@@ -166,6 +166,20 @@ func TestReadmeScreensFit(t *testing.T) {
 	}
 }
 
+// The live view in the README is one that its own tests draw; blank lines are left out.
+func TestReadmeShowsTheScreen(t *testing.T) {
+	var want []string
+	for line := range strings.Lines(document(t, "internal/tui/testdata/busy-80x24.txt")) {
+		if line != "\n" {
+			want = append(want, line)
+		}
+	}
+	code := codeBlocks(section(t, document(t, "README.md"), "## Live"))
+	if got := strings.TrimPrefix(code, "\n"); got != strings.Join(want, "") {
+		t.Errorf("README has\n%s\nthe test\n%s", got, strings.Join(want, ""))
+	}
+}
+
 func TestReadmeExplainsColumns(t *testing.T) {
 	flow := model.Flow{Client: model.Endpoint{Addr: netip.IPv6Loopback()}, Server: model.Endpoint{Addr: netip.IPv6Loopback()},
 		Breakdown: model.Breakdown{Turns: 1}}

@@ -48,12 +48,13 @@ func helpFor(words []string) (string, error) {
 func overview() string {
 	var b strings.Builder
 	b.WriteString("lotrace shows what the services on this machine say to each other over lo.\n\n" +
-		"Usage: lotrace COMMAND [flags]\n\nCommands:\n")
+		"Usage: lotrace [COMMAND] [flags]\n\nCommands:\n")
 	for _, c := range commands() {
 		fmt.Fprintf(&b, "  %-12s%s\n", c.name, c.synopsis)
 	}
 	b.WriteString(`
 Examples:
+  sudo lotrace                   what goes on, live
   lotrace doctor                 can it work here, and if not, what helps
   sudo lotrace flows -d 10       who talked to whom within ten seconds
   lotrace demo -d 60 &           something to look at on an idle machine

@@ -38,6 +38,7 @@ type command struct {
 // commands is the registry, in the order of the overview.
 func commands() []*command {
 	return []*command{
+		topCommand(),
 		flowsCommand(),
 		latCommand(),
 		doctorCommand(),
@@ -147,8 +148,12 @@ func (c *command) title() string {
 	return "lotrace " + c.name
 }
 
+// defaultCommand is what lotrace does without being told, where there is a screen for it.
+const defaultCommand = "top"
+
 // choose finds the command that args ask for, and what remains for it to parse. Flags may stand
-// before the command, so the first word that is neither a flag nor a flag's value is the command.
+// before the command, so the first word that is neither a flag nor a flag's value is the command. Flags
+// without one are those of defaultCommand.
 func choose(known []*command, args []string) (*command, []string, error) {
 	root := rootCommand()
 	all := newFlagSet(root)
@@ -161,12 +166,21 @@ func choose(known []*command, args []string) (*command, []string, error) {
 		})
 	}
 	all.SetInterspersed(false)
-	if err := all.ParseAll(args, func(*pflag.Flag, string) error { return nil }); err != nil {
+	ofRoot := newFlagSet(root)
+	rootOnly := true // also without any
+	err := all.ParseAll(args, func(f *pflag.Flag, _ string) error {
+		rootOnly = rootOnly && (f.Name == "help" || ofRoot.Lookup(f.Name) != nil)
+		return nil
+	})
+	if err != nil {
 		return root, nil, flagError(all, err)
 	}
 	at := len(args) - all.NArg()
-	if all.NArg() == 0 || all.ArgsLenAtDash() >= 0 {
+	switch {
+	case all.ArgsLenAtDash() >= 0, all.NArg() == 0 && rootOnly:
 		return root, args, nil
+	case all.NArg() == 0:
+		return lookup(known, defaultCommand), args, nil
 	}
 	name := args[at]
 	if c := lookup(known, name); c != nil {
@@ -236,7 +250,10 @@ func rootCommand() *command {
 			if version {
 				return printVersion(inv.stdout, "table")
 			}
-			return errNoCommand
+			if inv.screen == nil {
+				return errNoCommand
+			}
+			return lookup(commands(), defaultCommand).execute(ctx, nil, inv)
 		},
 	}
 }

@@ -33,7 +33,9 @@ func TestUsageErrors(t *testing.T) {
 		stderr string // the first line; the second one leads to the help named in it
 	}{
 		{"", "flwos", `lotrace: unknown command "flwos"; did you mean flows?`},
-		{"", "top", `lotrace: unknown command "top"`},
+		{"", "top -i 0.5", `lotrace: top: invalid --interval "0.5": want 1s or more`},
+		{"", "top --by client", `lotrace: top: invalid --by "client": want service, pair, flow, process or cgroup`},
+		{"", "-i 0.5", `lotrace: top: invalid --interval "0.5": want 1s or more`},
 		{"", "--bogus demo", `lotrace: unknown flag --bogus`},
 		{"", "--duratoin 1 demo", `lotrace: unknown flag --duratoin; did you mean --duration?`},
 		{"", "demo --kind udp", `lotrace: demo: unknown flag --kind; did you mean --kinds?`},
@@ -243,6 +245,13 @@ func TestTerminal(t *testing.T) {
 // openTerminal returns the program's side of a new pseudo-terminal.
 func openTerminal(t *testing.T, columns uint16) *os.File {
 	t.Helper()
+	_, program := openTerminals(t, columns)
+	return program
+}
+
+// openTerminals returns both sides of a new pseudo-terminal: the one that types and sees, and the program's.
+func openTerminals(t *testing.T, columns uint16) (typist, program *os.File) {
+	t.Helper()
 	open := func(name string) *os.File {
 		f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
 		if err != nil {
@@ -251,7 +260,8 @@ func openTerminal(t *testing.T, columns uint16) *os.File {
 		t.Cleanup(func() { f.Close() })
 		return f
 	}
-	fd := int(open("/dev/ptmx").Fd())
+	typist = open("/dev/ptmx")
+	fd := int(typist.Fd())
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +272,7 @@ func openTerminal(t *testing.T, columns uint16) *os.File {
 	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
 		t.Fatal(err)
 	}
-	return open("/dev/pts/" + strconv.Itoa(number))
+	return typist, open("/dev/pts/" + strconv.Itoa(number))
 }
 
 // stopSignals are those that end lotrace. One that the tests were started to ignore, as under nohup,

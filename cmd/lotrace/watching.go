@@ -25,6 +25,11 @@ type watching struct {
 	duration, watch, slow               time.Duration
 	stages, excludeSelf, quiet, verbose bool
 	breakdown                           bool
+
+	// For a screen, which stderr would disturb.
+	keepRows bool                   // rows stay while it draws
+	begun    func()                 // called when counting has begun
+	notice   func(text string) bool // gets what is said, and reports whether stderr should have it, too
 }
 
 // registerTurns registers what is told of turns beyond how long they took.
@@ -80,6 +85,7 @@ func (c *watching) count(ctx context.Context, inv *invocation, l *loader.Loader,
 		Origin:     origin(l, expr),
 		Owners:     owners,
 		Listeners:  listeners,
+		KeepRows:   c.keepRows,
 		Slow:       c.slow,
 		DropReason: loader.DropReason,
 	}
@@ -93,7 +99,12 @@ func (c *watching) count(ctx context.Context, inv *invocation, l *loader.Loader,
 	if err != nil {
 		return err
 	}
-	c.say(inv, "counting on %s (%s), network namespace %d", l.Device(), l.Hook(), l.Netns())
+	if !c.quiet {
+		fmt.Fprintf(inv.stderr, "lotrace: counting on %s (%s), network namespace %d\n", l.Device(), l.Hook(), l.Netns())
+	}
+	if c.begun != nil {
+		c.begun()
+	}
 	meter := watch.NewMeter()
 	denied := false
 	err = watch.Run(ctx, engine, c.timing(inv, l), func(s *model.Snapshot) error {
@@ -146,9 +157,11 @@ func endsAt(pid uint32) func(*model.Flow) bool {
 
 // say writes a line to stderr, where it does not mix with the result.
 func (c *watching) say(inv *invocation, format string, args ...any) {
-	if !c.quiet {
-		fmt.Fprintf(inv.stderr, "lotrace: "+format+"\n", args...)
+	text := fmt.Sprintf(format, args...)
+	if c.quiet || c.notice != nil && !c.notice(text) {
+		return
 	}
+	fmt.Fprintf(inv.stderr, "lotrace: %s\n", text)
 }
 
 // openError adds the verifier's log with --verbose.

@@ -1,7 +1,6 @@
 package export
 
 import (
-	"net/netip"
 	"slices"
 	"strconv"
 
@@ -27,7 +26,7 @@ func number[T any](head string, cell func(*T) string) column[T] {
 
 // flowColumns are the columns of --by flow: those that fit a terminal, or all there are.
 func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
-	endpoint, state := shortEndpoint, shortState
+	endpoint, state := human.End, shortState
 	if wide {
 		endpoint, state = fullEndpoint, human.OrDash
 	}
@@ -63,7 +62,7 @@ func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
 // serviceColumns are the columns of --by service. The name tells the process already, so only wide
 // repeats it.
 func serviceColumns(s *model.Snapshot, wide bool) []column[model.Service] {
-	endpoint := shortAddress
+	endpoint := human.ShortAddress
 	if wide {
 		endpoint = fullEndpoint
 	}
@@ -199,30 +198,6 @@ func unlessZero[T comparable](v T, format func(T) string) string {
 }
 
 func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
-
-var localhost4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-
-// shortEndpoint names an endpoint by its process; the address is left out if it is what
-// everybody's is, 127.0.0.1 or ::1.
-func shortEndpoint(e *model.Endpoint) string {
-	switch {
-	case human.Nameless(e.Owner):
-		return human.Address(e)
-	case e.Addr != localhost4 && e.Addr != netip.IPv6Loopback():
-		return human.Process(e.Owner) + " " + human.Address(e)
-	case e.Port == 0:
-		return human.Process(e.Owner)
-	}
-	return human.Process(e.Owner) + ":" + decimal(uint32(e.Port))
-}
-
-// shortAddress leaves 127.0.0.1 out. A service may wait at [::1] as well, on the same port.
-func shortAddress(e *model.Endpoint) string {
-	if e.Port == 0 || e.Addr != localhost4 {
-		return human.Address(e)
-	}
-	return ":" + decimal(uint32(e.Port))
-}
 
 // fullEndpoint is the address and, where it is known, the process.
 func fullEndpoint(e *model.Endpoint) string {

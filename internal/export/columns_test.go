@@ -26,7 +26,7 @@ func TestEndpointNames(t *testing.T) {
 	}
 	for _, tt := range tests {
 		e := endpointAt(tt.addr, tt.owner)
-		if short, full := shortEndpoint(&e), fullEndpoint(&e); short != tt.short || full != tt.full {
+		if short, full := human.End(&e), fullEndpoint(&e); short != tt.short || full != tt.full {
 			t.Errorf("%+v: got %q and %q, want %q and %q", e, short, full, tt.short, tt.full)
 		}
 	}

@@ -29,8 +29,8 @@ func slowSheet(s *model.Snapshot, limit int) sheet {
 func slowColumns(parts bool) []column[model.SlowTurnRow] {
 	columns := []column[model.SlowTurnRow]{
 		number("TIME", func(t *model.SlowTurnRow) string { return t.Time.Format("15:04:05.000") }), // never cut
-		text("CLIENT", func(t *model.SlowTurnRow) string { return shortEndpoint(&t.Client) }),
-		text("SERVER", func(t *model.SlowTurnRow) string { return shortEndpoint(&t.Server) }),
+		text("CLIENT", func(t *model.SlowTurnRow) string { return human.End(&t.Client) }),
+		text("SERVER", func(t *model.SlowTurnRow) string { return human.End(&t.Server) }),
 		number("TURN", func(t *model.SlowTurnRow) string { return human.Latency(t.Turn) }),
 	}
 	if !parts {

@@ -33,6 +33,14 @@ func Amount(n uint64) string {
 	return scaled(float64(n), "")
 }
 
+// Short prints n in five columns at most: exactly up to 9999, then as 82.9k.
+func Short(n uint64) string {
+	if n < 10_000 {
+		return strconv.FormatUint(n, 10)
+	}
+	return strings.ReplaceAll(scaled(float64(n), ""), " ", "")
+}
+
 // Size prints bytes in decimal units, in seven columns at most.
 func Size(n uint64) string { return scaled(float64(n), "B") }
 

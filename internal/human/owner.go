@@ -1,6 +1,7 @@
 package human
 
 import (
+	"net/netip"
 	"strconv"
 
 	"github.com/lotrace/lotrace/internal/model"
@@ -10,7 +11,7 @@ import (
 // Process prints an owner: its name, its PID.
 func Process(o *model.Owner) string {
 	name := Plain(stats.ProcessName(o))
-	if o.PID == 0 || o.Comm == "" {
+	if o == nil || o.PID == 0 || o.Comm == "" {
 		return name
 	}
 	return name + "(" + strconv.FormatUint(uint64(o.PID), 10) + ")"
@@ -34,4 +35,28 @@ func Container(o *model.Owner) string {
 		return o.ContainerName
 	}
 	return o.Container[:min(12, len(o.Container))]
+}
+
+var localhost4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// End names an endpoint by its process; the address is left out if it is what
+// everybody's is, 127.0.0.1 or ::1.
+func End(e *model.Endpoint) string {
+	switch {
+	case Nameless(e.Owner):
+		return Address(e)
+	case e.Addr != localhost4 && e.Addr != netip.IPv6Loopback():
+		return Process(e.Owner) + " " + Address(e)
+	case e.Port == 0:
+		return Process(e.Owner)
+	}
+	return Process(e.Owner) + ":" + strconv.Itoa(int(e.Port))
+}
+
+// ShortAddress is Address, but leaves 127.0.0.1 out. A service may wait at [::1] as well, on the same port.
+func ShortAddress(e *model.Endpoint) string {
+	if e.Port == 0 || e.Addr != localhost4 {
+		return Address(e)
+	}
+	return ":" + strconv.Itoa(int(e.Port))
 }

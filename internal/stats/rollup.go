@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"cmp"
 	"net/netip"
 	"strconv"
 
@@ -52,6 +53,11 @@ type Identity struct {
 	startNS uint64
 	tgid    uint32
 	known   uint32 // 1 if it is
+}
+
+// Compare orders processes by age; one that is unknown comes before all.
+func (i Identity) Compare(j Identity) int {
+	return cmp.Or(cmp.Compare(i.known, j.known), cmp.Compare(i.startNS, j.startNS), cmp.Compare(i.tgid, j.tgid))
 }
 
 // Identify returns who the owner is; nil is the zero value.

@@ -174,11 +174,7 @@ func compareUsages(a, b *model.Usage) int {
 	return cmp.Or(strings.Compare(a.Name, b.Name), compareOwners(a.Owner, b.Owner))
 }
 
-// compareOwners orders processes by age; one that is unknown comes before all.
-func compareOwners(a, b *model.Owner) int {
-	i, j := Identify(a), Identify(b)
-	return cmp.Or(cmp.Compare(i.known, j.known), cmp.Compare(i.startNS, j.startNS), cmp.Compare(i.tgid, j.tgid))
-}
+func compareOwners(a, b *model.Owner) int { return Identify(a).Compare(Identify(b)) }
 
 // compareNamed orders endpoints as people read them: by process name, then by address.
 func compareNamed(a, b *model.Endpoint) int {

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/testkit"
+)
+
+// watched is top on a pseudo-terminal.
+type watched struct {
+	*live
+	typist *os.File
+	before unix.Termios
+
+	mu   sync.Mutex
+	seen strings.Builder
+	more chan struct{}
+}
+
+// watchTop starts top in the namespace, on a terminal that no description is known of.
+func watchTop(t *testing.T, ns *testkit.Netns, args ...string) *watched {
+	t.Helper()
+	typist, program := openTerminals(t, 100)
+	w := &watched{live: prepare(t, args...), typist: typist, more: make(chan struct{}, 1)}
+	w.before = w.termios(program)
+	w.Stdin, w.Stdout = program, program
+	w.Env = append(w.Environ(), "TERM=nobody-knows")
+	w.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	w.start(ns)
+	go w.see()
+	w.awaitCounting()
+	return w
+}
+
+func (w *watched) termios(f *os.File) unix.Termios {
+	w.Helper()
+	termios, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return *termios
+}
+
+func (w *watched) see() {
+	b := make([]byte, 4096)
+	for {
+		n, err := w.typist.Read(b)
+		w.mu.Lock()
+		w.seen.Write(b[:n])
+		w.mu.Unlock()
+		select {
+		case w.more <- struct{}{}:
+		default:
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (w *watched) text() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen.String()
+}
+
+// await waits for a text to be drawn.
+func (w *watched) await(text string) {
+	w.Helper()
+	timeout := time.After(patience)
+	for !strings.Contains(w.text(), text) && !strings.Contains(ansi.Strip(w.text()), text) {
+		select {
+		case <-w.more:
+		case <-timeout:
+			w.Fatalf("no %q: %q", text, w.text())
+		}
+	}
+}
+
+func (w *watched) types(keys string) {
+	w.Helper()
+	if _, err := w.typist.WriteString(keys); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// However top ends, the terminal is as it was, and so is the system.
+func TestLiveTopEnds(t *testing.T) {
+	for name, end := range map[string]func(*watched){
+		"q":       func(w *watched) { w.types("q") },
+		"^C":      func(w *watched) { w.types("\x03") },
+		"SIGINT":  func(w *watched) { _ = w.Process.Signal(syscall.SIGINT) },
+		"SIGTERM": func(w *watched) { _ = w.Process.Signal(syscall.SIGTERM) },
+		"SIGHUP":  func(w *watched) { _ = w.Process.Signal(syscall.SIGHUP) },
+		// Nobody could continue it here, so it goes on.
+		"^Z, q": func(w *watched) { w.types("\x1aq") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ns := newLiveNetns(t, "tcx")
+			before := ns.Attached()
+			w := watchTop(t, ns) // no command means top
+			left := tracesOf(w.live, ns, before)
+			sendDatagrams(t, ns, 31)
+			w.await("exact")
+			end(w)
+			if code := w.end(); code != exitOK {
+				t.Errorf("exit code %d: %s", code, &w.stderr)
+			}
+			left.checkGone(t)
+			w.await("\x1b[?1049l")
+			w.await("\x1b[?25h")
+			if diff := cmp.Diff(w.before, w.termios(w.typist)); diff != "" {
+				t.Errorf("the terminal (-before +after): %s", diff)
+			}
+		})
+	}
+}
+
+// Keys get to the view, flags to the count.
+func TestLiveTopShows(t *testing.T) {
+	ns := newLiveNetns(t, "tcx")
+	w := watchTop(t, ns, "-f", "proto:udp", "--by", "flow", "-s", "client")
+	sendDatagrams(t, ns, 31)
+	w.await("31 packets/s")
+	w.await("by flow")
+	w.types("?")
+	w.await("this help")
+	w.types("q/prot:1")
+	w.await("did you mean")
+	w.types("\x03")
+	if code := w.end(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, &w.stderr)
+	}
+}
+
+func TestTopNeedsATerminal(t *testing.T) {
+	code, stdout, stderr := lotrace(t, nil, "top")
+	if want := "lotrace: top: standard output is no terminal to draw on: use lotrace flows --watch 1s\n"; code != exitFailed || stdout != "" || stderr != want {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}

@@ -1,0 +1,81 @@
+package tui
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+const manyFlows = 100_000
+
+// crowd is many flows of as many clients and services, of which a fifth has turns.
+func crowd(flows, clients, services int) *model.Snapshot {
+	owners := make([]*model.Owner, clients)
+	for i := range owners {
+		owners[i] = process(uint32(i+1), fmt.Sprintf("client%d", i), "client --number", "client.service")
+	}
+	server := process(1<<20, "server", "server", "server.service")
+	local := netip.MustParseAddr("127.0.0.1")
+	s := model.Snapshot{Flows: make([]model.Flow, flows)}
+	for i := range s.Flows {
+		c := i % clients
+		f := &s.Flows[i]
+		*f = model.Flow{
+			Proto: model.ProtoTCP, State: "established", RoleSource: model.RoleSYN,
+			Client:   model.Endpoint{Addr: netip.AddrFrom4([4]byte{127, 0, byte(i >> 16), 1}), Port: uint16(i), Owner: owners[c]},
+			Server:   model.Endpoint{Addr: local, Port: uint16(8000 + c%services), Owner: server},
+			ToServer: sent(uint64(i%7), uint64(i*31%9973)), ToClient: sent(uint64(i%5), uint64(i*17%9973)),
+		}
+		if i%5 == 0 {
+			for k := range 20 {
+				f.Turn.Record(time.Duration(k*k+i%100) * time.Microsecond)
+			}
+		}
+	}
+	return finish(1, s)
+}
+
+// A frame is what the view does once a second: take the window and draw it.
+func BenchmarkFrame(b *testing.B) {
+	for _, bench := range []struct {
+		name              string
+		clients, services int
+		options           Options
+		keys              []string
+	}{
+		{"service", 200, 20, Options{}, nil},
+		{"service, by p99 over a minute", 200, 20, Options{Sort: "p99"}, []string{"3"}},
+		{"pair", 200, 20, Options{By: "pair"}, nil},
+		{"flow", 200, 20, Options{By: "flow"}, nil},
+		{"process", 200, 20, Options{By: "process"}, nil},
+		{"cgroup", 200, 20, Options{By: "cgroup"}, nil},
+		{"filtered", 200, 20, Options{}, []string{"/", "type:port:8003", "enter"}},
+		{"a client each", manyFlows, 20, Options{}, nil},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			s := crowd(manyFlows, bench.clients, bench.services)
+			m := screenOf(b, bench.options, 200, 60, []*model.Snapshot{s}, bench.keys...)
+			b.ReportAllocs()
+			for b.Loop() {
+				m.Update(Frame{s})
+				m.View()
+			}
+		})
+	}
+}
+
+// BenchmarkKey is from a key to the screen that shows what it did.
+func BenchmarkKey(b *testing.B) {
+	for _, key := range []string{"down", "s", "2", "g", "right"} {
+		b.Run(key, func(b *testing.B) {
+			m := screenOf(b, Options{}, 200, 60, []*model.Snapshot{crowd(manyFlows, 200, 20)})
+			for b.Loop() {
+				press(m, key)
+				m.View()
+			}
+		})
+	}
+}

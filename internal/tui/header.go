@@ -1,0 +1,222 @@
+package tui
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/human"
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// header says what is watched, how much there is in all, and how far the numbers can be trusted.
+func (m *Model) header() []string {
+	if m.snapshot == nil {
+		return m.withTroubles([]string{m.paint(strong, "lotrace"), ""})
+	}
+	return m.withTroubles([]string{m.titleLine(), m.totalsLine(), m.costLine()})
+}
+
+// headerLines is how many lines that takes.
+func (m *Model) headerLines() int {
+	lines := 3
+	if m.snapshot == nil {
+		lines = 2
+	}
+	if len(m.troubles()) > 0 {
+		lines++
+	}
+	return lines
+}
+
+func (m *Model) titleLine() string {
+	o := &m.snapshot.Origin
+	host := human.OrDash(human.Plain(o.Host))
+	if width(host) > 20 && m.width < 120 {
+		host = fit(host, 20)
+	}
+	left := []string{m.paint(strong, host), human.Plain(o.Device) + " " + o.Hook, fmt.Sprintf("netns %d", o.Netns)}
+	right := m.list([]string{
+		"by " + m.group.String() + m.hiddenSort(), fmt.Sprintf("%.1f s", m.lasting().Seconds()), m.snapshot.End.Format("15:04:05"),
+	}, m.width)
+	return spread(m.list(left, m.width-width(right)-2), right, m.width)
+}
+
+// hiddenSort names what rows are sorted by where no head on the screen has the arrow.
+func (m *Model) hiddenSort() string {
+	if slices.ContainsFunc(m.layout(), func(c placed) bool { return c.column != nil && m.arrow(c.column) != "" }) {
+		return ""
+	}
+	return ", " + m.sort.field
+}
+
+// lasting is how long the window that is shown really is.
+func (m *Model) lasting() time.Duration {
+	_, truly, _ := m.clock.window(m.window)
+	return truly
+}
+
+func (m *Model) totalsLine() string {
+	s := m.snapshot
+	_, truly, total := m.clock.window(m.window)
+	left := []string{
+		m.paint(strong, human.Rate(total.Packets, truly, human.Amount)) + " packets/s",
+		m.paint(strong, human.Rate(total.Bytes, truly, human.Size)) + "/s",
+		human.Counted(uint64(len(s.Flows)), "flow"),
+		m.attribution(),
+	}
+	right := m.agreement()
+	space := m.width - width(m.list(left, m.width)) - width(right) - 5
+	if cells := min(slots, space); cells >= leastSpark {
+		right = m.paint(good, m.totalSpark(cells)) + "  " + right
+	}
+	return spread(m.list(left, m.width-width(right)-2), right, m.width)
+}
+
+func (m *Model) totalSpark(cells int) string {
+	values := make([]uint64, cells)
+	for i := range values {
+		if back := uint64(cells - 1 - i); m.clock.frame > back {
+			values[i] = m.clock.counts[(m.clock.frame-back)%slots].Bytes
+		}
+	}
+	return spark(values)
+}
+
+// attribution is the part of flows with both ends named, rounded down: 100 % would be a lie.
+func (m *Model) attribution() string {
+	flows := len(m.snapshot.Flows)
+	if flows == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("owners %d %%", m.named*100/flows)
+	if m.named*10 < flows*9 {
+		return m.paint(notice, text)
+	}
+	return text
+}
+
+// agreement says whether the totals are the device's own.
+func (m *Model) agreement() string {
+	d := m.snapshot.Device
+	switch {
+	case d == nil:
+		return m.paint(faint, "filtered")
+	case d.Agrees:
+		return m.paint(good, "✓ exact")
+	}
+	return m.paint(alarm, "✗ not exact")
+}
+
+func (m *Model) costLine() string {
+	s := m.snapshot
+	self := fmt.Sprintf("self %.1f %% CPU", s.Self.CPUPercent)
+	if s.Self.BPFNsPerPacket > 0 {
+		self += fmt.Sprintf(", %.0f ns/packet", s.Self.BPFNsPerPacket)
+	}
+	hidden := "hidden 0"
+	if s.Hidden.Flows > 0 {
+		hidden = "hidden " + human.Counted(uint64(s.Hidden.Flows), "flow") + " " + human.Size(s.Hidden.Bytes)
+	}
+	var pieces []string
+	if s.Overflow != (model.Count{}) {
+		pieces = append(pieces, m.paint(alarm, fmt.Sprintf("overflow %s, %s", human.Counted(s.Overflow.Packets, "packet"), human.Size(s.Overflow.Bytes))))
+	}
+	if m.filter != nil {
+		pieces = append(pieces, m.paint(notice, strings.TrimSpace(head("/"+human.Plain(m.filter.String()), m.width/2))), fmt.Sprintf("leaves out %d", m.unmatched))
+	}
+	if m.unlisted > 0 {
+		pieces = append(pieces, human.Counted(uint64(m.unlisted), "flow")+" not listed")
+	}
+	pieces = append(pieces, m.paint(faint, self), m.paint(faint, hidden))
+	if s.Overflow == (model.Count{}) {
+		pieces = append(pieces, m.paint(faint, "overflow 0"))
+	}
+	return line(m.list(pieces, m.width), m.width)
+}
+
+// overflowCauses says what is in no row, the most frequent cause first.
+func overflowCauses(s *model.Snapshot) string {
+	causes := slices.SortedFunc(maps.Keys(s.ByCause), func(a, b string) int {
+		return cmp.Or(cmp.Compare(s.ByCause[b].Packets, s.ByCause[a].Packets), strings.Compare(a, b))
+	})
+	for i, c := range causes {
+		causes[i] = c + " " + human.Commas(s.ByCause[c].Packets)
+	}
+	return strings.Join(causes, ", ")
+}
+
+// withTroubles adds a line if something is not as it should be.
+func (m *Model) withTroubles(lines []string) []string {
+	troubles := m.troubles()
+	if len(troubles) == 0 {
+		return lines
+	}
+	text := "! " + troubles[0]
+	more := ""
+	if len(troubles) > 1 {
+		more = fmt.Sprintf("and %d more: ?", len(troubles)-1)
+	}
+	return append(lines, spread(m.paint(alarm, head(text, m.width-width(more)-2)), more, m.width))
+}
+
+// troubles are what makes the numbers worth less, the worst first.
+func (m *Model) troubles() []string {
+	var all []string
+	if m.ended != nil {
+		all = append(all, human.Plain(m.ended.Error())+"; these are the last numbers")
+	}
+	s := m.snapshot
+	if s == nil {
+		return append(all, m.plainWarnings()...)
+	}
+	if d := s.Device; d != nil && !d.Agrees {
+		counted := s.Totals
+		counted.Add(s.Hidden.Count)
+		all = append(all, fmt.Sprintf("not exact: the device has %s packets, %s bytes",
+			human.Signed(int64(d.Packets-counted.Packets)), human.Signed(int64(d.Bytes-counted.Bytes))))
+	}
+	if d := s.Device; d != nil && d.Dropped > 0 {
+		all = append(all, "the device dropped "+human.Counted(d.Dropped, "packet"))
+	}
+	if s.Overflow != (model.Count{}) {
+		all = append(all, "packets in no flow: "+human.Plain(overflowCauses(s)))
+	}
+	if s.Unmeasured > 0 {
+		all = append(all, "turns of "+human.Counted(s.Unmeasured, "flow")+" not followed")
+	}
+	if s.Untold > 0 {
+		all = append(all, "troubles of "+human.Counted(s.Untold, "flow")+" not counted")
+	}
+	return append(all, m.plainWarnings()...)
+}
+
+func (m *Model) plainWarnings() []string {
+	var all []string
+	for _, w := range m.warnings {
+		all = append(all, human.Plain(w))
+	}
+	return all
+}
+
+// list joins the pieces that there is room for; empty ones are none.
+func (m *Model) list(pieces []string, columns int) string {
+	text := ""
+	for _, piece := range pieces {
+		if piece == "" {
+			continue
+		}
+		next := piece
+		if text != "" {
+			next = text + " · " + piece
+		}
+		if text != "" && width(next) > columns {
+			break
+		}
+		text = next
+	}
+	return text
+}

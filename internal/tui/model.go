@@ -1,0 +1,216 @@
+package tui
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/lotrace/lotrace/internal/filter"
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// Options say how the view begins. The zero value is by service, sorted by bytes.
+type Options struct {
+	By    string // one of Groups
+	Sort  string // one of SortFields, reversed behind a "-"
+	Color bool   // the terminal's colours; without them only bold, dim and reverse
+}
+
+// Frame is the next window. Its snapshot must stay as it is until the next Frame was taken.
+type Frame struct{ *model.Snapshot }
+
+// Warning is something that makes the numbers worth less, or the view poorer.
+type Warning string
+
+// Ended says that no frame comes any more, and why.
+type Ended struct{ Err error }
+
+// mode is what the keys are for.
+type mode uint8
+
+const (
+	modeRows mode = 1 << iota
+	modeDetail
+	modeHelp
+	modeAsk
+	modeFilter
+)
+
+// Model is the view. It is for one goroutine.
+type Model struct {
+	options       Options
+	width, height int
+	mode          mode
+
+	group    group
+	sort     *column
+	reversed bool
+	window   time.Duration // one of windows
+	filter   *filter.Filter
+	input    input
+
+	frozen     bool // the order
+	paused     bool // the values
+	missed     int  // frames since
+	showClosed bool
+	warnings   []string
+	ended      error
+
+	snapshot  *model.Snapshot // the newest; a copy while paused
+	clock     clock
+	nodes     map[key]*node
+	counts    [kindCgroup + 1]int
+	begun     [kindCgroup + 1]uint64 // frame since which nodes of a kind are kept up
+	collected [kindCgroup + 1]uint64 // frame in which they were last
+	cgroups   map[string]uint32
+	pass      uint64
+
+	rows   []row
+	cursor *node // nil: the first row, whichever it is
+	scroll int   // the first row on the screen
+	page   int   // the first line of a detail or help on the screen
+
+	named     int // flows of the newest frame with both owners known
+	unmatched int // flows that the filter left out
+	unlisted  int // flows that there is no row for
+
+	pairs, services []*node // of the newest collection
+	all, top        []int32
+	scratch         model.Latency
+}
+
+// windows are what the keys 1, 2 and 3 choose.
+var windows = []time.Duration{time.Second, 10 * time.Second, time.Minute}
+
+// New returns a view without a frame. It fails if o names what there is not.
+func New(o Options) (*Model, error) {
+	m := &Model{options: o, mode: modeRows, window: windows[0], sort: columns[0]}
+	if o.By != "" {
+		at := slices.Index(groupNames, o.By)
+		if at < 0 {
+			return nil, fmt.Errorf("unknown view %q: need one of %s", o.By, strings.Join(groupNames, ", "))
+		}
+		m.group = group(at)
+	}
+	if o.Sort != "" {
+		field, reversed := strings.CutPrefix(o.Sort, "-")
+		at := slices.Index(SortFields(), field)
+		if at < 0 {
+			return nil, fmt.Errorf("unknown sort field %q: need one of %s", field, strings.Join(SortFields(), ", "))
+		}
+		m.sort, m.reversed = columns[at], reversed
+	}
+	m.restart()
+	return m, nil
+}
+
+// Init does nothing: frames come by themselves.
+func (m *Model) Init() tea.Cmd { return nil }
+
+// Update takes a message. The commands it returns are Quit and Suspend.
+func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case Frame:
+		m.take(msg.Snapshot)
+	case tea.WindowSizeMsg:
+		m.width, m.height = msg.Width, msg.Height
+		m.clamp()
+	case tea.KeyPressMsg:
+		return m, m.press(msg)
+	case tea.MouseClickMsg:
+		m.click(msg.X, msg.Y)
+	case tea.MouseWheelMsg:
+		m.wheel(msg.Button)
+	case tea.PasteMsg:
+		if m.mode == modeFilter {
+			m.input.insert(msg.Content)
+		}
+	case Warning:
+		m.warnings = append(m.warnings, string(msg))
+	case Ended:
+		m.ended = msg.Err
+		if m.ended == nil {
+			m.ended = errors.New("counting ended")
+		}
+	}
+	return m, nil
+}
+
+// take shows the next window, unless values are paused.
+func (m *Model) take(s *model.Snapshot) {
+	if m.paused {
+		m.missed++
+		return
+	}
+	m.snapshot = s
+	m.named = 0
+	for i := range s.Flows {
+		if s.Flows[i].Client.Owner != nil && s.Flows[i].Server.Owner != nil {
+			m.named++
+		}
+	}
+	m.clock.tick(s)
+	m.collect()
+	m.forget()
+	m.arrange(false)
+}
+
+// restart forgets what rows did before the newest frame.
+func (m *Model) restart() {
+	m.clock = clock{}
+	m.nodes = make(map[key]*node)
+	m.cgroups = make(map[string]uint32)
+	clear(m.counts[:])
+	clear(m.begun[:])
+	clear(m.collected[:])
+	m.cursor, m.scroll, m.rows = nil, 0, m.rows[:0]
+	if m.snapshot != nil {
+		m.clock.tick(m.snapshot)
+		m.collect()
+		m.arrange(true)
+	}
+}
+
+// pause keeps the values. The frame is borrowed, so they are copied.
+func (m *Model) pause() {
+	m.paused, m.missed = !m.paused, 0
+	if m.paused && m.snapshot != nil {
+		m.snapshot = clone(m.snapshot)
+	}
+}
+
+func clone(s *model.Snapshot) *model.Snapshot {
+	c := *s
+	c.Flows = slices.Clone(s.Flows)
+	for i := range c.Flows {
+		f := &c.Flows[i]
+		f.Turn.Histogram = slices.Clone(f.Turn.Histogram)
+		f.Response.Histogram = slices.Clone(f.Response.Histogram)
+	}
+	return &c
+}
+
+// setFilter shows what matches from now on: what rows did before was of other flows.
+func (m *Model) setFilter(f *filter.Filter) {
+	if f.String() == "" {
+		f = nil
+	}
+	m.filter = f
+	m.restart()
+}
+
+func (m *Model) setGroup(g group) {
+	m.group = g
+	m.cursor, m.scroll = nil, 0
+	m.collect()
+	m.arrange(true)
+}
+
+func (m *Model) sortBy(c *column, reversed bool) {
+	m.sort, m.reversed = c, reversed
+	m.arrange(true)
+}

@@ -1,0 +1,202 @@
+package tui
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+)
+
+// row is one line of the table.
+type row struct {
+	*node
+	depth int
+}
+
+// arrange puts the rows into their order. Rows that the cursor is on, and those above it in the tree, keep
+// their place among their siblings; all do while the order is frozen. With anew nobody does.
+func (m *Model) arrange(anew bool) {
+	line, index := m.cursorLine(), m.cursorIndex()
+	frames, truly, _ := m.clock.window(m.window)
+	var tops []*node
+	for _, n := range m.nodes {
+		n.kids = n.kids[:0]
+		n.frames, n.truly = frames, truly
+		if since := max(n.since, m.begun[n.key.kind], 1); m.clock.frame-since+1 < uint64(frames) {
+			n.frames = int(m.clock.frame - since + 1)
+			n.truly = m.clock.lasting(n.frames)
+		}
+		n.shown = n.past.sum(m.clock.frame, n.frames)
+	}
+	for _, n := range m.nodes {
+		if n.key.kind == kindFlow && n.flow.Closed && !m.showClosed {
+			continue
+		}
+		switch {
+		case m.isTop(n):
+			tops = append(tops, n)
+		case n.parent != nil && m.belongs(n):
+			n.parent.kids = append(n.parent.kids, n)
+		}
+	}
+	m.rows = m.rows[:0]
+	m.add(tops, 0, anew)
+	m.follow(line, index, anew)
+}
+
+// isTop reports whether the grouping has the node at the first level.
+func (m *Model) isTop(n *node) bool { return n.key.kind == m.group.top() && m.matchesFlow(n) }
+
+// belongs reports whether the node stands below another in this grouping.
+func (m *Model) belongs(n *node) bool {
+	switch n.key.kind {
+	case kindPair:
+		return m.group == groupService
+	case kindFlow:
+		return (m.group == groupService || m.group == groupPair) && n.parent.open && m.matchesFlow(n)
+	}
+	return false
+}
+
+// matchesFlow asks the filter about a flow that is remembered only.
+func (m *Model) matchesFlow(n *node) bool {
+	return n.key.kind != kindFlow || m.filter == nil || n.pass == m.pass || m.filter.Match(&n.flow)
+}
+
+// add puts siblings in order and, with what is open below them, into the table. A service with a single
+// client is one row.
+func (m *Model) add(siblings []*node, depth int, anew bool) {
+	m.order(siblings, anew)
+	for _, n := range siblings {
+		shown := n
+		if n.key.kind == kindService && len(n.kids) == 1 {
+			shown = n.kids[0]
+		}
+		m.rows = append(m.rows, row{shown, depth})
+		if shown.open && len(shown.kids) > 0 {
+			m.add(shown.kids, depth+1, anew)
+		}
+	}
+}
+
+func (m *Model) order(siblings []*node, anew bool) {
+	if m.byLatency() {
+		for _, n := range siblings {
+			n.past.latency(m.clock.frame, n.frames, &m.scratch)
+			n.quantile = m.scratch.Quantile(m.sort.quantile)
+		}
+	}
+	slices.SortFunc(siblings, func(a, b *node) int {
+		if m.frozen && !anew {
+			if c := cmp.Compare(a.rank, b.rank); c != 0 {
+				return c
+			}
+		}
+		return cmp.Or(m.compare(a, b), compareKeys(&a.key, &b.key))
+	})
+	if kept := m.onPath(siblings); kept >= 0 && !anew && siblings[kept].rank < unranked {
+		n := siblings[kept]
+		siblings = slices.Delete(siblings, kept, kept+1)
+		at := min(n.rank, len(siblings))
+		siblings = slices.Insert(siblings, at, n)
+	}
+	for i, n := range siblings {
+		n.rank = i
+	}
+}
+
+// onPath returns which of siblings the cursor is on or below; -1: none.
+func (m *Model) onPath(siblings []*node) int {
+	for n := m.cursor; n != nil; n = n.parent {
+		if i := slices.Index(siblings, n); i >= 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+func (m *Model) compare(a, b *node) int {
+	c := m.sort.compare(m, a, b)
+	if !m.sort.text {
+		c = -c
+	}
+	if m.reversed {
+		c = -c
+	}
+	return c
+}
+
+// compareKeys brings rows that a column does not tell apart into one order.
+func compareKeys(a, b *key) int {
+	return cmp.Or(
+		cmp.Compare(a.kind, b.kind), cmp.Compare(a.proto, b.proto),
+		bytes.Compare(a.server[:], b.server[:]), cmp.Compare(a.serverPort, b.serverPort),
+		bytes.Compare(a.client[:], b.client[:]), cmp.Compare(a.clientPort, b.clientPort),
+		a.owner.Compare(b.owner), cmp.Compare(a.netns, b.netns),
+	)
+}
+
+// cursorIndex is which row the cursor is on.
+func (m *Model) cursorIndex() int {
+	if m.cursor == nil {
+		return 0
+	}
+	return max(0, slices.IndexFunc(m.rows, func(r row) bool { return r.node == m.cursor }))
+}
+
+// cursorLine is which line of the screen that is.
+func (m *Model) cursorLine() int { return m.cursorIndex() - m.scroll }
+
+// follow keeps the cursor's row where it was on the screen. Of a row that has gone the next one takes over.
+func (m *Model) follow(line, index int, anew bool) {
+	if m.cursor == nil {
+		m.scroll = 0
+		return
+	}
+	if !slices.ContainsFunc(m.rows, func(r row) bool { return r.node == m.cursor }) {
+		m.cursor = nil
+		if len(m.rows) > 0 {
+			m.cursor = m.rows[min(index, len(m.rows)-1)].node
+		}
+	}
+	m.scroll = m.cursorIndex() - line
+	m.clamp()
+}
+
+// clamp keeps the cursor on the screen, and the screen full.
+func (m *Model) clamp() {
+	room := max(1, m.room())
+	at := m.cursorIndex()
+	m.scroll = min(m.scroll, len(m.rows)-room, at)
+	m.scroll = max(m.scroll, 0, at-room+1)
+}
+
+// move puts the cursor so many rows further.
+func (m *Model) move(by int) {
+	if len(m.rows) == 0 {
+		return
+	}
+	m.cursor = m.rows[max(0, min(len(m.rows)-1, m.cursorIndex()+by))].node
+	m.clamp()
+}
+
+// expand opens or closes the row that the cursor is on; closing what is closed goes up to its parent.
+func (m *Model) expand(open bool) {
+	if len(m.rows) == 0 {
+		return
+	}
+	at := m.rows[m.cursorIndex()]
+	n := at.node
+	m.cursor = n
+	switch {
+	case !open && (!n.open || n.key.kind == kindFlow):
+		if at.depth > 0 && n.parent != nil {
+			m.cursor = n.parent
+			m.clamp()
+		}
+		return
+	case n.key.kind == kindService || n.key.kind == kindPair:
+		n.open = open
+	}
+	m.collect()
+	m.arrange(false)
+}

@@ -1,0 +1,269 @@
+package tui
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// servers is a frame in which server i got so many bytes.
+func servers(n int, bytes ...uint64) *model.Snapshot {
+	client := process(1, "client", "client", "")
+	var s model.Snapshot
+	for i, b := range bytes {
+		if b == 0 {
+			continue
+		}
+		s.Flows = append(s.Flows, model.Flow{
+			Proto: model.ProtoTCP, State: "established", Client: endpoint(fmt.Sprintf("127.0.0.1:%d", 40000+i), client),
+			Server: endpoint(fmt.Sprintf("127.0.0.1:%d", 80+i), process(uint32(100+i), fmt.Sprintf("s%d", i), "", "")), ToServer: sent(1, b),
+		})
+	}
+	return finish(n, s)
+}
+
+// order is the names of the servers, as the rows have them.
+func order(m *Model) string {
+	var names []string
+	for _, r := range m.rows {
+		name, _, _ := strings.Cut(m.serverCell(r.node), " ")
+		names = append(names, name)
+	}
+	return strings.Join(names, " ")
+}
+
+func TestOrder(t *testing.T) {
+	m := screenOf(t, Options{}, 80, 24, []*model.Snapshot{servers(1, 30, 20, 10)})
+	expect := func(what, want string) {
+		t.Helper()
+		if got := order(m); got != want {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+	}
+	expect("at first", "s0 s1 s2")
+	m.Update(Frame{servers(2, 10, 20, 30)})
+	expect("nobody looks", "s2 s1 s0")
+	press(m, "down", "down") // s0
+	m.Update(Frame{servers(3, 90, 20, 30)})
+	expect("the cursor is on s0", "s2 s1 s0")
+	m.Update(Frame{servers(4, 90, 40, 30)})
+	expect("and keeps it there", "s1 s2 s0")
+	if !strings.Contains(at(m), "s0") {
+		t.Errorf("the cursor is on %q", at(m))
+	}
+	press(m, "home")
+	expect("it lets go", "s0 s1 s2")
+	press(m, "o")
+	m.Update(Frame{servers(5, 10, 20, 30, 99)})
+	expect("frozen, a new one comes last", "s0 s1 s2 s3")
+	press(m, "o")
+	m.Update(Frame{servers(6, 10, 20, 30, 99)})
+	expect("thawed", "s3 s2 s1 s0")
+	m.Update(Frame{servers(7, 50, 50, 50, 50)})
+	expect("equals go by their address", "s0 s1 s2 s3")
+}
+
+// The cursor's row stays on its line while others come and go above it.
+func TestCursorKeepsItsLine(t *testing.T) {
+	var many []uint64
+	for i := range 50 {
+		many = append(many, uint64(1000-i))
+	}
+	m := screenOf(t, Options{}, 80, 24, []*model.Snapshot{servers(1, many...)}, "pgdown", "pgdown")
+	line, name := m.cursorLine(), at(m)
+	for i := range 5 { // those above it speak no more, and are forgotten by and by
+		many[i] = 0
+	}
+	for n := range 15 {
+		m.Update(Frame{servers(2+n, many...)})
+		if at(m) != name || m.cursorLine() != line {
+			t.Fatalf("frame %d: %q on line %d, was %q on line %d", n, at(m), m.cursorLine(), name, line)
+		}
+	}
+	if strings.Contains(order(m), "s1 ") {
+		t.Errorf("silent for 15 s, and still there: %s", order(m))
+	}
+}
+
+// A row that is silent stays a while, and its cursor goes to the next one after that.
+func TestForget(t *testing.T) {
+	m := screenOf(t, Options{}, 80, 24, []*model.Snapshot{servers(1, 30, 20, 10)})
+	press(m, "t")
+	for n := range 9 {
+		m.Update(Frame{servers(2+n, 0, 20, 10)})
+	}
+	if got := order(m); got != "s1 s2 s0" {
+		t.Errorf("after 9 s: %s", got)
+	}
+	m.Update(Frame{servers(11, 0, 20, 10)})
+	m.Update(Frame{servers(12, 0, 20, 10)})
+	if got := order(m); got != "s1 s2" {
+		t.Errorf("after 11 s: %s", got)
+	}
+	press(m, "3")
+	for n := range 30 {
+		m.Update(Frame{servers(13+n, 0, 0, 10)})
+	}
+	if got := order(m); got != "s2 s1" {
+		t.Errorf("over a minute those of the last 30 s belong to it: %s", got)
+	}
+}
+
+// Windows are sums over what the frames took, and what was not looked at is not taken for nothing.
+func TestWindows(t *testing.T) {
+	m := screenOf(t, Options{}, 120, 24, []*model.Snapshot{servers(1, 100), servers(2, 200), servers(3, 600)})
+	rate := func() float64 { return perSecond(m.rows[0].shown.toServer, m.rows[0].node) }
+	if got := rate(); got != 600 {
+		t.Errorf("a second: %v", got)
+	}
+	press(m, "2")
+	if got := rate(); got != 300 {
+		t.Errorf("three seconds: %v", got)
+	}
+	press(m, "right", "down") // its connection was there before, and nobody counted
+	if f := m.rows[1].node; f.kind() != kindFlow || perSecond(f.shown.toServer, f) != 600 {
+		t.Errorf("the connection: %v a second over %v", perSecond(f.shown.toServer, f), f.truly)
+	}
+	press(m, "g", "g", "g") // by process
+	m.Update(Frame{servers(4, 400)})
+	m.Update(Frame{servers(5, 500)})
+	press(m, "g", "g") // by service again
+	m.Update(Frame{servers(6, 300)})
+	if got := rate(); got != 400 {
+		t.Errorf("after two frames that were seen: %v", got)
+	}
+}
+
+// What a pause shows is its own: the frame that it was made from is overwritten.
+func TestPauseKeepsTheFrame(t *testing.T) {
+	s := shop(1)
+	m := screenOf(t, Options{}, 120, 40, []*model.Snapshot{s}, "space")
+	rows := func() string {
+		all, _, _ := strings.Cut(text(m), "? help")
+		return all
+	}
+	was := rows()
+	press(m, "right")
+	opened := rows()
+	press(m, "left")
+	for i := range s.Flows {
+		f := &s.Flows[i]
+		clear(f.Turn.Histogram)
+		*f = model.Flow{Client: f.Client, Server: f.Server}
+	}
+	m.Update(Frame{servers(2, 1)})
+	press(m, "right")
+	if got := rows(); got != opened {
+		t.Errorf("opened later:\n%s\nat once:\n%s", got, opened)
+	}
+	press(m, "left", "space", "home")
+	m.Update(Frame{servers(3, 1)})
+	if rows() == was {
+		t.Error("it goes on being paused")
+	}
+}
+
+// Memory does not grow with the number of clients that come and go.
+func TestBounds(t *testing.T) {
+	m := screenOf(t, Options{}, 80, 24, nil)
+	pid := uint32(0)
+	for n := range 5 {
+		var s model.Snapshot
+		for i := range maxNodes {
+			pid++
+			s.Flows = append(s.Flows, model.Flow{
+				Proto: model.ProtoTCP, Client: endpoint(fmt.Sprintf("127.0.0.1:%d", 1000+i), process(pid, "curl", "", "")),
+				Server: endpoint(fmt.Sprintf("127.0.0.2:%d", 1000+i), nil), ToServer: sent(1, 100),
+			})
+		}
+		m.Update(Frame{finish(n+1, s)})
+		var shown uint64
+		for _, r := range m.rows {
+			if r.depth == 0 {
+				shown += r.shown.toServer
+			}
+		}
+		if shown != maxNodes*100 {
+			t.Errorf("frame %d: rows have %d bytes of %d", n, shown, maxNodes*100)
+		}
+	}
+	if len(m.nodes) > 2*(maxNodes+1) {
+		t.Errorf("%d nodes", len(m.nodes))
+	}
+	if !strings.Contains(order(m), "others") {
+		t.Error("no row for the rest")
+	}
+	press(m, "g", "g")
+	if m.unlisted != maxNodes-maxFlows || len(m.rows) != maxFlows {
+		t.Errorf("%d flows listed, %d not", len(m.rows), m.unlisted)
+	}
+}
+
+// A filter changes what rows add up, and so begins anew.
+func TestFilterBeginsAnew(t *testing.T) {
+	m := screenOf(t, Options{}, 120, 24, shops(5), "2", "/", "type:client:curl", "enter")
+	if strings.Contains(text(m), "redis") || m.unmatched != 8 {
+		t.Errorf("%d flows left out:\n%s", m.unmatched, text(m))
+	}
+	if m.lasting() != time.Second {
+		t.Errorf("what is shown lasts %v", m.lasting())
+	}
+}
+
+// Columns go in one order as the screen gets narrower, and none comes back.
+func TestColumnsDrop(t *testing.T) {
+	m := screenOf(t, Options{}, 200, 24, shops(1))
+	var went []string
+	before := -1
+	names := func() (all []string) {
+		for _, c := range m.layout() {
+			if c.column == nil {
+				all = append(all, "drawing")
+			} else {
+				all = append(all, c.field)
+			}
+		}
+		return all
+	}
+	last := names()
+	for columns := 200; columns >= leastWidth; columns-- {
+		m.Update(tea.WindowSizeMsg{Width: columns, Height: 24})
+		now := names()
+		for _, name := range last {
+			if !slices.Contains(now, name) {
+				went = append(went, name)
+			}
+		}
+		if before >= 0 && len(now) > before {
+			t.Errorf("%d columns: %q has more than a wider screen", columns, now)
+		}
+		before, last = len(now), now
+	}
+	if want := []string{"proto", "drawing", "flows", "p50", "turns", "p99"}; !slices.Equal(went[:min(len(went), 6)], want) {
+		t.Errorf("%q go in turn, want first %q", went, want)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, o := range []Options{{By: "client"}, {Sort: "packets"}, {Sort: "--p99"}} {
+		if _, err := New(o); err == nil {
+			t.Errorf("%+v: no error", o)
+		}
+	}
+	for _, by := range Groups() {
+		for _, field := range SortFields() {
+			for _, sign := range []string{"", "-"} {
+				m := screenOf(t, Options{By: by, Sort: sign + field}, 200, 60, shops(2))
+				if m.group.String() != by || m.sort.field != field || m.reversed != (sign != "") || len(m.rows) == 0 {
+					t.Errorf("by %s, %s%s: %d rows by %s, %s", by, sign, field, len(m.rows), m.group, m.sort.field)
+				}
+			}
+		}
+	}
+}
