@@ -27,9 +27,9 @@ type column struct {
 // columns is in the order of the screen. What usages call differently is in headOf.
 var columns = []*column{
 	{field: "bytes", compare: byNumber(func(n *node) float64 { return perSecond(n.shown.toServer+n.shown.toClient, n) })},
-	{field: "client", head: "CLIENT", text: true, cell: (*Model).clientCell, compare: byText((*Model).clientCell)},
-	{field: "server", head: "SERVER", text: true, cell: (*Model).serverCell, compare: byText((*Model).serverCell)},
-	{field: "proto", head: "PROTO", width: 5, drop: 9, text: true, cell: protoCell, compare: byText(protoCell)},
+	{field: "client", head: "CLIENT", text: true, cell: (*Model).clientCell, compare: byLabel},
+	{field: "server", head: "SERVER", text: true, cell: (*Model).serverCell, compare: byLabel},
+	{field: "proto", head: "PROTO", width: 5, drop: 9, text: true, cell: protoCell, compare: byLabel},
 	{field: "sent", head: "→/s", width: 7, style: toServer,
 		cell:    func(_ *Model, n *node) string { return rateCell(n.shown.toServer, n, human.Size) },
 		compare: byNumber(func(n *node) float64 { return perSecond(n.shown.toServer, n) })},
@@ -69,15 +69,11 @@ func SortFields() []string {
 	return fields
 }
 
-func (m *Model) byLatency() bool { return m.sort.quantile > 0 }
-
 func byNumber(of func(*node) float64) func(*Model, *node, *node) int {
 	return func(_ *Model, a, b *node) int { return cmp.Compare(of(a), of(b)) }
 }
 
-func byText(of func(*Model, *node) string) func(*Model, *node, *node) int {
-	return func(m *Model, a, b *node) int { return strings.Compare(of(m, a), of(m, b)) }
-}
+func byLabel(_ *Model, a, b *node) int { return strings.Compare(a.label, b.label) }
 
 func byQuantile(_ *Model, a, b *node) int { return cmp.Compare(a.quantile, b.quantile) }
 
@@ -149,11 +145,12 @@ func (m *Model) clientCell(n *node) string {
 			return "?"
 		}
 		return human.Plain(n.client.Owner.Cgroup)
+	default:
+		if m.group != groupFlow {
+			return human.ShortAddress(&n.client)
+		}
+		return human.End(&n.client)
 	}
-	if m.group != groupFlow {
-		return human.ShortAddress(&n.client)
-	}
-	return human.End(&n.client)
 }
 
 // serverCell names the service, or says more of a usage.
@@ -163,7 +160,12 @@ func (m *Model) serverCell(n *node) string {
 		return m.flowServer(n)
 	case kindProcess, kindCgroup:
 		return usageDetail(n)
+	default:
+		return serviceName(n)
 	}
+}
+
+func serviceName(n *node) string {
 	if n.key.rest {
 		return "others"
 	}
@@ -172,14 +174,10 @@ func (m *Model) serverCell(n *node) string {
 		server.Owner = p.server.Owner // one that has not accepted yet is known by its others
 	}
 	name := human.Plain(stats.ServiceName(n.proto, &server))
-	switch address := human.ShortAddress(&n.server); {
-	case n.server.Port == 0 && !n.proto.HasPorts():
+	if !n.proto.HasPorts() || name == human.Address(&n.server) {
 		return name
-	case name == human.Address(&n.server):
-		return name
-	default:
-		return name + " " + address
 	}
+	return name + " " + human.ShortAddress(&n.server)
 }
 
 // noBreak keeps words together that a name in front of them gives way to.

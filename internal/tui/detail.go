@@ -72,6 +72,7 @@ func (m *Model) titleOf(n *node) string {
 		title = human.End(&n.client) + " → " + human.End(&n.server)
 	case kindService, kindPair:
 		title += " → " + m.serverCell(n)
+	default:
 	}
 	pieces := []string{title, protoCell(m, n)}
 	if n.kind() == kindFlow {
@@ -191,10 +192,8 @@ func (m *Model) rates(n *node) []string {
 			continue
 		}
 		frame := m.clock.frame - back
-		s, d := n.past.at(frame), m.clock.durations[frame%slots].Seconds()
-		if d > 0 {
-			up[i], down[i] = uint64(float64(s.toServer)/d), uint64(float64(s.toClient)/d)
-		}
+		s := n.past.at(frame)
+		up[i], down[i] = m.clock.rate(frame, s.toServer), m.clock.rate(frame, s.toClient)
 		mostUp, mostDown = max(mostUp, up[i]), max(mostDown, down[i])
 	}
 	rows, wide := 2, 1

@@ -80,7 +80,8 @@ func (m *Model) totalSpark(cells int) string {
 	values := make([]uint64, cells)
 	for i := range values {
 		if back := uint64(cells - 1 - i); m.clock.frame > back {
-			values[i] = m.clock.counts[(m.clock.frame-back)%slots].Bytes
+			frame := m.clock.frame - back
+			values[i] = m.clock.rate(frame, m.clock.counts[frame%slots].Bytes)
 		}
 	}
 	return spark(values)

@@ -120,6 +120,15 @@ func (c *clock) tick(s *model.Snapshot) {
 	c.durations[c.frame%slots], c.counts[c.frame%slots] = s.Duration, s.Totals
 }
 
+// rate is what so many in a frame are per second.
+func (c *clock) rate(frame, count uint64) uint64 {
+	seconds := c.durations[frame%slots].Seconds()
+	if seconds <= 0 {
+		return 0
+	}
+	return uint64(float64(count)/seconds + 0.5)
+}
+
 // lasting is how long so many of the newest frames were.
 func (c *clock) lasting(frames int) (d time.Duration) {
 	for frame := c.frame; frame > 0 && frames > 0; frame, frames = frame-1, frames-1 {

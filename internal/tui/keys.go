@@ -94,7 +94,7 @@ func (m *Model) press(k tea.KeyPressMsg) tea.Cmd {
 		}
 	}
 	if m.mode == modeFilter {
-		m.type_(k)
+		m.edit(k)
 	}
 	return nil
 }
@@ -155,8 +155,8 @@ func (m *Model) dropFilter() {
 	}
 }
 
-// type_ edits the filter. It is used when Enter says so, and if it can be.
-func (m *Model) type_(k tea.KeyPressMsg) {
+// edit takes what is typed into the filter. That is used when Enter says so, and if it can be.
+func (m *Model) edit(k tea.KeyPressMsg) {
 	switch k.String() {
 	case "esc":
 		m.mode = modeRows

@@ -175,22 +175,22 @@ func TestWrongFilterIsNotUsed(t *testing.T) {
 
 func TestTyping(t *testing.T) {
 	in := &input{}
-	type_ := func(names ...string) string {
+	typed := func(names ...string) string {
 		m := &Model{mode: modeFilter, input: *in}
 		press(m, names...)
 		*in = m.input
 		return in.String()
 	}
-	if got := type_("type:port:80 pid:1", "left", "left", "backspace"); got != "port:80 pi:1" {
+	if got := typed("type:port:80 pid:1", "left", "left", "backspace"); got != "port:80 pi:1" {
 		t.Errorf("%q", got)
 	}
-	if got := type_("ctrl+w"); got != "port:80 :1" {
+	if got := typed("ctrl+w"); got != "port:80 :1" {
 		t.Errorf("%q", got)
 	}
-	if got := type_("home", "delete", "right", "type:X"); got != "oXrt:80 :1" {
+	if got := typed("home", "delete", "right", "type:X"); got != "oXrt:80 :1" {
 		t.Errorf("%q", got)
 	}
-	if got := type_("end", "ctrl+u"); got != "" {
+	if got := typed("end", "ctrl+u"); got != "" {
 		t.Errorf("%q", got)
 	}
 	in.insert("a\x1b[31m\nb" + strings.Repeat("c", 2*longestInput))

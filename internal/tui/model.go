@@ -136,6 +136,7 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		if m.ended == nil {
 			m.ended = errors.New("counting ended")
 		}
+		m.warnings = slices.DeleteFunc(m.warnings, func(w string) bool { return w == m.ended.Error() })
 	}
 	return m, nil
 }

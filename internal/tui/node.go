@@ -36,7 +36,6 @@ type node struct {
 	proto  model.Proto
 	client model.Endpoint // of a pair or a process only its owner counts
 	server model.Endpoint
-	name   string // of a cgroup; of others it follows from their owners
 	parent *node
 	kids   []*node // in their order, of the newest arrangement
 	open   bool
@@ -53,6 +52,7 @@ type node struct {
 	truly    time.Duration // how long that is
 	frames   int           // how many frames that is
 	quantile time.Duration // the one that rows are sorted by, if they are
+	label    string        // the text that they are sorted by, if they are
 
 	flow model.Flow // of a flow, as it was seen last, without its histograms
 }
@@ -128,7 +128,7 @@ func serviceKey(f *model.Flow) key {
 }
 
 func (k key) service() key {
-	k.kind, k.owner, k.rest = kindService, stats.Identity{}, false
+	k.kind, k.owner = kindService, stats.Identity{}
 	return k
 }
 

@@ -53,8 +53,9 @@ func (m *Model) belongs(n *node) bool {
 		return m.group == groupService
 	case kindFlow:
 		return (m.group == groupService || m.group == groupPair) && n.parent.open && m.matchesFlow(n)
+	default:
+		return false
 	}
-	return false
 }
 
 // matchesFlow asks the filter about a flow that is remembered only.
@@ -79,8 +80,11 @@ func (m *Model) add(siblings []*node, depth int, anew bool) {
 }
 
 func (m *Model) order(siblings []*node, anew bool) {
-	if m.byLatency() {
-		for _, n := range siblings {
+	for _, n := range siblings {
+		switch {
+		case m.sort.text:
+			n.label = m.sort.cell(m, n)
+		case m.sort.quantile > 0:
 			n.past.latency(m.clock.frame, n.frames, &m.scratch)
 			n.quantile = m.scratch.Quantile(m.sort.quantile)
 		}

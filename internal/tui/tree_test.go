@@ -267,3 +267,13 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// A frame that took longer, as after ^Z, is no peak.
+func TestDrawingsAreRates(t *testing.T) {
+	long := servers(2, 400)
+	long.Duration, long.Start = 4*time.Second, long.End.Add(-4*time.Second)
+	m := screenOf(t, Options{}, 120, 24, []*model.Snapshot{servers(1, 100), long})
+	if got := m.spark(m.rows[0].node, 2); got != "██" {
+		t.Errorf("drawn as %q", got)
+	}
+}

@@ -176,7 +176,7 @@ func (m *Model) spark(n *node, cells int) string {
 		back := uint64(len(values) - 1 - i)
 		if m.clock.frame > back {
 			s := n.past.at(m.clock.frame - back)
-			values[i] = s.toServer + s.toClient
+			values[i] = m.clock.rate(s.frame, s.toServer+s.toClient)
 		}
 	}
 	return spark(values)
@@ -236,8 +236,9 @@ func (m *Model) footer() []string {
 		return m.filterLines()
 	case modeAsk:
 		return []string{line(m.paint(notice, "Forget the last minute and begin anew?")+"  y yes  n no", m.width)}
+	default:
+		return []string{spread(m.hints(), m.state(), m.width)}
 	}
-	return []string{spread(m.hints(), m.state(), m.width)}
 }
 
 // filterLines say at once what is wrong with what is typed.
