@@ -73,6 +73,12 @@ func (w *watched) text() string {
 	return w.seen.String()
 }
 
+func (w *watched) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen.Reset()
+}
+
 // await waits for a text to be drawn.
 func (w *watched) await(text string) {
 	w.Helper()
@@ -102,7 +108,18 @@ func TestLiveTopEnds(t *testing.T) {
 		"SIGTERM": func(w *watched) { _ = w.Process.Signal(syscall.SIGTERM) },
 		"SIGHUP":  func(w *watched) { _ = w.Process.Signal(syscall.SIGHUP) },
 		// Nobody could continue it here, so it goes on.
-		"^Z, q": func(w *watched) { w.types("\x1aq") },
+		"^Z, q": func(w *watched) {
+			w.types("\x1a")
+			for range 3 {
+				w.types("?")
+				w.await("this help")
+				w.forget()
+				w.types("q")
+				w.await("REQ/S")
+				w.forget()
+			}
+			w.types("q")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := newLiveNetns(t, "tcx")

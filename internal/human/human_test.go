@@ -45,6 +45,14 @@ func TestAmount(t *testing.T) {
 	}
 }
 
+func TestShort(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0", 9_999: "9999", 10_000: "10.0k", 82_949: "82.9k", 999_499: "999k", 3e12: "3.0T", math.MaxUint64: "18.4E"} {
+		if got := Short(n); got != want {
+			t.Errorf("Short(%d): got %q, want %q", n, got, want)
+		}
+	}
+}
+
 func TestSigned(t *testing.T) {
 	for n, want := range map[int64]string{0: "+0", 1_200: "+1,200", -34: "-34", math.MinInt64: "-9,223,372,036,854,775,808"} {
 		if got := Signed(n); got != want {
