@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -240,32 +241,38 @@ func read(fd, total int, buf []byte) error {
 }
 
 // fanout is many UDP flows for the price of two sockets: one sender, and one receiver that has every
-// address of 127/8. Nobody reads: what does not fit the receive buffer was counted on its way.
+// address of 127/8.
 type fanout struct {
-	sender, receiver int
-	to               unix.SockaddrInet4
+	sender   int
+	receiver net.PacketConn
+	to       unix.SockaddrInet4
 }
 
 func newFanout() (*fanout, error) {
-	receiver, err := bound(unix.SOCK_DGRAM, [4]byte{})
+	receiver, err := net.ListenPacket("udp4", "0.0.0.0:0")
 	if err != nil {
 		return nil, err
 	}
 	sender, err := bound(unix.SOCK_DGRAM, localhost)
 	if err != nil {
-		unix.Close(receiver)
-		return nil, err
+		return nil, errors.Join(err, receiver.Close())
 	}
 	f := &fanout{sender: sender, receiver: receiver}
-	addr, err := unix.Getsockname(receiver)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("read receiver's address: %w", err), f.Close())
-	}
-	f.to.Port = addr.(*unix.SockaddrInet4).Port
+	f.to.Port = receiver.LocalAddr().(*net.UDPAddr).Port
+	go f.receive()
 	return f, nil
 }
 
-func (f *fanout) Close() error { return errors.Join(unix.Close(f.sender), unix.Close(f.receiver)) }
+// receive reads until the receiver is closed: flows that lose every datagram are no usual ones.
+func (f *fanout) receive() {
+	for buf := make([]byte, message); ; {
+		if _, _, err := f.receiver.ReadFrom(buf); err != nil {
+			return
+		}
+	}
+}
+
+func (f *fanout) Close() error { return errors.Join(unix.Close(f.sender), f.receiver.Close()) }
 
 // send sends a datagram in each of the flows [from, to), numbered below fanoutMax.
 func (f *fanout) send(from, to int) error {

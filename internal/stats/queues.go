@@ -1,9 +1,9 @@
 package stats
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
+	"sort"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -23,13 +23,12 @@ type socket struct {
 
 // slotAt returns the slot of that index in the newest reading; nil: it is free.
 func (e *Engine) slotAt(index uint32) *model.Slot {
-	i, found := slices.BinarySearchFunc(e.now.Slots, index, func(slot model.Slot, index uint32) int {
-		return cmp.Compare(slot.Index, index)
-	})
-	if !found {
+	slots := e.now.Slots // large: what compares them by value copies more than it compares
+	i := sort.Search(len(slots), func(i int) bool { return slots[i].Index >= index })
+	if i == len(slots) || slots[i].Index != index {
 		return nil
 	}
-	return &e.now.Slots[i]
+	return &slots[i]
 }
 
 // socketOf returns what is kept of the socket that a queue is about, anew if that was another flow's; nil
