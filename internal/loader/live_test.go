@@ -51,7 +51,7 @@ func newRigIn(tb testing.TB, ns *testkit.Netns, c loader.Config) *rig {
 	if maxFlows == 0 {
 		maxFlows = loader.DefaultFlows
 	}
-	e, err := stats.Start(l, stats.Config{MaxFlows: maxFlows, Listeners: listeners})
+	e, err := stats.Start(l, stats.Config{MaxFlows: maxFlows, MaxEnded: 1 << 20, Listeners: listeners})
 	if err != nil {
 		tb.Fatal(err)
 	}
