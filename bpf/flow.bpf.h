@@ -123,11 +123,11 @@ static __always_inline int lt_new_slot(const struct lt_packet *p, const struct l
 	if (!slot || !ends)
 		return -LT_TABLE_FULL;
 	/*
-	 * Who moves the old slot on from LIVE owns its key: we, or user space, which is about to delete it.
-	 * Then this one packet still goes to the old slot, and the next will find no key.
+	 * An ORPHAN's key is being taken over on another CPU: this one packet still goes to the old slot. That
+	 * of a RETIRING one is ours to take: user space looks at what it deletes.
 	 */
-	if (old && __sync_val_compare_and_swap(&old->state, LT_SLOT_LIVE, LT_SLOT_ORPHAN) !=
-			   LT_SLOT_LIVE) {
+	if (old && __sync_val_compare_and_swap(&old->state, LT_SLOT_LIVE, LT_SLOT_ORPHAN) ==
+			   LT_SLOT_ORPHAN) {
 		bpf_map_push_elem(&lt_free, &index, 0);
 		return old_index;
 	}

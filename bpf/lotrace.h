@@ -59,7 +59,7 @@ enum lt_role {
 /*
  * Life of a slot. FREE -> LIVE by the kernel; LIVE -> ORPHAN by the kernel, when a new connection
  * takes the tuple of an ended one over; LIVE or ORPHAN -> RETIRING -> FREE by user space alone. Who takes a
- * slot out of LIVE does so by compare-and-swap, and then owns its key in the index.
+ * slot out of LIVE does so by compare-and-swap, and then sees to its key in the index.
  */
 enum lt_slot_state {
 	LT_SLOT_FREE,

@@ -222,18 +222,41 @@ func (t *table) retire(slots, into []model.Slot) ([]model.Slot, error) {
 	return into, nil
 }
 
-// forget makes sockets stop trusting a slot, and deletes its key from the index if that still leads to
-// it: a new connection may have taken an ended one's key over since the slot was read, but does not once
-// it is marked. One that begins between the mark and the deletion is part of the ended one's row. So
-// that is one slot at a time, and no batch.
+// forget makes sockets stop trusting a slot, and takes its key out of the index if that still leads to it.
+// From the mark on the key is a successor's for the taking, and the kernel may put its own number there
+// before we get to it. Then it is put back; the ends of a connection that is already under way find their
+// slot through their sockets meanwhile. So that is one slot at a time, and no batch.
 func (t *table) forget(index uint32) error {
-	slot := &t.slots[index]
-	if !atomic.CompareAndSwapUint32(&slot.State, uint32(model.SlotLive), uint32(model.SlotRetiring)) {
-		atomic.StoreUint32(&slot.State, uint32(model.SlotRetiring))
+	if !t.mark(index) {
 		return nil
 	}
-	if err := t.index.Delete(slot.Key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	return t.unlink(index)
+}
+
+// mark reports whether the slot's key was still its own.
+func (t *table) mark(index uint32) bool {
+	state := &t.slots[index].State
+	if atomic.CompareAndSwapUint32(state, uint32(model.SlotLive), uint32(model.SlotRetiring)) {
+		return true
+	}
+	atomic.StoreUint32(state, uint32(model.SlotRetiring))
+	return false
+}
+
+func (t *table) unlink(index uint32) error {
+	key := t.slots[index].Key
+	var found uint32
+	switch err := t.index.LookupAndDelete(&key, &found); {
+	case errors.Is(err, ebpf.ErrKeyNotExist):
+		return nil
+	case err != nil:
 		return fmt.Errorf("forget flow: %w", err)
+	case found == index:
+		return nil
+	}
+	// Another may have found none and made one: then that is newer.
+	if err := t.index.Update(&key, found, ebpf.UpdateNoExist); err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
+		return fmt.Errorf("remember successor of flow: %w", err)
 	}
 	return nil
 }

@@ -9,46 +9,67 @@ import (
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
-// A connection that takes over the ports of an ended one, after the latter was read and before it is
-// retired, keeps its slot: both of its ends go on counting there.
+// A connection that takes over the ports of an ended one keeps its slot, whenever the latter is retired:
+// both of its ends go on counting there.
 func TestRetireLeavesSuccessor(t *testing.T) {
-	r := newRig(t, loader.Config{})
-	listener := listenIn(t, r.ns)
-	defer listener.Close()
-	client, server := dialFrom(t, r.ns, nil, listener)
-	local := client.LocalAddr()
-	reset(t, client)
-	server.Close()
-	testkit.Quiesce(r.ns)
-	var reading model.Reading
-	if err := r.loader.ReadSlots(&reading); err != nil {
-		t.Fatal(err)
-	}
+	for _, c := range []struct {
+		name           string
+		before, behind func(l *loader.Loader, ended *model.Slot) error // the takeover
+	}{
+		{"between reading and mark", nothing, retire},
+		{"between mark and deletion", loader.MarkForTest, loader.FinishForTest},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, loader.Config{})
+			listener := listenIn(t, r.ns)
+			defer listener.Close()
+			client, server := dialFrom(t, r.ns, nil, listener)
+			local := client.LocalAddr()
+			reset(t, client)
+			server.Close()
+			testkit.Quiesce(r.ns)
+			var reading model.Reading
+			if err := r.loader.ReadSlots(&reading); err != nil {
+				t.Fatal(err)
+			}
+			ended := reading.Slots[0]
 
-	client, server = dialFrom(t, r.ns, local, listener)
-	defer client.Close()
-	defer server.Close()
-	if _, err := r.loader.Retire(reading.Slots, nil); err != nil {
-		t.Fatal(err)
+			if err := c.before(r.loader, &ended); err != nil {
+				t.Fatal(err)
+			}
+			client, server = dialFrom(t, r.ns, local, listener)
+			defer client.Close()
+			defer server.Close()
+			if err := c.behind(r.loader, &ended); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := server.Write([]byte{1}); err != nil { // finds its slot through the index
+				t.Fatal(err)
+			}
+			if _, err := client.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			testkit.Quiesce(r.ns)
+			if err := r.loader.ReadSlots(&reading); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(reading.Slots); n != 1 {
+				t.Errorf("%d slots for one connection", n)
+			}
+			for i := range reading.Slots {
+				if s := &reading.Slots[i]; s.Role != model.SlotRoleSYN || s.Owner[0] == nil || s.Owner[1] == nil {
+					t.Errorf("role %v, owners %v", s.Role, s.Owner)
+				}
+			}
+		})
 	}
-	if _, err := server.Write([]byte{1}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	testkit.Quiesce(r.ns)
-	if err := r.loader.ReadSlots(&reading); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(reading.Slots); n != 1 {
-		t.Errorf("%d slots for one connection", n)
-	}
-	for i := range reading.Slots {
-		if s := &reading.Slots[i]; s.Role != model.SlotRoleSYN || s.Owner[0] == nil || s.Owner[1] == nil {
-			t.Errorf("role %v, owners %v", s.Role, s.Owner)
-		}
-	}
+}
+
+func nothing(*loader.Loader, *model.Slot) error { return nil }
+
+func retire(l *loader.Loader, ended *model.Slot) error {
+	_, err := l.Retire([]model.Slot{*ended}, nil)
+	return err
 }
 
 func listenIn(t *testing.T, ns *testkit.Netns) (l net.Listener) {
