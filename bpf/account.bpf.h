@@ -187,7 +187,8 @@ static __always_inline void lt_note_tcp(struct lt_slot *slot, struct lt_dir *dir
 
 static __always_inline void lt_account(struct lt_slot *slot, __u32 index, __u32 side,
 				       const struct lt_packet *p, const struct lt_wire *wire,
-				       struct tcp_sock *tp, __u64 now, const bool in_order)
+				       struct tcp_sock *tp, __u64 now, const bool in_order,
+				       struct lt_news *news)
 {
 	struct lt_amount a = { .wire = *wire, .payload = p->payload_len };
 	struct lt_dir *dir = &slot->dir[side & 1];
@@ -207,8 +208,15 @@ static __always_inline void lt_account(struct lt_slot *slot, __u32 index, __u32 
 		lt_note_tcp(slot, dir, index, side, p, tp, now);
 	}
 	dir->last_ns = now;
+	if (config.sample) {
+		news->now = now;
+		news->slot = index;
+		news->client = slot->client;
+		news->payload = a.payload;
+		news->retransmit = a.retransmits != 0;
+	}
 	if (a.payload && config.max_exchanges)
-		lt_follow_turns(slot, index, side & 1, p, now, locked);
+		lt_follow_turns(slot, index, side & 1, p, now, locked, news);
 }
 
 #endif

@@ -46,21 +46,27 @@ static __always_inline bool lt_passed(struct sk_buff *skb, struct sock *sk, __u3
 	       BPF_CORE_READ(dev, nd_net.net, ns.inum) == config.netns;
 }
 
-/*
- * Later fragments are not read: they have no ports, and when a whole datagram is dropped they are freed
- * one by one behind the first, for the same reason.
- */
-static __always_inline bool lt_read_dropped(struct sk_buff *skb, struct lt_packet *p)
+static __always_inline struct lt_frame lt_dropped_frame(struct sk_buff *skb)
 {
 	void *head = BPF_CORE_READ(skb, head);
 	void *network = head + BPF_CORE_READ(skb, network_header);
-	struct lt_frame frame = {
+
+	return (struct lt_frame){
 		.data = network - LT_ETH_HLEN,
 		.end = head + BPF_CORE_READ(skb, tail),
 		.is_memory = true,
 		.len = (void *)BPF_CORE_READ(skb, data) - network + BPF_CORE_READ(skb, len) +
 		       LT_ETH_HLEN,
 	};
+}
+
+/*
+ * Later fragments are not read: they have no ports, and when a whole datagram is dropped they are freed
+ * one by one behind the first, for the same reason.
+ */
+static __always_inline bool lt_read_dropped(struct sk_buff *skb, struct lt_packet *p)
+{
+	struct lt_frame frame = lt_dropped_frame(skb);
 
 	return lt_parse_type(&frame, p, BPF_CORE_READ(skb, protocol)) == LT_COUNTED &&
 	       !p->frag_later;
@@ -142,6 +148,70 @@ static __always_inline void lt_add_drop(struct lt_trouble *t, __u32 reason)
 	__sync_fetch_and_add(&t->other_drops, 1);
 }
 
+static __always_inline enum lt_sample_end lt_tell_dropped(__u64 data, __u32 captured, __u32 len,
+							  const struct lt_packet *p,
+							  const struct lt_news *news)
+{
+	const __u32 size = sizeof(struct lt_sample) + LT_DROP_SNAPLEN;
+	struct lt_sample *to;
+	long wake;
+
+	if (!lt_can_afford(news->now, captured))
+		return LT_SAMPLE_BUDGET;
+	wake = lt_wake(LT_RINGBUF_HLEN + size);
+	if (wake < 0)
+		return LT_SAMPLE_FULL;
+	to = bpf_ringbuf_reserve(&lt_samples, size, 0);
+	if (!to)
+		return LT_SAMPLE_FULL;
+	lt_describe_sample(to, p, news);
+	to->len = len;
+	to->captured = captured;
+	if (bpf_probe_read_kernel(to + 1, captured, (void *)data)) {
+		bpf_ringbuf_discard(to, wake);
+		return LT_SAMPLE_FAILED;
+	}
+	bpf_ringbuf_submit(to, wake);
+	return LT_SAMPLE_TAKEN;
+}
+
+/*
+ * A packet that was dropped, a while after it was counted. Memory of the CPU would not do for it: another may
+ * be dropped in between. Not inlined, for the verifier's sake: see lt_find_by_tuple.
+ */
+__noinline int lt_take_dropped(__u64 data, __u64 end, __u32 len, const struct lt_packet *p,
+			       const struct lt_news *news)
+{
+	__u32 captured = end - data;
+
+	if (!p || !news)
+		return 0;
+	barrier_var(captured);
+	if (captured > LT_DROP_SNAPLEN)
+		captured = LT_DROP_SNAPLEN;
+	if (captured > config.sample_snaplen)
+		captured = config.sample_snaplen;
+	lt_count_sample(lt_tell_dropped(data, captured, len, p, news));
+	return 0;
+}
+
+static __always_inline void lt_sample_dropped(struct sk_buff *skb, const struct lt_packet *p,
+					      __u32 slot_index, __u32 reason)
+{
+	struct lt_frame f = lt_dropped_frame(skb);
+	struct lt_slot *slot = lt_slot_at(slot_index);
+	struct lt_news news = {
+		.now = bpf_ktime_get_ns(),
+		.slot = slot_index,
+		.why = LT_WHY_ERRORS,
+		.drop = reason,
+		.client = slot ? slot->client : 0,
+		.reason = LT_COUNTED,
+	};
+
+	lt_take_dropped((__u64)f.data, (__u64)f.end, f.len, p, &news);
+}
+
 static __always_inline void lt_see_drop(const __u64 *ctx, struct sk_buff *skb, __u32 reason)
 {
 	struct sock *sk = lt_receiver(ctx, skb);
@@ -155,6 +225,8 @@ static __always_inline void lt_see_drop(const __u64 *ctx, struct sk_buff *skb, _
 	index = lt_look_up(&p, lt_side(&p));
 	if (index < 0)
 		return;
+	if (config.sample & LT_WHY_ERRORS)
+		lt_sample_dropped(skb, &p, index, reason);
 	t = lt_trouble_of(index);
 	if (t)
 		lt_add_drop(t, reason);

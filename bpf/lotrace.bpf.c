@@ -14,6 +14,7 @@
 #include "device.bpf.h"
 #include "filter.bpf.h"
 #include "flow.bpf.h"
+#include "sample.bpf.h"
 #include "breakdown.bpf.h"
 #include "turn.bpf.h"
 #include "trouble.bpf.h"
@@ -35,9 +36,12 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 	struct lt_wire wire = lt_wire(frame, &p);
 	struct tcp_sock *tp;
 	struct lt_slot *slot;
+	struct lt_news news;
 	__u32 side, index = 0;
 	__u64 now;
 
+	if (config.sample)
+		lt_no_news(&news);
 	if (reason != LT_COUNTED)
 		goto end;
 	if (p.frag_first || p.frag_later)
@@ -52,12 +56,14 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 	if (slot) {
 		if (config.has_breakdown && p.proto == LT_IPPROTO_UDP && !frame->is_xdp)
 			lt_recall_read(frame->ctx, index, side);
-		lt_account(slot, index, side, &p, &wire, tp, now, !frame->is_xdp);
+		lt_account(slot, index, side, &p, &wire, tp, now, !frame->is_xdp, &news);
 		if (!config.no_owners)
 			lt_notice_owner(frame, slot, index, side, &p, tp, now);
 	}
 end:
 	lt_end(reason, &wire);
+	if (config.sample && reason != LT_FILTERED)
+		lt_sample(frame, &p, &wire, reason, &news);
 }
 
 SEC("tc")

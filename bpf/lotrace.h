@@ -30,6 +30,15 @@ enum {
 /* Kernel drop reasons kept apart per flow; more are counted together. */
 enum { LT_DROP_REASONS = 4 };
 
+/* Samples. */
+enum {
+	LT_MAX_SNAPLEN = 262400, /* 256 KiB of payload and its headers */
+	LT_DROP_SNAPLEN = 128, /* of what the kernel dropped: its headers */
+};
+
+/* In lt_sample.slot: the packet is in no flow. */
+#define LT_NO_SLOT 0xffffffff
+
 /*
  * Why the handling of one packet ended. Every packet ends with exactly one reason, so the sum over
  * reasons is the number of packets at the hook. All but LT_COUNTED and LT_FILTERED are overflow:
@@ -68,6 +77,26 @@ enum lt_slot_state {
 	LT_SLOT_RETIRING, /* user space is about to read it for the last time */
 };
 
+/* Why packets are copied to user space. Any of them is reason enough. */
+enum lt_why {
+	LT_WHY_ALL = 1 << 0, /* every packet */
+	LT_WHY_RANDOM = 1 << 1, /* one in sample_one_in packets, by chance */
+	LT_WHY_FLOWS = 1 << 2, /* every packet of one in sample_one_in flows, by their keys */
+	LT_WHY_FIRST = 1 << 3, /* the first sample_first packets of each flow */
+	LT_WHY_HEADS = 1 << 4, /* the first packet of each request and of each answer */
+	LT_WHY_ERRORS = 1 << 5, /* resets, retransmissions, and what the kernel dropped */
+	LT_WHY_CONNS = 1 << 6, /* SYN, FIN or RST */
+};
+
+/* What became of a packet that was to be copied: exactly one of these. */
+enum lt_sample_end {
+	LT_SAMPLE_TAKEN,
+	LT_SAMPLE_BUDGET, /* the budget was used up */
+	LT_SAMPLE_FULL, /* the ring buffer had no room */
+	LT_SAMPLE_FAILED, /* its bytes could not be read */
+	LT_SAMPLE_ENDS,
+};
+
 /* What one filter instruction tests. User space compiles, the kernel runs. */
 enum lt_test {
 	LT_TEST_PROTO, /* IP protocol number == lo */
@@ -94,6 +123,14 @@ struct lt_config {
 	__u32 max_troubles; /* flows whose troubles are counted at once; 0: none, and the code is pruned */
 	__u32 has_breakdown; /* 1: where the time of turns goes is measured */
 	__u64 slow_ns; /* turns that take as long are told one by one; 0: none */
+	__u32 sample; /* enum lt_why: which packets are copied; 0: none, and the code is pruned */
+	__u32 sample_one_in;
+	__u32 sample_first;
+	__u32 sample_seed; /* chooses other flows in each run */
+	__u32 sample_snaplen; /* bytes of a packet at most, 1 to LT_MAX_SNAPLEN */
+	__u32 sample_ring; /* bytes of the ring buffer, a power of two */
+	__u64 sample_ns; /* what the budget of samples allows for each; 0: no such budget */
+	__u64 sample_bytes; /* budget, a second; 0: none */
 };
 
 /* One instruction: test, then go on at on_true or on_false (an index, or a LT_FILTER_* end). */
@@ -205,7 +242,7 @@ struct lt_ends {
 	__u64 first_byte_ns; /* the server's first payload */
 	struct lt_owner end[2];
 	__u32 trouble1; /* place in lt_troubles plus one; 0: has had none; LT_NO_PLACE */
-	__u32 pad;
+	__u32 sampled; /* packets that LT_WHY_FIRST asked for */
 };
 
 /* Skbs that the kernel dropped for one reason. */
@@ -274,6 +311,43 @@ struct lt_slow {
 };
 
 _Static_assert(sizeof(struct lt_slow) == 96, "no hidden padding");
+
+/* A packet, or its head. The captured bytes follow, from the MAC header on. Read from a ring buffer. */
+struct lt_sample {
+	struct lt_key key; /* all zero unless the tuple was read */
+	__u32 slot; /* or LT_NO_SLOT */
+	__u64 mono_ns; /* CLOCK_MONOTONIC */
+	__u32 why; /* enum lt_why: all that asked for it */
+	__u32 drop; /* enum skb_drop_reason of the running kernel; 0: it is at the hook */
+	__u8 from; /* index of the sender's endpoint */
+	__u8 client; /* index of the client endpoint */
+	__u8 reason; /* enum lt_reason */
+	__u8 retransmit;
+	__u32 one_in; /* how many packets it stands for on average */
+	__u32 len; /* of the skb, MAC header included */
+	__u32 header_len; /* MAC, IP and transport headers */
+	__u32 segment_size; /* payload in each packet that the device makes of it; 0: it is one */
+	__u32 captured; /* bytes that follow */
+	__u32 number; /* of the request that begins or is answered; 0: neither */
+	__u8 answer;
+	__u8 pad[3];
+	__u64 asked_ns; /* answer: CLOCK_MONOTONIC of the request's newest payload */
+	__u64 took_ns; /* answer: its turn; request: the response before, 0 unknown */
+	__u64 sent[2]; /* where a message begins: payload before it, by endpoint */
+};
+
+_Static_assert(sizeof(struct lt_sample) == 128, "no hidden padding");
+
+/* When what was sampled so far is paid for, by either budget: CLOCK_MONOTONIC. */
+struct lt_budget {
+	__u64 samples_ns;
+	__u64 bytes_ns;
+};
+
+/* Kept per CPU. */
+struct lt_sample_counts {
+	__u64 by[LT_SAMPLE_ENDS];
+};
 
 /* User space takes the extremes and leaves 0, which is none: what comes next is of another window. */
 struct lt_latency {

@@ -71,6 +71,28 @@ struct {
 	__uint(max_entries, 4096);
 } lt_slow_turns SEC(".maps");
 
+/* struct lt_sample with its bytes behind it. Kernel writes, user space reads; full: LT_SAMPLE_FULL. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} lt_samples SEC(".maps");
+
+/* By CPU: where the hook makes a sample, a struct lt_sample and as many bytes as one may have. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u64));
+} lt_scratch SEC(".maps");
+
+/* A counter per enum lt_sample_end. Kernel writes, user space reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lt_sample_counts);
+} lt_sampled SEC(".maps");
+
 /* Tuple to slot. Kernel inserts, user space deletes when it retires a slot. Full: LT_INDEX_FULL. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -123,5 +145,8 @@ struct {
 
 /* Slots handed out for the first time, lowest first, so that user space reads no further. */
 struct lt_pool pool SEC(".data.pool");
+
+/* What may still be sampled. Written by the kernel alone. */
+struct lt_budget budget SEC(".data.budget");
 
 #endif

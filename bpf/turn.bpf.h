@@ -162,7 +162,7 @@ static __always_inline bool lt_crosses(const struct lt_packet *p, __u32 seq)
  * asks for the rest.
  */
 static __always_inline void lt_ask(struct lt_exchange *t, const struct lt_packet *p, __u64 now,
-				   bool locked)
+				   bool locked, struct lt_news *news)
 {
 	__u32 asked = t->asked;
 	bool begins = READ_ONCE(t->answered) == asked;
@@ -174,6 +174,8 @@ static __always_inline void lt_ask(struct lt_exchange *t, const struct lt_packet
 		if (lt_crosses(p, t->answered_seq))
 			t->crossed++;
 	}
+	if (begins && (config.sample & LT_WHY_HEADS))
+		lt_note_head(news, asked + 1, false, 0, asked && took > 0 ? took : 0);
 	WRITE_ONCE(t->asked_ns, now);
 	WRITE_ONCE(t->asked_seq, p->seq + p->payload_len);
 	if (begins)
@@ -182,7 +184,8 @@ static __always_inline void lt_ask(struct lt_exchange *t, const struct lt_packet
 
 /* The server's payload: no answer as long as it crosses the request on the way. */
 static __always_inline void lt_answer(struct lt_exchange *t, __u32 index, __u32 slot_index,
-				      const struct lt_packet *p, __u64 now, bool locked)
+				      const struct lt_packet *p, __u64 now, bool locked,
+				      struct lt_news *news)
 {
 	__u32 asked = READ_ONCE(t->asked);
 	bool begins = t->answered != asked;
@@ -197,6 +200,8 @@ static __always_inline void lt_answer(struct lt_exchange *t, __u32 index, __u32 
 			lt_note_parts(index, asked_ns, now, locked);
 		if (config.slow_ns && took >= config.slow_ns)
 			lt_tell_slow(slot_index, index, asked_ns, now);
+		if (config.sample & LT_WHY_HEADS)
+			lt_note_head(news, asked, true, asked_ns, took);
 	}
 	WRITE_ONCE(t->answered_ns, now);
 	WRITE_ONCE(t->answered_seq, p->seq + p->payload_len);
@@ -207,16 +212,19 @@ static __always_inline void lt_answer(struct lt_exchange *t, __u32 index, __u32 
 /*
  * Whether a flow takes its place with its first answer rather than with its first request: most datagrams
  * have none, and would take the places of those that do. When the request left is in the client's line
- * still; a TCP client's has its acknowledgements too. Parts of a turn must be written down before it ends.
+ * still; a TCP client's has its acknowledgements too. Parts of a turn must be written down before it ends, and
+ * a sample of the request is taken when it is sent.
  */
 static __always_inline bool lt_takes_late(const struct lt_packet *p)
 {
-	return p->proto != LT_IPPROTO_TCP && !config.has_breakdown;
+	return p->proto != LT_IPPROTO_TCP && !config.has_breakdown &&
+	       !(config.sample & LT_WHY_HEADS);
 }
 
 /* One packet with new payload. */
 static __always_inline void lt_follow_turns(struct lt_slot *slot, __u32 slot_index, __u32 side,
-					    const struct lt_packet *p, __u64 now, bool locked)
+					    const struct lt_packet *p, __u64 now, bool locked,
+					    struct lt_news *news)
 {
 	struct lt_dir *client = &slot->dir[slot->client & 1];
 	bool asks = side == slot->client, late = lt_takes_late(p);
@@ -235,9 +243,9 @@ static __always_inline void lt_follow_turns(struct lt_slot *slot, __u32 slot_ind
 	if (!t)
 		return;
 	if (asks)
-		lt_ask(t, p, now, locked);
+		lt_ask(t, p, now, locked, news);
 	else
-		lt_answer(t, index, slot_index, p, now, locked);
+		lt_answer(t, index, slot_index, p, now, locked, news);
 }
 
 #endif

@@ -1,3 +1,3 @@
 package loader
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -no-global-types -type lt_config -type lt_filter -type lt_filter_term -type lt_key -type lt_dir -type lt_unlocked -type lt_slot -type lt_owner -type lt_ends -type lt_count -type lt_counts -type lt_pool -type lt_exchange -type lt_latency -type lt_trouble -type lt_drop -type lt_breakdown lotrace ../../bpf/lotrace.bpf.c -- -I../.. -mcpu=v3 -Wall -Werror
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -no-global-types -type lt_config -type lt_filter -type lt_filter_term -type lt_key -type lt_dir -type lt_unlocked -type lt_slot -type lt_owner -type lt_ends -type lt_count -type lt_counts -type lt_pool -type lt_exchange -type lt_latency -type lt_trouble -type lt_drop -type lt_breakdown -type lt_sample_counts lotrace ../../bpf/lotrace.bpf.c -- -I../.. -mcpu=v3 -Wall -Werror

@@ -46,6 +46,7 @@ type Config struct {
 	NoHealth  bool               // do not count what goes wrong
 	Breakdown bool               // measure where the time of turns goes
 	Slow      time.Duration      // tell of turns that take as long, one by one; 0: of none
+	Sample    model.SampleConfig // what to copy to user space, for ReadSamples
 }
 
 func (c *Config) setDefaults() error {
@@ -64,7 +65,7 @@ func (c *Config) setDefaults() error {
 	if c.Stages && c.Hook == HookXDP {
 		return &Error{Doing: "count stages", Need: "a tc hook", Fix: "leave out --hook xdp"}
 	}
-	return nil
+	return c.setSampleDefaults()
 }
 
 // Loader holds the programs, their maps and their attachments. Its methods are for one goroutine
@@ -81,9 +82,10 @@ type Loader struct {
 	table  *table
 	stats  *deviceStats
 
-	scan   *scan   // nil: none
-	queues *queues // nil: none
-	slow   *slow   // nil: none
+	scan    *scan    // nil: none
+	queues  *queues  // nil: none
+	slow    *slow    // nil: none
+	samples *samples // nil: none
 
 	offset int64 // between the device's counter and the hook's, see settle
 
@@ -137,14 +139,16 @@ func (l *Loader) open(c Config) (err error) {
 	return l.empty()
 }
 
-// empty frees every slot, so that what ran before counting began holds none.
+// empty frees every slot and forgets every sample, so that what ran before counting began leaves none.
 func (l *Loader) empty() error {
 	slots, err := l.table.read(nil)
 	if err != nil {
 		return err
 	}
-	_, err = l.table.retire(slots, nil)
-	return err
+	if _, err = l.table.retire(slots, nil); err != nil {
+		return err
+	}
+	return l.dropSamples()
 }
 
 func (l *Loader) findDevice() error {
@@ -209,6 +213,9 @@ func (l *Loader) load(c Config) error {
 		spec.Maps["lt_troubles"].MaxEntries = config.MaxTroubles
 		spec.Maps["lt_troubles_free"].MaxEntries = config.MaxTroubles
 	}
+	if err := c.setSampling(spec, &config); err != nil {
+		return err
+	}
 	if err := spec.Variables["config"].Set(config); err != nil {
 		return fmt.Errorf("set configuration: %w", err)
 	}
@@ -224,7 +231,12 @@ func (l *Loader) load(c Config) error {
 	}
 	l.onClose(l.table.Close)
 	if c.Slow > 0 {
-		return l.openSlow()
+		if err := l.openSlow(); err != nil {
+			return err
+		}
+	}
+	if c.Sample.Policies != 0 {
+		return l.openSamples()
 	}
 	return nil
 }

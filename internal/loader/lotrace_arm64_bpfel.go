@@ -31,16 +31,24 @@ type lotraceLtBreakdown struct {
 }
 
 type lotraceLtConfig struct {
-	_            structs.HostLayout
-	Netns        uint32
-	MaxFlows     uint32
-	HasFilter    uint32
-	Pidns        uint32
-	NoOwners     uint32
-	MaxExchanges uint32
-	MaxTroubles  uint32
-	HasBreakdown uint32
-	SlowNs       uint64
+	_             structs.HostLayout
+	Netns         uint32
+	MaxFlows      uint32
+	HasFilter     uint32
+	Pidns         uint32
+	NoOwners      uint32
+	MaxExchanges  uint32
+	MaxTroubles   uint32
+	HasBreakdown  uint32
+	SlowNs        uint64
+	Sample        uint32
+	SampleOneIn   uint32
+	SampleFirst   uint32
+	SampleSeed    uint32
+	SampleSnaplen uint32
+	SampleRing    uint32
+	SampleNs      uint64
+	SampleBytes   uint64
 }
 
 type lotraceLtCount struct {
@@ -83,7 +91,7 @@ type lotraceLtEnds struct {
 	FirstByteNs uint64
 	End         [2]lotraceLtOwner
 	Trouble1    uint32
-	Pad         uint32
+	Sampled     uint32
 }
 
 type lotraceLtExchange struct {
@@ -160,6 +168,11 @@ type lotraceLtPool struct {
 	SlowLost       uint64
 }
 
+type lotraceLtSampleCounts struct {
+	_  structs.HostLayout
+	By [4]uint64
+}
+
 type lotraceLtSlot struct {
 	_         structs.HostLayout
 	Key       lotraceLtKey
@@ -210,6 +223,9 @@ const (
 	lotraceMapLtIngress             = "lt_ingress"
 	lotraceMapLtOwners              = "lt_owners"
 	lotraceMapLtReasons             = "lt_reasons"
+	lotraceMapLtSampled             = "lt_sampled"
+	lotraceMapLtSamples             = "lt_samples"
+	lotraceMapLtScratch             = "lt_scratch"
 	lotraceMapLtSlots               = "lt_slots"
 	lotraceMapLtSlowTurns           = "lt_slow_turns"
 	lotraceMapLtSocks               = "lt_socks"
@@ -227,6 +243,7 @@ const (
 	lotraceProgLotraceReadTcp       = "lotrace_read_tcp"
 	lotraceProgLotraceReadUdp       = "lotrace_read_udp"
 	lotraceProgLotraceXdp           = "lotrace_xdp"
+	lotraceVarBudget                = "budget"
 	lotraceVarConfig                = "config"
 	lotraceVarFilter                = "filter"
 	lotraceVarPool                  = "pool"
@@ -301,6 +318,9 @@ type lotraceMapSpecs struct {
 	LtIngress       *ebpf.MapSpec `ebpf:"lt_ingress"`
 	LtOwners        *ebpf.MapSpec `ebpf:"lt_owners"`
 	LtReasons       *ebpf.MapSpec `ebpf:"lt_reasons"`
+	LtSampled       *ebpf.MapSpec `ebpf:"lt_sampled"`
+	LtSamples       *ebpf.MapSpec `ebpf:"lt_samples"`
+	LtScratch       *ebpf.MapSpec `ebpf:"lt_scratch"`
 	LtSlots         *ebpf.MapSpec `ebpf:"lt_slots"`
 	LtSlowTurns     *ebpf.MapSpec `ebpf:"lt_slow_turns"`
 	LtSocks         *ebpf.MapSpec `ebpf:"lt_socks"`
@@ -312,6 +332,7 @@ type lotraceMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type lotraceVariableSpecs struct {
+	Budget *ebpf.VariableSpec `ebpf:"budget"`
 	Config *ebpf.VariableSpec `ebpf:"config"`
 	Filter *ebpf.VariableSpec `ebpf:"filter"`
 	Pool   *ebpf.VariableSpec `ebpf:"pool"`
@@ -346,6 +367,9 @@ type lotraceMaps struct {
 	LtIngress       *ebpf.Map `ebpf:"lt_ingress"`
 	LtOwners        *ebpf.Map `ebpf:"lt_owners"`
 	LtReasons       *ebpf.Map `ebpf:"lt_reasons"`
+	LtSampled       *ebpf.Map `ebpf:"lt_sampled"`
+	LtSamples       *ebpf.Map `ebpf:"lt_samples"`
+	LtScratch       *ebpf.Map `ebpf:"lt_scratch"`
 	LtSlots         *ebpf.Map `ebpf:"lt_slots"`
 	LtSlowTurns     *ebpf.Map `ebpf:"lt_slow_turns"`
 	LtSocks         *ebpf.Map `ebpf:"lt_socks"`
@@ -364,6 +388,9 @@ func (m *lotraceMaps) Close() error {
 		m.LtIngress,
 		m.LtOwners,
 		m.LtReasons,
+		m.LtSampled,
+		m.LtSamples,
+		m.LtScratch,
 		m.LtSlots,
 		m.LtSlowTurns,
 		m.LtSocks,
@@ -376,6 +403,7 @@ func (m *lotraceMaps) Close() error {
 //
 // It can be passed to loadLotraceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type lotraceVariables struct {
+	Budget *ebpf.Variable `ebpf:"budget"`
 	Config *ebpf.Variable `ebpf:"config"`
 	Filter *ebpf.Variable `ebpf:"filter"`
 	Pool   *ebpf.Variable `ebpf:"pool"`

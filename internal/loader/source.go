@@ -42,7 +42,7 @@ func (s *source) only(programs ...string) *ebpf.CollectionSpec {
 func (s *source) load(name string, maps map[string]*ebpf.Map) (*ebpf.Program, error) {
 	spec := s.only(name)
 	for name, m := range maps {
-		spec.Maps[name].MaxEntries = m.MaxEntries()
+		spec.Maps[name].MaxEntries, spec.Maps[name].ValueSize = m.MaxEntries(), m.ValueSize()
 	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: maps, Cache: s.kernel})
 	if err != nil {

@@ -1,0 +1,119 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// ring reads a BPF ring buffer where it lies: records of a quarter of a megabyte are not copied, and nobody is
+// woken for each of them. docs/decisions/0016-samples-in-one-ring.md says why that is not the library's reader.
+type ring struct {
+	epoll    int
+	consumer []byte // a page: how far we have read
+	producer []byte // a page: how far the kernel has written; then the data, twice, so that no record wraps
+	data     []byte
+	size     uint64
+}
+
+// The head of a record (BPF_RINGBUF_HDR_SZ, BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT).
+const (
+	ringBusy    = 1 << 31
+	ringDiscard = 1 << 30
+	ringFlags   = ringBusy | ringDiscard
+)
+
+func openRing(m *ebpf.Map) (_ *ring, err error) {
+	r := &ring{epoll: -1, size: uint64(m.MaxEntries())}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}()
+	page := os.Getpagesize()
+	r.consumer, err = unix.Mmap(m.FD(), 0, page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map consumer page: %w", err)
+	}
+	r.producer, err = unix.Mmap(m.FD(), int64(page), page+2*int(r.size), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map ring buffer: %w", err)
+	}
+	r.data = r.producer[page:]
+	if r.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("create epoll: %w", err)
+	}
+	// By edge: only the kernel's wake-ups count, not that there is something to read.
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET}
+	if err = unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, m.FD(), &event); err != nil {
+		return nil, fmt.Errorf("wait for ring buffer: %w", err)
+	}
+	return r, nil
+}
+
+func (r *ring) Close() error {
+	var errs []error
+	if r.epoll >= 0 {
+		errs = append(errs, unix.Close(r.epoll))
+	}
+	for _, memory := range [][]byte{r.consumer, r.producer} {
+		if memory != nil {
+			errs = append(errs, unix.Munmap(memory))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *ring) consumed() *uint64 { return (*uint64)(unsafe.Pointer(&r.consumer[0])) }
+func (r *ring) written() uint64   { return atomic.LoadUint64((*uint64)(unsafe.Pointer(&r.producer[0]))) }
+func (r *ring) available() uint64 { return r.written() - atomic.LoadUint64(r.consumed()) }
+
+// wait returns when a quarter of the ring is full, or at the deadline, or earlier for no reason.
+func (r *ring) wait(deadline time.Time) error {
+	for r.available() < r.size/4 {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return nil
+		}
+		var events [1]unix.EpollEvent
+		n, err := unix.EpollWait(r.epoll, events[:], int((left+time.Millisecond-1)/time.Millisecond))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait: %w", err)
+		}
+		if n > 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// read calls into for each record there is. What comes meanwhile is for the next call, so that it ends however fast
+// the kernel writes. The room of a record is given back behind its call.
+func (r *ring) read(into func(record []byte) error) error {
+	end, at := r.written(), atomic.LoadUint64(r.consumed())
+	for at < end {
+		start := at & (r.size - 1)
+		head := atomic.LoadUint32((*uint32)(unsafe.Pointer(&r.data[start])))
+		if head&ringBusy != 0 {
+			continue // another CPU is writing it, and is not interrupted
+		}
+		length := uint64(head &^ ringFlags)
+		begin := start + ringHeaderSize
+		at += (ringHeaderSize + length + 7) &^ 7
+		var err error
+		if head&ringDiscard == 0 {
+			err = into(r.data[begin : begin+length : begin+length])
+		}
+		atomic.StoreUint64(r.consumed(), at)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

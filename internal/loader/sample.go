@@ -1,0 +1,220 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// MaxSnaplen is how much of a packet is copied at most: LT_MAX_SNAPLEN.
+const MaxSnaplen = 256<<10 + 256
+
+// Limits of SampleConfig.Buffer, and what it is by default.
+const (
+	MinSampleBuffer   = 64 << 10
+	MaxSampleBuffer   = 1 << 30
+	smallSampleBuffer = 1 << 20
+	largeSampleBuffer = 16 << 20
+)
+
+// ErrNotSampling is returned by ReadSamples where Config.Sample asks for nothing.
+var ErrNotSampling = errors.New("read samples: none were asked for")
+
+// sampleRecord is struct lt_sample, which the generator cannot see: no map holds it.
+type sampleRecord struct {
+	Key                              lotraceLtKey
+	Slot                             uint32
+	MonoNS                           uint64
+	Why, Drop                        uint32
+	From, Client, Reason, Retransmit uint8
+	OneIn                            uint32
+	Length, HeaderLen, SegmentSize   uint32
+	Captured                         uint32
+	Number                           uint32
+	Answer                           uint8
+	_                                [3]uint8
+	AskedNS, TookNS                  uint64
+	Sent                             [2]uint64
+}
+
+const sampleSize = int(unsafe.Sizeof(sampleRecord{}))
+
+// setSampleDefaults checks what is to be sampled and says what nobody said.
+func (c *Config) setSampleDefaults() error {
+	s := &c.Sample
+	if s.Policies == 0 {
+		return nil
+	}
+	if s.Snaplen == 0 || s.Snaplen > MaxSnaplen {
+		s.Snaplen = MaxSnaplen
+	}
+	if s.Buffer == 0 {
+		s.Buffer = smallSampleBuffer
+		if s.Policies&model.SampleAll != 0 || s.Snaplen > 1<<10 {
+			s.Buffer = largeSampleBuffer
+		}
+	}
+	return c.checkSample()
+}
+
+func (c *Config) checkSample() error {
+	s := &c.Sample
+	refuse := func(found, fix string) error {
+		return &Error{Doing: "sample packets", Found: found, Fix: fix}
+	}
+	either := model.SampleRandom | model.SampleFlows
+	switch {
+	case s.Policies&^(model.SampleConns<<1-1) != 0:
+		return refuse(fmt.Sprintf("no such policy: %#x", uint32(s.Policies)), "")
+	case s.Policies&either == either:
+		return refuse("one in so many packets and one in so many flows at once", "choose one of the two")
+	case s.Policies&either != 0 && s.OneIn == 0:
+		return refuse("one in 0", "say one in how many, from 1 on")
+	case s.Policies&model.SampleFirst != 0 && s.First == 0:
+		return refuse("the first 0 packets of each flow", "say how many, from 1 on")
+	case s.Policies&model.SampleHeads != 0 && c.NoTurns:
+		return refuse("where messages begin is unknown without turns", "follow turns, or sample something else")
+	case s.Buffer < MinSampleBuffer || s.Buffer > MaxSampleBuffer || bits.OnesCount(uint(s.Buffer)) != 1:
+		return refuse(fmt.Sprintf("a buffer of %d bytes", s.Buffer),
+			fmt.Sprintf("take a power of two from %d to %d", MinSampleBuffer, MaxSampleBuffer))
+	case s.Buffer < 2*(int(s.Snaplen)+sampleSize):
+		return refuse(fmt.Sprintf("a buffer of %d bytes has no room for two packets", s.Buffer),
+			"use a larger buffer or a smaller snaplen")
+	}
+	return nil
+}
+
+// setSampling is the kernel's form of what is to be sampled.
+func (c *Config) setSampling(spec *ebpf.CollectionSpec, config *lotraceLtConfig) error {
+	s := &c.Sample
+	if s.Policies == 0 {
+		return nil
+	}
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return fmt.Errorf("count processors: %w", err)
+	}
+	spec.Maps["lt_samples"].MaxEntries = uint32(s.Buffer)
+	spec.Maps["lt_scratch"].MaxEntries = uint32(cpus)
+	spec.Maps["lt_scratch"].ValueSize = uint32(sampleSize) + s.Snaplen
+	config.Sample = uint32(s.Policies)
+	config.SampleOneIn = s.OneIn
+	config.SampleFirst = s.First
+	config.SampleSeed = rand.Uint32()
+	config.SampleSnaplen = s.Snaplen
+	config.SampleRing = uint32(s.Buffer)
+	if s.PerSecond > 0 {
+		// Rounded up, so that the budget is never too large.
+		config.SampleNs = uint64((time.Second + time.Duration(s.PerSecond) - 1) / time.Duration(s.PerSecond))
+	}
+	config.SampleBytes = s.BytesPerSecond
+	return nil
+}
+
+func (l *Loader) openSamples() error {
+	ring, err := openRing(l.coll.Maps["lt_samples"])
+	if err != nil {
+		return fmt.Errorf("open samples: %w", err)
+	}
+	l.samples = &samples{ring: ring}
+	l.onClose(ring.Close)
+	return nil
+}
+
+// samples is the ring buffer of samples, and the one being looked at.
+type samples struct {
+	ring   *ring
+	sample model.Sample
+	before model.SampleCounts // what was counted before counting began
+}
+
+// dropSamples forgets what there is so far.
+func (l *Loader) dropSamples() (err error) {
+	if l.samples == nil {
+		return nil
+	}
+	if l.samples.before, err = l.SampleCounts(); err != nil {
+		return err
+	}
+	return l.samples.ring.read(func([]byte) error { return nil })
+}
+
+// ReadSamples waits until a quarter of the buffer is full or until the deadline, and then calls into for
+// each sample that is there, oldest first. A deadline in the past waits for nothing. The sample and its Data are
+// valid during the call. An error of into ends the reading and is returned as it is; what was not read yet is
+// still there for the next call. ReadSamples may run beside other methods, but not beside itself or Close.
+func (l *Loader) ReadSamples(deadline time.Time, into func(*model.Sample) error) error {
+	s := l.samples
+	if s == nil {
+		return ErrNotSampling
+	}
+	if err := s.ring.wait(deadline); err != nil {
+		return fmt.Errorf("read samples: %w", err)
+	}
+	return s.ring.read(func(record []byte) error {
+		if err := decodeSample(&s.sample, record); err != nil {
+			return err
+		}
+		return into(&s.sample)
+	})
+}
+
+func decodeSample(to *model.Sample, record []byte) error {
+	if len(record) < sampleSize {
+		return fmt.Errorf("read samples: %d bytes are no record", len(record))
+	}
+	from := (*sampleRecord)(unsafe.Pointer(&record[0]))
+	data := record[sampleSize:]
+	if int(from.Captured) > len(data) {
+		return fmt.Errorf("read samples: %d bytes of %d are missing", int(from.Captured)-len(data), from.Captured)
+	}
+	*to = model.Sample{
+		MonoNS: from.MonoNS, Key: decodeKey(&from.Key), Slot: from.Slot, From: from.From, Client: from.Client,
+		Why: model.SamplePolicy(from.Why), Reason: model.Reason(from.Reason), Drop: from.Drop,
+		Retransmit: from.Retransmit != 0, OneIn: from.OneIn,
+		Length: from.Length, HeaderLen: from.HeaderLen, SegmentSize: from.SegmentSize,
+		Message: model.Message{
+			Number: from.Number, Answer: from.Answer != 0, AskedNS: from.AskedNS, TookNS: from.TookNS, Sent: from.Sent,
+		},
+		Data: data[:from.Captured:from.Captured],
+	}
+	return nil
+}
+
+// SampleCounts reads what became of the packets that a policy asked for, since Open. It is all 0 where none asks.
+func (l *Loader) SampleCounts() (c model.SampleCounts, err error) {
+	if l.samples == nil {
+		return c, nil
+	}
+	var perCPU []lotraceLtSampleCounts
+	if err := l.coll.Maps["lt_sampled"].Lookup(uint32(0), &perCPU); err != nil {
+		return c, fmt.Errorf("read sample counters: %w", err)
+	}
+	var by [sampleEnds]uint64
+	for i := range perCPU {
+		for end := range by {
+			by[end] += perCPU[i].By[end]
+		}
+	}
+	c = model.SampleCounts{
+		Taken: by[sampleTaken], Budget: by[sampleBudget], Full: by[sampleFull], Failed: by[sampleFailed],
+	}
+	c.Seen = c.Taken + c.Budget + c.Full + c.Failed
+	return c.Sub(l.samples.before), nil
+}
+
+// What became of a packet; the values are those of enum lt_sample_end.
+const (
+	sampleTaken = iota
+	sampleBudget
+	sampleFull
+	sampleFailed
+	sampleEnds
+)
