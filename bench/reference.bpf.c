@@ -21,6 +21,7 @@
 #include "device.bpf.h"
 #include "filter.bpf.h"
 #include "flow.bpf.h"
+#include "sample.bpf.h"
 #include "breakdown.bpf.h"
 #include "turn.bpf.h"
 #include "trouble.bpf.h"

@@ -14,16 +14,24 @@ import (
 )
 
 type referenceLtConfig struct {
-	_            structs.HostLayout
-	Netns        uint32
-	MaxFlows     uint32
-	HasFilter    uint32
-	Pidns        uint32
-	NoOwners     uint32
-	MaxExchanges uint32
-	MaxTroubles  uint32
-	HasBreakdown uint32
-	SlowNs       uint64
+	_             structs.HostLayout
+	Netns         uint32
+	MaxFlows      uint32
+	HasFilter     uint32
+	Pidns         uint32
+	NoOwners      uint32
+	MaxExchanges  uint32
+	MaxTroubles   uint32
+	HasBreakdown  uint32
+	SlowNs        uint64
+	Sample        uint32
+	SampleOneIn   uint32
+	SampleFirst   uint32
+	SampleSeed    uint32
+	SampleSnaplen uint32
+	SampleRing    uint32
+	SampleNs      uint64
+	SampleBytes   uint64
 }
 
 type referenceLtKey struct {
@@ -80,6 +88,9 @@ const (
 	referenceMapLtIngress       = "lt_ingress"
 	referenceMapLtOwners        = "lt_owners"
 	referenceMapLtReasons       = "lt_reasons"
+	referenceMapLtSampled       = "lt_sampled"
+	referenceMapLtSamples       = "lt_samples"
+	referenceMapLtScratch       = "lt_scratch"
 	referenceMapLtSlots         = "lt_slots"
 	referenceMapLtSlowTurns     = "lt_slow_turns"
 	referenceMapLtSocks         = "lt_socks"
@@ -88,6 +99,7 @@ const (
 	referenceProgEmpty          = "empty"
 	referenceProgEmptyXdp       = "empty_xdp"
 	referenceProgReference      = "reference"
+	referenceVarBudget          = "budget"
 	referenceVarConfig          = "config"
 	referenceVarFilter          = "filter"
 	referenceVarPool            = "pool"
@@ -154,6 +166,9 @@ type referenceMapSpecs struct {
 	LtIngress       *ebpf.MapSpec `ebpf:"lt_ingress"`
 	LtOwners        *ebpf.MapSpec `ebpf:"lt_owners"`
 	LtReasons       *ebpf.MapSpec `ebpf:"lt_reasons"`
+	LtSampled       *ebpf.MapSpec `ebpf:"lt_sampled"`
+	LtSamples       *ebpf.MapSpec `ebpf:"lt_samples"`
+	LtScratch       *ebpf.MapSpec `ebpf:"lt_scratch"`
 	LtSlots         *ebpf.MapSpec `ebpf:"lt_slots"`
 	LtSlowTurns     *ebpf.MapSpec `ebpf:"lt_slow_turns"`
 	LtSocks         *ebpf.MapSpec `ebpf:"lt_socks"`
@@ -165,6 +180,7 @@ type referenceMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type referenceVariableSpecs struct {
+	Budget *ebpf.VariableSpec `ebpf:"budget"`
 	Config *ebpf.VariableSpec `ebpf:"config"`
 	Filter *ebpf.VariableSpec `ebpf:"filter"`
 	Pool   *ebpf.VariableSpec `ebpf:"pool"`
@@ -200,6 +216,9 @@ type referenceMaps struct {
 	LtIngress       *ebpf.Map `ebpf:"lt_ingress"`
 	LtOwners        *ebpf.Map `ebpf:"lt_owners"`
 	LtReasons       *ebpf.Map `ebpf:"lt_reasons"`
+	LtSampled       *ebpf.Map `ebpf:"lt_sampled"`
+	LtSamples       *ebpf.Map `ebpf:"lt_samples"`
+	LtScratch       *ebpf.Map `ebpf:"lt_scratch"`
 	LtSlots         *ebpf.Map `ebpf:"lt_slots"`
 	LtSlowTurns     *ebpf.Map `ebpf:"lt_slow_turns"`
 	LtSocks         *ebpf.Map `ebpf:"lt_socks"`
@@ -219,6 +238,9 @@ func (m *referenceMaps) Close() error {
 		m.LtIngress,
 		m.LtOwners,
 		m.LtReasons,
+		m.LtSampled,
+		m.LtSamples,
+		m.LtScratch,
 		m.LtSlots,
 		m.LtSlowTurns,
 		m.LtSocks,
@@ -231,6 +253,7 @@ func (m *referenceMaps) Close() error {
 //
 // It can be passed to loadReferenceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type referenceVariables struct {
+	Budget *ebpf.Variable `ebpf:"budget"`
 	Config *ebpf.Variable `ebpf:"config"`
 	Filter *ebpf.Variable `ebpf:"filter"`
 	Pool   *ebpf.Variable `ebpf:"pool"`

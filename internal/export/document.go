@@ -141,6 +141,7 @@ func summarize(s *model.Snapshot, limited int) summary {
 		},
 		Stages:      stagesOf(s.Stages),
 		Attribution: attribute(s.Flows),
+		Samples:     samples{Seen: s.Samples.Seen, Taken: s.Samples.Taken, Lost: s.Samples.Lost()},
 		Self: self{
 			BPFNsPerPacket: known(&s.Self.BPFNsPerPacket),
 			CPUPercent:     s.Self.CPUPercent,

@@ -220,6 +220,7 @@ func lossy() *model.Snapshot {
 	s.Stages = &model.Stages{Egress: model.Count{SKBs: 7, Packets: 12_434, Bytes: 5}, Ingress: model.Count{SKBs: 6, Packets: 12_430, Bytes: 4}}
 	s = finish(*s)
 	s.Unmeasured = 3
+	s.Samples = model.SampleCounts{Seen: 1_000, Taken: 940, Budget: 30, Full: 20, Failed: 10}
 	s.Device = &model.Device{Packets: s.Totals.Packets + 1_200, Bytes: s.Totals.Bytes - 34, Dropped: 3}
 	return s
 }

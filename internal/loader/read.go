@@ -36,6 +36,9 @@ func (l *Loader) Read(r *model.Reading) (err error) {
 		return err
 	}
 	r.Unmeasured, r.Untold, r.SlowLost = pool.ExchangesFull, pool.TroublesFull, pool.SlowLost
+	if r.Samples, err = l.SampleCounts(); err != nil {
+		return err
+	}
 	if l.stages {
 		ingress, err := l.readIngress()
 		if err != nil {

@@ -126,6 +126,7 @@ type Reading struct {
 
 	Unmeasured uint64 // flows whose turns found no place
 	Untold     uint64 // flows whose troubles found none
+	Samples    SampleCounts
 
 	Queues   []Queue    // sockets with something in theirs
 	Backlogs []Backlog  // listening TCP sockets, each of those that share a port

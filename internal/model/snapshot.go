@@ -75,6 +75,7 @@ type Snapshot struct {
 	// Flows that found in the window that all places for turns were taken: their rows have none.
 	Unmeasured uint64
 	Untold     uint64 // flows whose troubles began in the window and found no place: their rows tell of none
+	Samples    SampleCounts
 	Self       Self
 	Flows      []Flow
 

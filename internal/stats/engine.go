@@ -278,6 +278,7 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 	}
 	s.Hidden = e.hidden
 	s.Unmeasured = e.now.Unmeasured - e.start.Unmeasured
+	s.Samples = e.now.Samples.Sub(e.start.Samples)
 	e.tellSigns(s)
 	e.total(s)
 	if s.Origin.Filter == "" {

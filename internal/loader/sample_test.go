@@ -1,0 +1,418 @@
+package loader
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/refparse"
+	"github.com/lotrace/lotrace/internal/testkit"
+)
+
+// pass runs the program on a frame.
+func (b *bench) pass(tb testing.TB, frame []byte) {
+	tb.Helper()
+	if _, err := b.program.Run(&ebpf.RunOptions{Data: frame}); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// samples reads what there is, and keeps it.
+func (b *bench) readSamples(tb testing.TB) (all []model.Sample) {
+	tb.Helper()
+	err := b.ReadSamples(time.Time{}, func(s *model.Sample) error {
+		all = append(all, *s)
+		all[len(all)-1].Data = bytes.Clone(s.Data)
+		return nil
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return all
+}
+
+func sampling(hook Hook, s model.SampleConfig) Config {
+	return Config{Hook: hook, MaxFlows: MinFlows, Sample: s}
+}
+
+func eachSampling(t *testing.T, s model.SampleConfig, f func(t *testing.T, b *bench)) {
+	t.Helper()
+	testkit.RequireRoot(t)
+	testkit.RequireKernel(t, "6.1", "BPF_PROG_TEST_RUN")
+	for _, hook := range []Hook{HookTCX, HookXDP} {
+		t.Run(string(hook), func(t *testing.T) { f(t, newBench(t, sampling(hook, s))) })
+	}
+}
+
+// A frame of each kind that a policy tells apart, in the order in which they come.
+var (
+	back       = testkit.From("127.0.0.1:80")
+	home       = testkit.To("127.0.0.1:40000")
+	atClient   = testkit.From("127.0.0.1:40000")
+	atServer   = testkit.To("127.0.0.1:80")
+	sampleTape = []struct {
+		name  string
+		frame []byte
+	}{
+		{"syn", testkit.Packet(testkit.TCP(testkit.SYN))},
+		{"syn-ack", testkit.Packet(back, home, testkit.TCP(testkit.SYN|testkit.ACK))},
+		{"data", testkit.Packet(testkit.TCP(testkit.ACK), testkit.Seq(1), testkit.Payload(9))},
+		{"data again", testkit.Packet(testkit.TCP(testkit.ACK), testkit.Seq(1), testkit.Payload(9))},
+		{"fin", testkit.Packet(testkit.TCP(testkit.FIN|testkit.ACK), testkit.Seq(10))},
+		{"rst", testkit.Packet(back, home, testkit.TCP(testkit.RST), testkit.Seq(1))},
+		{"ask", testkit.Packet(atClient, atServer, testkit.UDP(), testkit.Payload(3))},
+		{"ask on", testkit.Packet(atClient, atServer, testkit.UDP(), testkit.Payload(4))},
+		{"answer", testkit.Packet(back, home, testkit.UDP(), testkit.Payload(5))},
+		{"answer on", testkit.Packet(back, home, testkit.UDP(), testkit.Payload(6))},
+		{"ask more", testkit.Packet(atClient, atServer, testkit.UDP(), testkit.Payload(7))},
+		{"arp", testkit.Packet(testkit.ARP())},
+		{"malformed", testkit.Packet(testkit.UDP(), testkit.IHL(4))},
+	}
+)
+
+// Who asked for which packet, and for no other.
+func TestSamplePolicies(t *testing.T) {
+	const (
+		all, random, flows, first = model.SampleAll, model.SampleRandom, model.SampleFlows, model.SampleFirst
+		heads, errs, conns        = model.SampleHeads, model.SampleErrors, model.SampleConns
+	)
+	every := func(why model.SamplePolicy) map[string]model.SamplePolicy {
+		want := make(map[string]model.SamplePolicy)
+		for _, f := range sampleTape {
+			want[f.name] = why
+		}
+		return want
+	}
+	keyed := every(flows)
+	delete(keyed, "arp")
+	delete(keyed, "malformed")
+	both := every(all)
+	both["syn"], both["syn-ack"], both["fin"] = all|conns, all|conns, all|conns
+	both["data again"], both["rst"] = all|errs, all|errs|conns
+	for name, c := range map[string]struct {
+		config model.SampleConfig
+		filter model.KernelFilter
+		want   map[string]model.SamplePolicy
+	}{
+		"all":            {config: model.SampleConfig{Policies: all}, want: every(all)},
+		"one in one":     {config: model.SampleConfig{Policies: random, OneIn: 1}, want: every(random)},
+		"every flow":     {config: model.SampleConfig{Policies: flows, OneIn: 1}, want: keyed},
+		"first of each":  {config: model.SampleConfig{Policies: first, First: 1}, want: map[string]model.SamplePolicy{"syn": first, "ask": first}},
+		"first three":    {config: model.SampleConfig{Policies: first, First: 3}, want: map[string]model.SamplePolicy{"syn": first, "syn-ack": first, "data": first, "ask": first, "ask on": first, "answer": first}},
+		"heads":          {config: model.SampleConfig{Policies: heads}, want: map[string]model.SamplePolicy{"data": heads, "ask": heads, "answer": heads, "ask more": heads}},
+		"errors":         {config: model.SampleConfig{Policies: errs}, want: map[string]model.SamplePolicy{"data again": errs, "rst": errs}},
+		"conns":          {config: model.SampleConfig{Policies: conns}, want: map[string]model.SamplePolicy{"syn": conns, "syn-ack": conns, "fin": conns, "rst": conns}},
+		"together":       {config: model.SampleConfig{Policies: all | errs | conns}, want: both},
+		"heads of first": {config: model.SampleConfig{Policies: heads | first, First: 1}, want: map[string]model.SamplePolicy{"syn": first, "data": heads, "ask": heads | first, "answer": heads, "ask more": heads}},
+		"filtered": {
+			config: model.SampleConfig{Policies: all},
+			filter: model.KernelFilter{{Test: model.TestProto, Lo: 6, OnTrue: model.FilterReject, OnFalse: model.FilterAccept}},
+			want:   map[string]model.SamplePolicy{"ask": all, "ask on": all, "answer": all, "answer on": all, "ask more": all, "arp": all, "malformed": all},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachHook(t, func(t *testing.T, empty *bench) {
+				config := sampling(empty.hook, c.config)
+				config.Filter = c.filter
+				b := newBench(t, config)
+				got := make(map[string]model.SamplePolicy)
+				for _, f := range sampleTape {
+					b.pass(t, f.frame)
+					for _, s := range b.readSamples(t) {
+						if got[f.name] != 0 {
+							t.Errorf("%s was copied twice", f.name)
+						}
+						got[f.name] = s.Why
+						checkSample(t, &s, f.frame)
+						if s.OneIn != 1 || s.Retransmit != (f.name == "data again") || s.Drop != 0 || s.SegmentSize != 0 {
+							t.Errorf("%s: %+v", f.name, s)
+						}
+					}
+				}
+				if diff := cmp.Diff(c.want, got); diff != "" {
+					t.Errorf("who asked (-want +got): %s", diff)
+				}
+				counts, err := b.SampleCounts()
+				if want := uint64(len(c.want)); err != nil || counts != (model.SampleCounts{Seen: want, Taken: want}) {
+					t.Errorf("%+v, want %d, all taken; %v", counts, want, err)
+				}
+			})
+		})
+	}
+}
+
+// checkSample compares what a sample says with the reference parser.
+func checkSample(tb testing.TB, s *model.Sample, frame []byte) {
+	tb.Helper()
+	if int(s.Length) != len(frame) || !bytes.Equal(s.Data, frame[:min(len(frame), len(s.Data))]) || s.MonoNS == 0 {
+		tb.Errorf("%d bytes at %d: % x, want the beginning of % x", s.Length, s.MonoNS, s.Data, frame)
+	}
+	want := refparse.Parse(frame)
+	if want.Reason != refparse.OK {
+		if s.Slot != model.NoSlot || s.Reason.String() != want.Reason || s.HeaderLen != etherHeader || s.Key != (model.SlotKey{}) {
+			tb.Errorf("%s: %+v", want.Reason, s)
+		}
+		return
+	}
+	_, side := want.Key(0)
+	if s.Reason != model.ReasonCounted || s.Slot == model.NoSlot || int(s.HeaderLen) != len(frame)-want.Payload {
+		tb.Errorf("slot %d, %v, %d bytes of headers; want %d: % x", s.Slot, s.Reason, s.HeaderLen, len(frame)-want.Payload, frame)
+	}
+	if from, to := s.Key.Endpoint(int(s.From)), s.Key.Endpoint(1-int(s.From)); from != want.Src || to != want.Dst || int(s.From) != side {
+		tb.Errorf("from %v to %v: % x", from, to, frame)
+	}
+}
+
+// Any frame, cut to any length.
+func TestSampledBytes(t *testing.T) {
+	for _, snaplen := range []uint32{1, 14, 60, 64, 129, 0} {
+		t.Run(fmt.Sprint(snaplen), func(t *testing.T) {
+			eachSampling(t, model.SampleConfig{Policies: model.SampleAll, Snaplen: snaplen}, func(t *testing.T, b *bench) {
+				frames := [][]byte{testkit.Packet(testkit.UDP(), testkit.Payload(1400))}
+				for _, packet := range testkit.Corpus() {
+					frames = append(frames, packet.Frame)
+				}
+				for _, frame := range frames {
+					if _, err := b.run(frame); b.refused(frame, err) {
+						continue
+					} else if err != nil {
+						t.Fatal(err)
+					}
+					all := b.readSamples(t)
+					if len(all) != 1 {
+						t.Fatalf("%d samples: % x", len(all), frame)
+					}
+					want := len(frame)
+					if snaplen != 0 {
+						want = min(want, int(snaplen))
+					}
+					if len(all[0].Data) != want {
+						t.Errorf("%d bytes, want %d of % x", len(all[0].Data), want, frame)
+					}
+					if later := refparse.Parse(frame).FragLater; !later {
+						checkSample(t, &all[0], frame)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Packets that the table has no room for are sampled all the same.
+func TestSampleOfFullTable(t *testing.T) {
+	eachSampling(t, model.SampleConfig{Policies: model.SampleAll}, func(t *testing.T, b *bench) {
+		for port := range MinFlows + 1 {
+			b.pass(t, testkit.Packet(testkit.To(fmt.Sprintf("127.0.0.2:%d", port+1)), testkit.UDP()))
+		}
+		all := b.readSamples(t)
+		if len(all) != MinFlows+1 {
+			t.Fatalf("%d samples of %d packets", len(all), MinFlows+1)
+		}
+		last := all[MinFlows]
+		if last.Slot != model.NoSlot || last.Reason != model.ReasonTableFull ||
+			last.Key.Endpoint(1-int(last.From)).Port() != MinFlows+1 {
+			t.Errorf("%+v", last)
+		}
+	})
+}
+
+// within reports whether n is within four standard deviations of one in oneIn of total.
+func within(n, total, oneIn float64) bool {
+	p := 1 / oneIn
+	return math.Abs(n-total*p) <= 4*math.Sqrt(total*p*(1-p))
+}
+
+func TestSampleOneIn(t *testing.T) {
+	const packets = 1_000_000
+	for _, oneIn := range []uint32{2, 100, 1000} {
+		t.Run(fmt.Sprint(oneIn), func(t *testing.T) {
+			config := model.SampleConfig{Policies: model.SampleRandom, OneIn: oneIn, Snaplen: 64}
+			eachSampling(t, config, func(t *testing.T, b *bench) {
+				frame := testkit.Packet(testkit.UDP())
+				b.pass(t, frame)
+				options := &ebpf.RunOptions{Data: frame, Repeat: packets - 1}
+				if _, err := b.program.Run(options); err != nil {
+					t.Fatal(err)
+				}
+				counts, err := b.SampleCounts()
+				if err != nil || !within(float64(counts.Seen), packets, float64(oneIn)) {
+					t.Errorf("one in %d of %d: %+v, %v", oneIn, packets, counts, err)
+				}
+				all := b.readSamples(t)
+				if counts.Taken != uint64(len(all)) || counts.Seen != counts.Taken+counts.Full || len(all) == 0 {
+					t.Errorf("%d samples: %+v", len(all), counts)
+				}
+				for _, s := range all {
+					if s.OneIn != oneIn || s.Why != model.SampleRandom {
+						t.Fatalf("%+v", s)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A flow is sampled whole, both directions and all its packets, or not at all; another run chooses others.
+func TestSampleWholeFlows(t *testing.T) {
+	const flows, packets, oneIn = 900, 4, 5
+	config := model.SampleConfig{Policies: model.SampleFlows, OneIn: oneIn}
+	eachSampling(t, config, func(t *testing.T, b *bench) {
+		runs := [2]map[model.SlotKey]int{}
+		for run := range runs {
+			runs[run] = make(map[model.SlotKey]int)
+			b := newBench(t, sampling(b.hook, config))
+			for i := range flows * packets {
+				client := fmt.Sprintf("127.0.0.1:%d", 40000+i%flows)
+				if i/flows%2 == 0 {
+					b.pass(t, testkit.Packet(testkit.From(client), testkit.UDP()))
+				} else {
+					b.pass(t, testkit.Packet(back, testkit.To(client), testkit.UDP()))
+				}
+			}
+			for _, s := range b.readSamples(t) {
+				runs[run][s.Key]++
+				if s.OneIn != oneIn || s.Why != model.SampleFlows {
+					t.Fatalf("%+v", s)
+				}
+			}
+			for key, n := range runs[run] {
+				if n != packets {
+					t.Errorf("%d of %d packets of %v", n, packets, key)
+				}
+			}
+			if n := len(runs[run]); !within(float64(n), flows, oneIn) {
+				t.Errorf("%d of %d flows", n, flows)
+			}
+		}
+		if cmp.Equal(runs[0], runs[1]) {
+			t.Error("two runs chose the same flows")
+		}
+	})
+}
+
+// What a buffer that nobody reads refuses is counted, and reading makes room.
+func TestSampleBufferFull(t *testing.T) {
+	config := model.SampleConfig{Policies: model.SampleAll, Snaplen: 64, Buffer: MinSampleBuffer}
+	eachSampling(t, config, func(t *testing.T, b *bench) {
+		frame := testkit.Packet(testkit.UDP(), testkit.Payload(100))
+		const each = uint64(ringHeaderSize + sampleSize + 64)
+		for round := range 3 {
+			before, err := b.SampleCounts()
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.pass(t, frame)
+			if _, err := b.program.Run(&ebpf.RunOptions{Data: frame, Repeat: 999}); err != nil {
+				t.Fatal(err)
+			}
+			counts, err := b.SampleCounts()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, want := counts.Sub(before), model.SampleCounts{Seen: 1000}
+			want.Taken = (MinSampleBuffer - 1) / each
+			want.Full = want.Seen - want.Taken
+			if n := len(b.readSamples(t)); got != want || uint64(n) != want.Taken {
+				t.Errorf("round %d: %d samples, %+v, want %+v", round, n, got, want)
+			}
+		}
+	})
+}
+
+// Reading ends where its caller says, and goes on from there; it waits until then where there is little.
+func TestReadSamples(t *testing.T) {
+	testkit.RequireRoot(t)
+	b := newBench(t, sampling(HookTCX, model.SampleConfig{Policies: model.SampleAll, Snaplen: 64, Buffer: MinSampleBuffer}))
+	frame := testkit.Packet(testkit.UDP())
+	enough := errors.New("enough")
+	seen := 0
+	for range 3 {
+		b.pass(t, frame)
+	}
+	for range 2 {
+		err := b.ReadSamples(time.Time{}, func(*model.Sample) error { seen++; return enough })
+		if !errors.Is(err, enough) {
+			t.Errorf("ended with %v", err)
+		}
+	}
+	if rest := len(b.readSamples(t)); seen != 2 || rest != 1 {
+		t.Errorf("%d and %d samples of 3", seen, rest)
+	}
+
+	const wait = 50 * time.Millisecond
+	b.pass(t, frame)
+	began, n := time.Now(), 0
+	count := func(*model.Sample) error { n++; return nil }
+	if err := b.ReadSamples(began.Add(wait), count); err != nil || n != 1 || time.Since(began) < wait {
+		t.Errorf("%d samples after %v, %v; want 1 after %v", n, time.Since(began), err, wait)
+	}
+	const quarter = MinSampleBuffer / 4 / (ringHeaderSize + sampleSize + etherHeader + 28 + 6)
+	go func() {
+		for range quarter + 1 {
+			b.program.Run(&ebpf.RunOptions{Data: frame})
+		}
+	}()
+	began, n = time.Now(), 0
+	if err := b.ReadSamples(began.Add(time.Minute), count); err != nil || n < quarter || time.Since(began) > 30*time.Second {
+		t.Errorf("%d samples after %v, %v; want %d at once", n, time.Since(began), err, quarter)
+	}
+
+	if err := newBench(t, Config{Hook: HookTCX, MaxFlows: MinFlows}).ReadSamples(began, count); !errors.Is(err, ErrNotSampling) {
+		t.Errorf("without policies: %v", err)
+	}
+}
+
+func TestReadSamplesAllocatesNothing(t *testing.T) {
+	testkit.RequireRoot(t)
+	b := newBench(t, sampling(HookTCX, model.SampleConfig{Policies: model.SampleAll}))
+	frame := testkit.Packet(testkit.UDP(), testkit.Payload(1000))
+	n := 0
+	count := func(*model.Sample) error { n++; return nil }
+	one := testing.AllocsPerRun(1, func() {
+		if _, err := b.program.Run(&ebpf.RunOptions{Data: frame, Repeat: 10}); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.ReadSamples(time.Time{}, count); err != nil {
+			t.Fatal(err)
+		}
+	})
+	many := testing.AllocsPerRun(1, func() {
+		if _, err := b.program.Run(&ebpf.RunOptions{Data: frame, Repeat: 5000}); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.ReadSamples(time.Time{}, count); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n < 10_000 || many > one+100 {
+		t.Errorf("%v allocations for 10 records, %v for 5000; %d read", one, many, n)
+	}
+}
+
+func TestSampleConfig(t *testing.T) {
+	for name, c := range map[string]struct {
+		config Config
+		want   string
+	}{
+		"policy":    {Config{Sample: model.SampleConfig{Policies: 1 << 20}}, "sample packets: no such policy: 0x100000"},
+		"one in":    {Config{Sample: model.SampleConfig{Policies: model.SampleRandom}}, "sample packets: one in 0; say one in how many, from 1 on"},
+		"both":      {Config{Sample: model.SampleConfig{Policies: model.SampleRandom | model.SampleFlows, OneIn: 2}}, "sample packets: one in so many packets and one in so many flows at once; choose one of the two"},
+		"first":     {Config{Sample: model.SampleConfig{Policies: model.SampleFirst}}, "sample packets: the first 0 packets of each flow; say how many, from 1 on"},
+		"heads":     {Config{NoTurns: true, Sample: model.SampleConfig{Policies: model.SampleHeads}}, "sample packets: where messages begin is unknown without turns; follow turns, or sample something else"},
+		"buffer":    {Config{Sample: model.SampleConfig{Policies: model.SampleAll, Buffer: 100_000}}, "sample packets: a buffer of 100000 bytes; take a power of two from 65536 to 1073741824"},
+		"too small": {Config{Sample: model.SampleConfig{Policies: model.SampleAll, Buffer: 256 << 10}}, "sample packets: a buffer of 262144 bytes has no room for two packets; use a larger buffer or a smaller snaplen"},
+		"nothing":   {Config{Sample: model.SampleConfig{Buffer: 3}}, "<nil>"},
+		"heads, ok": {Config{Sample: model.SampleConfig{Policies: model.SampleHeads, Snaplen: 200}}, "<nil>"},
+	} {
+		if got := fmt.Sprint(c.config.setDefaults()); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
