@@ -182,15 +182,12 @@ static __always_inline enum lt_sample_end lt_tell_dropped(__u64 data, __u32 capt
 __noinline int lt_take_dropped(__u64 data, __u64 end, __u32 len, const struct lt_packet *p,
 			       const struct lt_news *news)
 {
-	__u32 captured = end - data;
+	__u32 captured = lt_captured(end - data);
 
-	if (!p || !news)
+	if (!config.sample || !p || !news)
 		return 0;
-	barrier_var(captured);
 	if (captured > LT_DROP_SNAPLEN)
 		captured = LT_DROP_SNAPLEN;
-	if (captured > config.sample_snaplen)
-		captured = config.sample_snaplen;
 	lt_count_sample(lt_tell_dropped(data, captured, len, p, news));
 	return 0;
 }

@@ -206,6 +206,20 @@ static __always_inline __u32 lt_segment_size(const struct __sk_buff *skb,
 }
 
 /*
+ * How much of len bytes is captured. Old verifiers need to be shown that it is not nothing, and the check must
+ * be on the very register that is handed on.
+ */
+static __always_inline __u32 lt_captured(__u32 len)
+{
+	__u32 last = len - 1;
+
+	barrier_var(last);
+	if (last >= config.sample_snaplen)
+		last = config.sample_snaplen - 1;
+	return last + 1;
+}
+
+/*
  * One packet at the hook, made in the memory of this CPU, where nothing else is at it: hooks run with bottom
  * halves off.
  */
@@ -214,18 +228,15 @@ lt_take(const struct lt_frame *f, const struct lt_packet *p, const struct lt_new
 {
 	__u32 cpu = bpf_get_smp_processor_id();
 	struct lt_sample *to = bpf_map_lookup_elem(&lt_scratch, &cpu);
-	__u32 len = f->len;
+	__u32 len = lt_captured(f->len);
 	long wake, err;
 
-	barrier_var(len); /* the check must be on the very register that is handed on */
-	if (len > config.sample_snaplen)
-		len = config.sample_snaplen;
 	if (!lt_can_afford(news->now, len))
 		return LT_SAMPLE_BUDGET;
 	wake = lt_wake(LT_RINGBUF_HLEN + sizeof(*to) + len);
 	if (wake < 0)
 		return LT_SAMPLE_FULL;
-	if (!to || !len)
+	if (!to)
 		return LT_SAMPLE_FAILED;
 	lt_describe_sample(to, p, news);
 	if (news->number)
@@ -242,13 +253,16 @@ lt_take(const struct lt_frame *f, const struct lt_packet *p, const struct lt_new
 	return err ? LT_SAMPLE_FULL : LT_SAMPLE_TAKEN;
 }
 
-/* Neither inlined nor static, for the verifier's sake: see lt_walk_skb. */
+/*
+ * Neither inlined nor static, for the verifier's sake: see lt_walk_skb. Old ones check what nobody calls, too, and
+ * must see that without policies nothing is done.
+ */
 __noinline int lt_take_skb(struct __sk_buff *skb, const struct lt_packet *p,
 			   const struct lt_news *news)
 {
 	struct lt_frame frame = { .ctx = skb, .len = skb->len };
 
-	if (p && news)
+	if (config.sample && p && news)
 		lt_count_sample(lt_take(&frame, p, news));
 	return 0;
 }
@@ -263,7 +277,7 @@ __noinline int lt_take_xdp(struct xdp_md *ctx, const struct lt_packet *p,
 		.len = ctx->data_end - ctx->data,
 	};
 
-	if (p && news)
+	if (config.sample && p && news)
 		lt_count_sample(lt_take(&frame, p, news));
 	return 0;
 }
