@@ -176,12 +176,9 @@ func (e *Engine) Sweep() error {
 	if e.calls > sweepAtFirst && !underPressure(e.now.Slots, e.config) && e.calls%sweepInPlenty != 0 {
 		return nil
 	}
-	if err := e.source.ReadSlots(&e.now); err != nil {
-		return fmt.Errorf("read flows: %w", err)
+	if err := e.Look(); err != nil {
+		return err
 	}
-	e.tellClients()
-	e.noticeOwners()
-	e.noticeSlow()
 	e.retiring = retirable(e.retiring[:0], e.now.Slots, e.now.MonoNS, e.config)
 	var err error
 	e.finals, err = e.source.Retire(e.retiring, e.finals[:0])

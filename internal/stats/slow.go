@@ -78,18 +78,9 @@ func (e *Engine) noticeSlow() {
 
 // nameSlow says who was at the ends of a turn, as far as it is known by now.
 func (e *Engine) nameSlow(t *slowTurn) {
-	if slot := e.slotAt(t.Slot); slot != nil && t.isOf(slot) {
-		t.name(e, slot, e.endsOf(slot))
-		return
+	if slot, ends := e.find(t.Slot, &t.Key, t.AskedNS); slot != nil {
+		t.name(e, slot, ends)
 	}
-	if i, ok := e.byKey[t.Key]; ok && t.isOf(&e.ended[i].Slot) {
-		t.name(e, &e.ended[i].Slot, &e.ended[i].ends)
-	}
-}
-
-// isOf reports whether the turn was one of the slot's flow, and not of an earlier connection on its ports.
-func (t *slowTurn) isOf(slot *model.Slot) bool {
-	return slot.Key == t.Key && slot.CreatedNS <= t.AskedNS
 }
 
 func (t *slowTurn) name(e *Engine, slot *model.Slot, ends *ends) {

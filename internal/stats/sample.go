@@ -1,0 +1,55 @@
+package stats
+
+import (
+	"fmt"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// Look takes a reading of the flow table, as Sweep does, and frees nothing: afterwards FlowOf knows the
+// flows that began since.
+func (e *Engine) Look() error {
+	if err := e.source.ReadSlots(&e.now); err != nil {
+		return fmt.Errorf("read flows: %w", err)
+	}
+	e.tellClients()
+	e.noticeOwners()
+	e.noticeSlow()
+	return nil
+}
+
+// FlowOf returns the flow that a sample was taken from, as far as it is known by now: its ends with their
+// owners, roles and state, without counts. Flows are known from the first Look or Sweep after they began
+// until the end of the window in which they ended. Of one that is not, FlowOf returns what the sample says
+// itself, and false.
+func (e *Engine) FlowOf(s *model.Sample) (f model.Flow, known bool) {
+	slot, ends := e.find(s.Slot, &s.Key, s.MonoNS)
+	if slot == nil {
+		return unknownFlow(s), false
+	}
+	e.fill(&f, slot, e.ownersOf(slot, ends))
+	f.ToServer, f.ToClient = model.Counters{}, model.Counters{}
+	return f, true
+}
+
+// find returns the slot that a flow of that key had at a time (CLOCK_MONOTONIC, ns), free by now or not,
+// and never an earlier or a later connection's on the same ports; nil: unknown.
+func (e *Engine) find(index uint32, key *model.SlotKey, ns uint64) (*model.Slot, *ends) {
+	isIt := func(slot *model.Slot) bool { return slot.Key == *key && slot.CreatedNS <= ns }
+	if slot := e.slotAt(index); slot != nil && isIt(slot) {
+		return slot, e.endsOf(slot)
+	}
+	if i, ok := e.byKey[*key]; ok && isIt(&e.ended[i].Slot) {
+		return &e.ended[i].Slot, &e.ended[i].ends
+	}
+	return nil, nil
+}
+
+func unknownFlow(s *model.Sample) model.Flow {
+	end := func(i uint8) model.Endpoint {
+		at := s.Key.Endpoint(int(i))
+		return model.Endpoint{Addr: at.Addr(), Port: at.Port()}
+	}
+	client := s.Client & 1
+	return model.Flow{Netns: s.Key.Netns, Proto: s.Key.Proto, Client: end(client), Server: end(1 - client)}
+}

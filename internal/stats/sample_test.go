@@ -1,0 +1,78 @@
+package stats
+
+import (
+	"testing"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// sampleOf is what the source would sample on the slot just now.
+func (s *fakeSource) sampleOf(slot *model.Slot) *model.Sample {
+	return &model.Sample{MonoNS: s.now.MonoNS, Key: slot.Key, Slot: slot.Index, Client: slot.Client}
+}
+
+func look(t *testing.T, e *Engine) {
+	t.Helper()
+	if err := e.Look(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A sample's flow is known from the first look at it until its last window is over, and it is never
+// another one on the same ports.
+func TestFlowOf(t *testing.T) {
+	client, server, stranger := &model.Process{Comm: "client"}, &model.Process{Comm: "server"}, &model.Process{Comm: "stranger"}
+	owners := newFakeOwners(client, server, stranger)
+	for process, owner := range owners.owners {
+		owner.Comm = process.Comm
+	}
+	s := newFakeSource()
+	e := start(t, s, Config{Owners: owners})
+	expect := func(what string, sample *model.Sample, want string) {
+		t.Helper()
+		f, known := e.FlowOf(sample)
+		if f.Client.Port != 40000 || f.Server.Port != 80 || f.ToServer.Packets != 0 {
+			t.Errorf("%s: %+v", what, f)
+		}
+		got := "unknown"
+		if known {
+			got = comm(&f.Client) + " " + comm(&f.Server)
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", what, got, want)
+		}
+	}
+
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot.Owner = [2]*model.Process{server, client}
+	s.packet(slot, 1, flagSYN)
+	first := s.sampleOf(slot)
+	expect("before anybody looked", first, "unknown")
+	look(t, e)
+	expect("young", first, "client server")
+
+	s.packet(slot, 0, flagRST)
+	last := s.sampleOf(slot)
+	s.pass(time.Minute)
+	sweep(t, e)
+	if len(s.retired) != 1 {
+		t.Fatal("the slot is not free")
+	}
+	expect("ended", last, "client server")
+
+	s.pass(time.Second)
+	next := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	next.Owner = [2]*model.Process{stranger, stranger}
+	s.packet(next, 1, flagSYN)
+	look(t, e)
+	expect("the next connection", s.sampleOf(next), "stranger stranger")
+	expect("the one before", last, "client server")
+
+	window(t, e)
+	expect("long gone", last, "unknown")
+	expect("goes on", s.sampleOf(next), "stranger stranger")
+	nowhere := s.sampleOf(next)
+	nowhere.Slot, nowhere.Key.Netns = model.NoSlot, 1
+	expect("in no flow", nowhere, "unknown")
+}
