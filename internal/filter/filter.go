@@ -91,6 +91,30 @@ func compare(a uint64, op string, b uint64) bool {
 	}
 }
 
+// Changing returns the name of a term whose answer may change while a flow goes on, as that of bytes>1MB,
+// or "". Without one, all packets of a flow fare alike once its owners are known.
+func (f *Filter) Changing() string {
+	if f == nil || f.root == nil {
+		return ""
+	}
+	return f.root.changing()
+}
+
+func (n *node) changing() string {
+	if n.kind == kindTerm {
+		if n.term.amount != nil || n.term.Name == "state" || n.term.Name == "closed" {
+			return n.term.Name
+		}
+		return ""
+	}
+	for _, k := range n.kids {
+		if name := k.changing(); name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
 // String returns the canonical text: short forms spelt out, units resolved, no needless brackets.
 // It parses to an equal filter. The filter that matches everything is "".
 func (f *Filter) String() string {

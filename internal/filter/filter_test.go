@@ -56,6 +56,13 @@ func TestParse(t *testing.T) {
 		{"port:5432", "port:5432", true},
 		{"port:40000", "port:40000", true},
 		{"port 5432", "port:5432", true},
+		{"portrange 5000-6000", "port:5000-6000", true},
+		{"port 80 or 5432", "port:80 or port:5432", true},
+		{"tcp and (port 80 || 443)", "proto:tcp (port:80 or port:443)", false},
+		{"port 5432 && !22", "port:5432 !port:22", true},
+		{"host ::1 or 127.0.0.2 and tcp", "addr:::1 or addr:127.0.0.2 proto:tcp", true},
+		{"tcp port 5432 and host 127.0.0.2", "proto:tcp port:5432 addr:127.0.0.2", true},
+		{"net 127.0.0.0/8", "addr:127.0.0.0/8", true},
 		{"port:5000-6000", "port:5000-6000", true},
 		{"port:5432-5432", "port:5432", true},
 		{"port:5431-5431,5433", "port:5431,5433", false},
@@ -212,7 +219,12 @@ func TestParseErrors(t *testing.T) {
 		{"é:1 tcp", `unknown term "é" at 1`},
 		{`addr:"é`, `nothing closes "\"" at 6`},
 		{`port:"é" tcp`, `a port is 0 to 65535, or two as 8000-8099, not "é" at 6`},
-		{"port 80 or 443", `unknown term "443" at 12`},
+		{"port 80 443", `unknown term "443" at 9`},
+		{"port:80 or 443", `unknown term "443" at 12`},
+		{"port 80 or bytes>1 or 443", `unknown term "443" at 23`},
+		{"tcp dst port 80", `a flow has both directions; of one end say caddr, cport, saddr or sport, not "dst" at 5`},
+		{"tcp[13] = 2", `bytes of packets cannot be tested, as in "tcp[13]" at 1`},
+		{"|| tcp", `a term is missing before "||" at 1`},
 		{"proto:tpc", `unknown protocol "tpc" at 7; did you mean "tcp"?`},
 		{"proto:256", `unknown protocol "256" at 7`},
 		{"state:estb", `unknown state "estb" at 7; did you mean "estab"?`},
@@ -312,6 +324,24 @@ func TestTerms(t *testing.T) {
 		}
 		if !strings.HasPrefix(doc.Example, doc.Name) || doc.Value == "" || doc.Help == "" {
 			t.Errorf("incomplete: %+v", doc)
+		}
+	}
+}
+
+func TestChanging(t *testing.T) {
+	for expr, want := range map[string]string{
+		"":                                    "",
+		"tcp port 80 (client:api or !pid:7)":  "",
+		"bytes>1MB":                           "bytes",
+		"tcp !(port:80 or state:established)": "state",
+		"port:80 or closed:yes":               "closed",
+	} {
+		f, err := Parse(expr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Changing(); got != want {
+			t.Errorf("%q: got %q, want %q", expr, got, want)
 		}
 	}
 }

@@ -44,8 +44,9 @@ func Parse(expr string) (*Filter, error) {
 // non-space character and skips the white space behind what it read.
 type parser struct {
 	in    string
-	pos   int // byte offset
-	depth int // open brackets
+	pos   int   // byte offset
+	depth int   // open brackets
+	bare  *term // the term before, if its value was a word of its own and an operator follows
 }
 
 func (p *parser) done() bool { return p.pos == len(p.in) }
@@ -98,7 +99,7 @@ func (p *parser) or() (*node, error) {
 			return nil, err
 		}
 		kids = append(kids, k)
-		if !p.keyword("or") {
+		if !p.keyword("or", "||") {
 			return join(kindOr, kids), nil
 		}
 	}
@@ -112,14 +113,19 @@ func (p *parser) and() (*node, error) {
 			return nil, err
 		}
 		kids = append(kids, k)
-		if p.keyword("and") {
+		if p.keyword("and", "&&") {
 			continue
 		}
-		if p.done() || p.at(')') || strings.EqualFold(p.peek(nameStop), "or") {
+		if p.done() || p.at(')') || isOr(p.peek(nameStop)) {
 			return join(kindAnd, kids), nil
 		}
+		p.bare = nil // "port 80 443" is no list
 	}
 }
+
+func isOr(word string) bool { return word == "||" || strings.EqualFold(word, "or") }
+
+func isAnd(word string) bool { return word == "&&" || strings.EqualFold(word, "and") }
 
 // join makes one node of kids, taking in those of the same kind.
 func join(kind nodeKind, kids []*node) *node {
@@ -182,13 +188,18 @@ func (p *parser) operand() (*node, error) {
 	return n, nil
 }
 
-// readTerm reads name:value, name OP number, a bare short form, or a name and a value as two words.
+// readTerm reads name:value, name OP number, a bare short form, or a name and a value as two words, of which
+// the name may be missing if it is that of the term before.
 func (p *parser) readTerm() (*node, error) {
 	start := p.pos
 	name := p.peek(nameStop)
+	if n := p.another(name); n != nil {
+		return n, nil
+	}
 	if err := p.missingTerm(name); err != nil {
 		return nil, err
 	}
+	p.bare = nil
 	p.pos += len(name)
 	op := p.operator()
 
@@ -203,13 +214,11 @@ func (p *parser) readTerm() (*node, error) {
 	case isShort:
 		return nil, p.fail(start, name, "no value can follow")
 	default:
-		err := p.fail(start, name, "unknown term")
-		err.Suggest = suggest.Nearest(name, names(op == ""))
-		return nil, err
+		return nil, p.unknownTerm(start, name, op)
 	}
 
 	if op == "" && t.twoWords {
-		op = ":"
+		op, p.bare = ":", t
 		p.skipSpace()
 	}
 	if err := p.checkOperator(t, start, name, op); err != nil {
@@ -218,12 +227,43 @@ func (p *parser) readTerm() (*node, error) {
 	return p.values(t, start, name, op)
 }
 
+// another reads one more value for the term before, as in "port 80 or 443"; nil: there is none.
+func (p *parser) another(name string) *node {
+	if p.bare == nil || p.done() || p.at('"') || lookup(name) != nil || isOr(name) || isAnd(name) {
+		return nil
+	}
+	if _, isShort := shortForms[strings.ToLower(name)]; isShort {
+		return nil
+	}
+	text := p.peek(valueStop)
+	vals, bad := p.bare.parse(text)
+	if bad != nil {
+		return nil
+	}
+	p.pos += len(text)
+	p.skipSpace()
+	return &node{kind: kindTerm, term: p.bare, op: ":", vals: vals}
+}
+
+// unknownTerm complains about a name, and of tcpdump's knows what to write instead.
+func (p *parser) unknownTerm(start int, name, op string) *Error {
+	switch word, _, isByte := strings.Cut(strings.ToLower(name), "["); {
+	case word == "src" || word == "dst":
+		return p.fail(start, name, "a flow has both directions; of one end say caddr, cport, saddr or sport, not")
+	case isByte:
+		return p.fail(start, name, "bytes of packets cannot be tested, as in")
+	}
+	err := p.fail(start, name, "unknown term")
+	err.Suggest = suggest.Nearest(name, names(op == ""))
+	return err
+}
+
 // missingTerm complains when what is next cannot begin a term.
 func (p *parser) missingTerm(name string) error {
-	switch lower := strings.ToLower(name); {
+	switch {
 	case p.done():
 		return p.fail(p.pos, "", "a term is missing")
-	case lower == "or" || lower == "and":
+	case isOr(name) || isAnd(name):
 		return p.fail(p.pos, name, "a term is missing before")
 	case p.at(')'):
 		return p.fail(p.pos, ")", "a term is missing before")

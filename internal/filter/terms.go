@@ -47,7 +47,7 @@ var terms = []*term{
 		kernel:   kernelProto,
 	},
 	{
-		Term:     Term{"port", ":N|N-M", "port:80", "port of either end", true},
+		Term:     Term{"port", ":N|N-M", "port:80", "port of either end; also portrange", true},
 		twoWords: true,
 		parse:    parsePort,
 		match: func(f *model.Flow, v value) bool {
@@ -67,7 +67,7 @@ var terms = []*term{
 	},
 	{
 		Term: Term{"addr", ":ADDR|CIDR|localhost", "addr:127.0.0.2",
-			"address of either end; also host", true},
+			"address of either end; also host and net", true},
 		twoWords: true,
 		parse:    parseAddr,
 		match: func(f *model.Flow, v value) bool {
@@ -241,7 +241,7 @@ func addrWithin(e model.Endpoint, v value) bool { return v.prefix.Contains(e.Add
 func isIPv6(a netip.Addr) bool { return a.Unmap().Is6() }
 
 // aliases are other names of terms.
-var aliases = map[string]string{"host": "addr"}
+var aliases = map[string]string{"host": "addr", "net": "addr", "portrange": "port"}
 
 // shortForms are the bare words tcpdump users type.
 var shortForms = map[string]shortForm{
