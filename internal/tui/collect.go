@@ -26,9 +26,7 @@ func (m *Model) collect() {
 	}
 	switch m.group {
 	case groupProcess:
-		m.collectUsage(kindProcess, func(o *model.Owner) key {
-			return key{kind: kindProcess, owner: stats.Identify(o)}
-		})
+		m.collectUsage(kindProcess, processKey)
 	case groupCgroup:
 		m.collectUsage(kindCgroup, m.cgroupKey)
 	case groupFlow:
@@ -70,11 +68,11 @@ func (m *Model) find(k, rest key) (n *node, first bool) {
 
 // begin notes since when nodes of a kind are kept up without a gap.
 func (m *Model) begin(k kind) {
-	if frame := m.clock.frame; m.collected[k] != frame {
-		if m.collected[k]+1 != frame {
-			m.begun[k] = frame
+	if tick := m.clock.tick; m.collected[k] != tick {
+		if m.collected[k]+1 != tick {
+			m.begun[k] = m.clock.now()
 		}
-		m.collected[k] = frame
+		m.collected[k] = tick
 	}
 }
 
@@ -99,7 +97,7 @@ func (m *Model) collectPairs() {
 		n.flows = append(n.flows, int32(i))
 	}
 	for _, n := range m.pairs {
-		n.remember()
+		n.remember(&m.clock)
 		s, first := m.find(n.key.service(), key{kind: kindService, rest: true})
 		if first {
 			m.services = append(m.services, s)
@@ -110,7 +108,7 @@ func (m *Model) collectPairs() {
 		n.parent = s
 	}
 	for _, s := range m.services {
-		s.remember()
+		s.remember(&m.clock)
 	}
 	for _, n := range m.pairs {
 		if n.open {
@@ -144,14 +142,14 @@ func (m *Model) listFlows(parent *node, flows []int32) {
 		}
 		n, _ := m.find(k, k)
 		if known == nil && f.FirstSeen.Before(m.snapshot.Start) {
-			n.since = m.clock.frame
+			n.since = m.clock.now()
 		}
 		n.parent, n.proto, n.client, n.server = parent, f.Proto, f.Client, f.Server
 		n.add(f)
 		n.flows = append(n.flows, i)
 		n.flow = *f
 		n.flow.Turn.Histogram, n.flow.Response.Histogram = nil, nil
-		n.remember()
+		n.remember(&m.clock)
 	}
 }
 
@@ -211,7 +209,7 @@ func (m *Model) collectUsage(kind kind, keyOf func(*model.Owner) key) {
 		}
 	}
 	for _, n := range m.pairs {
-		n.remember()
+		n.remember(&m.clock)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/stats"
@@ -190,8 +189,7 @@ func (m *Model) flowServer(n *node) string {
 	}
 	switch {
 	case n.flow.Closed:
-		since := strings.ReplaceAll(human.Span(n.closedFor(m.snapshot.End).Round(time.Second)), " ", noBreak)
-		return where + " closed" + noBreak + since
+		return where + " closed" + noBreak + n.closedFor(m.snapshot.End)
 	case n.flow.State != "" && n.flow.State != "established":
 		return where + " " + n.flow.State
 	}

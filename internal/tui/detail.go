@@ -24,7 +24,8 @@ func (m *Model) detail() []string {
 	lines = append(lines, m.ends(n)...)
 	lines = append(lines, "")
 	lines = append(lines, m.rates(n)...)
-	return append(lines, m.latencies(n, parts)...)
+	lines = append(lines, m.latencies(n, parts)...)
+	return append(lines, m.slowTurns(n)...)
 }
 
 // parts is what is added up only when somebody looks.

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,24 @@ func huge() *model.Snapshot {
 	return finish(1, *s)
 }
 
+// slow is a second with turns that took long, of which some are known in parts.
+func slow(n int) *model.Snapshot {
+	s := shop(n)
+	s.SlowFrom, s.SlowLost = 20*time.Millisecond, uint64(n-1)
+	for i := range 8 {
+		f := &s.Flows[3+i%4]
+		row := model.SlowTurnRow{
+			Time: s.End.Add(-time.Duration(i) * 10 * time.Millisecond), Proto: f.Proto, Client: f.Client, Server: f.Server,
+			Turn: time.Duration(20+i) * time.Millisecond,
+		}
+		if i%4 == 0 {
+			row.Parts = &model.SlowParts{Delivery: 20 * time.Microsecond, Wait: 900 * time.Microsecond, Think: row.Turn - 920*time.Microsecond}
+		}
+		s.Slow = append(s.Slow, row)
+	}
+	return s
+}
+
 func idle() []*model.Snapshot {
 	return []*model.Snapshot{finish(1, model.Snapshot{}), finish(2, model.Snapshot{})}
 }
@@ -80,6 +99,7 @@ type goldenCase struct {
 	frames         []*model.Snapshot
 	keys           []string
 	then           []tea.Msg
+	styled         bool // the file has the styles, too
 }
 
 func goldenCases() []goldenCase {
@@ -119,6 +139,14 @@ func goldenCases() []goldenCase {
 		{name: "names-detail-80x24", columns: 80, lines: 24, frames: []*model.Snapshot{names()}, keys: []string{"down", "enter"}},
 		{name: "names-200x60", columns: 200, lines: 60, frames: []*model.Snapshot{names()}},
 		{name: "huge-80x24", columns: 80, lines: 24, frames: []*model.Snapshot{huge()}},
+		{name: "colour-80x24", columns: 80, lines: 24, options: Options{Color: true}, frames: []*model.Snapshot{lossy(1), lossy(2)}, keys: []string{"down"}, styled: true},
+		{name: "no-colour-80x24", columns: 80, lines: 24, frames: []*model.Snapshot{lossy(1), lossy(2)}, keys: []string{"down"}, styled: true},
+		{name: "closed-dim-80x24", columns: 80, lines: 24, options: Options{By: "flow", Color: true}, frames: append(shops(3), idle()[1], finish(6, model.Snapshot{})), keys: []string{"t", "end"}, styled: true},
+		{name: "crowd-80x24", columns: 80, lines: 24, frames: []*model.Snapshot{crowd(manyFlows, 200, 20)}},
+		{name: "crowd-flow-120x40", columns: 120, lines: 40, options: Options{By: "flow"}, frames: []*model.Snapshot{crowd(manyFlows, 200, 20)}, keys: []string{"end"}},
+		{name: "detail-slow-120x40", columns: 120, lines: 40, options: Options{By: "pair"}, frames: []*model.Snapshot{slow(1), slow(2)}, keys: []string{"down", "enter", "end"}},
+		{name: "write-80x24", columns: 80, lines: 24, frames: shops(2), keys: []string{"w"}},
+		{name: "written-80x24", columns: 80, lines: 24, frames: shops(2), then: []tea.Msg{Written{Where: "/home/me/lotrace-20260301-120002.json"}}},
 		{name: "ended-80x24", columns: 80, lines: 24, frames: shops(2), then: []tea.Msg{Ended{errors.New("network namespace is gone: counting ended")}}},
 	}
 }
@@ -136,6 +164,9 @@ func TestScreens(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			m := c.view(t)
 			got := text(m)
+			if c.styled {
+				got = styledText(m)
+			}
 			path := filepath.Join("testdata", c.name+".txt")
 			if *update {
 				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
@@ -150,6 +181,21 @@ func TestScreens(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+// styledText is text with the styles, their ESC made visible.
+func styledText(m *Model) string { return strings.ReplaceAll(m.View().Content, "\x1b", "␛") + "\n" }
+
+// Sixteen colours, as the terminal's owner chose them, and no background: on light as well as on dark ones
+// they can be read. White and black cannot.
+func TestColoursSuitAnyBackground(t *testing.T) {
+	for _, s := range append(attributes[1:], colours[1:]...) {
+		for _, code := range strings.Split(strings.TrimSuffix(strings.TrimPrefix(s, "\x1b["), "m"), ";") {
+			if !slices.Contains([]string{"", "1", "2", "7", "31", "32", "33", "35", "36"}, code) {
+				t.Errorf("style %q", s)
+			}
+		}
 	}
 }
 

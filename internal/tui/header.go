@@ -132,6 +132,9 @@ func (m *Model) costLine() string {
 	if m.unlisted > 0 {
 		pieces = append(pieces, human.Counted(uint64(m.unlisted), "flow")+" not listed")
 	}
+	if s.SlowLost > 0 {
+		pieces = append(pieces, m.paint(notice, human.Counted(s.SlowLost, "slow turn")+" lost"))
+	}
 	pieces = append(pieces, m.paint(faint, self), m.paint(faint, hidden))
 	if s.Overflow == (model.Count{}) {
 		pieces = append(pieces, m.paint(faint, "overflow 0"))

@@ -1,28 +1,35 @@
 package tui
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// slots is how many frames a history goes back: a minute, a second each.
-const slots = 60
+// slots is how many frames a history goes back: a minute, a second each. Shorter ones share a slot until it
+// has lasted wholeSlot, which leaves a tick that comes early its own.
+const (
+	slots     = 60
+	wholeSlot = 950 * time.Millisecond
+)
 
-// sample is what a row did in one frame.
+// sample is what a row did in one slot.
 type sample struct {
-	frame              uint64 // which; another one's is none of ours
+	frame              uint64 // which slot; another one's is none of ours
 	toServer, toClient uint64 // bytes
 	turns, errors      uint64
 }
 
-// history is a row's last frames. Its memory does not grow.
+// history is a row's last slots. Its memory does not grow.
 type history struct {
+	tick  uint64 // the frame that was put in last
 	ring  [slots]sample
 	turns *[slots]spans // nil while there never was one
 }
 
-// spans is a latency of one frame, without the buckets that are empty.
+// spans is a latency of one slot, without the buckets that are empty.
 type spans struct {
 	frame    uint64
 	sum      time.Duration
@@ -36,31 +43,66 @@ type bin struct {
 	bucket int
 }
 
-// set says what the frame was; once more replaces it.
-func (h *history) set(s sample, turn *model.Latency) {
-	at := s.frame % slots
-	h.ring[at] = s
-	if turn.Count == 0 {
+// put adds the clock's newest frame to its slot. Once more replaces it where it has the slot for itself,
+// and changes nothing where it has not.
+func (h *history) put(c *clock, s sample, turn *model.Latency) {
+	at := c.frame % slots
+	s.frame = c.frame
+	again := h.tick == c.tick
+	h.tick = c.tick
+	shared := c.before > 0 && h.ring[at].frame == c.frame
+	switch {
+	case shared && again:
+		return
+	case shared:
+		h.ring[at].add(s)
+	default:
+		h.ring[at] = s
 		if h.turns != nil {
-			h.turns[at].frame = 0
+			h.turns[at].clear()
 		}
+	}
+	if turn.Count == 0 {
 		return
 	}
 	if h.turns == nil {
 		h.turns = new([slots]spans)
 	}
-	kept := &h.turns[at]
-	bins := kept.bins[:0]
-	from, to := model.Bucket(turn.Min), model.Bucket(turn.Max)
-	for bucket := from; bucket <= to; bucket++ {
-		if n := turn.Histogram[bucket]; n > 0 {
-			bins = append(bins, bin{n, bucket})
-		}
-	}
-	*kept = spans{s.frame, turn.Sum, turn.Min, turn.Max, turn.Count, bins}
+	h.turns[at].add(c.frame, turn)
 }
 
-// at is the sample of a frame; what is not known is nothing.
+func (s *sample) add(o sample) {
+	s.toServer += o.toServer
+	s.toClient += o.toClient
+	s.turns += o.turns
+	s.errors += o.errors
+}
+
+func (s *spans) clear() { *s = spans{bins: s.bins[:0]} }
+
+func (s *spans) add(frame uint64, turn *model.Latency) {
+	if s.frame != frame {
+		s.clear()
+		s.frame, s.min, s.max = frame, turn.Min, turn.Max
+	}
+	s.min, s.max = min(s.min, turn.Min), max(s.max, turn.Max)
+	s.sum += turn.Sum
+	s.count += turn.Count
+	from, to := model.Bucket(turn.Min), model.Bucket(turn.Max)
+	for bucket := from; bucket <= to; bucket++ {
+		n := turn.Histogram[bucket]
+		if n == 0 {
+			continue
+		}
+		at, known := slices.BinarySearchFunc(s.bins, bucket, func(b bin, bucket int) int { return cmp.Compare(b.bucket, bucket) })
+		if !known {
+			s.bins = slices.Insert(s.bins, at, bin{bucket: bucket})
+		}
+		s.bins[at].count += n
+	}
+}
+
+// at is the sample of a slot; what is not known is nothing.
 func (h *history) at(frame uint64) sample {
 	if s := h.ring[frame%slots]; s.frame == frame {
 		return s
@@ -68,19 +110,15 @@ func (h *history) at(frame uint64) sample {
 	return sample{frame: frame}
 }
 
-// sum adds up frames up to and including the last one.
+// sum adds up slots up to and including the last one.
 func (h *history) sum(last uint64, frames int) (s sample) {
 	for frame := last; frames > 0 && frame > 0; frame, frames = frame-1, frames-1 {
-		one := h.at(frame)
-		s.toServer += one.toServer
-		s.toClient += one.toClient
-		s.turns += one.turns
-		s.errors += one.errors
+		s.add(h.at(frame))
 	}
 	return s
 }
 
-// latency merges the turns of as many frames into l, which keeps its memory.
+// latency merges the turns of as many slots into l, which keeps its memory.
 func (h *history) latency(last uint64, frames int, l *model.Latency) {
 	buckets := l.Histogram
 	if buckets == nil {
@@ -108,19 +146,42 @@ func (h *history) latency(last uint64, frames int, l *model.Latency) {
 	}
 }
 
-// clock knows how long the last frames were.
+// clock knows how long the last slots were.
 type clock struct {
-	frame     uint64 // the newest, from 1
+	tick      uint64        // frames so far
+	frame     uint64        // the newest slot, from 1
+	before    time.Duration // how long that had lasted when the newest frame came into it
 	durations [slots]time.Duration
 	counts    [slots]model.Count // totals
 }
 
-func (c *clock) tick(s *model.Snapshot) {
-	c.frame++
-	c.durations[c.frame%slots], c.counts[c.frame%slots] = s.Duration, s.Totals
+// moment is where in its slot something began.
+type moment struct {
+	frame  uint64
+	before time.Duration
 }
 
-// rate is what so many in a frame are per second.
+func (c *clock) now() moment { return moment{c.frame, c.before} }
+
+func (m moment) compare(o moment) int {
+	return cmp.Or(cmp.Compare(m.frame, o.frame), cmp.Compare(m.before, o.before))
+}
+
+func (c *clock) take(s *model.Snapshot) {
+	c.tick++
+	at := c.frame % slots
+	if c.frame > 0 && c.durations[at] < wholeSlot {
+		c.before = c.durations[at]
+	} else {
+		c.frame++
+		c.before, at = 0, c.frame%slots
+		c.durations[at], c.counts[at] = 0, model.Count{}
+	}
+	c.durations[at] += s.Duration
+	c.counts[at].Add(s.Totals)
+}
+
+// rate is what so many in a slot are per second.
 func (c *clock) rate(frame, count uint64) uint64 {
 	seconds := c.durations[frame%slots].Seconds()
 	if seconds <= 0 {
@@ -129,7 +190,7 @@ func (c *clock) rate(frame, count uint64) uint64 {
 	return uint64(float64(count)/seconds + 0.5)
 }
 
-// lasting is how long so many of the newest frames were.
+// lasting is how long so many of the newest slots were.
 func (c *clock) lasting(frames int) (d time.Duration) {
 	for frame := c.frame; frame > 0 && frames > 0; frame, frames = frame-1, frames-1 {
 		d += c.durations[frame%slots]
@@ -137,11 +198,11 @@ func (c *clock) lasting(frames int) (d time.Duration) {
 	return d
 }
 
-// window returns how many of the newest frames make up about d, how long they really were, and what was
+// window returns how many of the newest slots make up about d, how long they really were, and what was
 // counted in them.
 func (c *clock) window(d time.Duration) (frames int, truly time.Duration, total model.Count) {
-	const slack = 20 // a frame that is a twentieth short will do
-	for frame := c.frame; frame > 0 && frames < slots && truly < d-d/slack; frame-- {
+	slack := min(d/20, time.Second/2) // so much less will do: ticks are not quite even
+	for frame := c.frame; frame > 0 && frames < slots && truly < d-slack; frame-- {
 		truly += c.durations[frame%slots]
 		total.Add(c.counts[frame%slots])
 		frames++

@@ -46,6 +46,8 @@ func init() {
 		{[]string{"o"}, "o", "freeze the order of the rows", "o order", lists, plain(func(m *Model) { m.frozen = !m.frozen })},
 		{[]string{"t"}, "t", "closed flows, too", "", lists, plain((*Model).toggleClosed)},
 		{[]string{"x"}, "x", "forget the last minute and begin anew", "", lists, plain(func(m *Model) { m.mode = modeAsk })},
+		{[]string{"w"}, "w", "write these rows to a file: json, csv or a filter", "w write", lists, plain(func(m *Model) { m.mode = modeWrite })},
+		{[]string{"c"}, "c", "copy the row, by the terminal's clipboard", "", lists, (*Model).copyRow},
 		{[]string{"up", "k"}, "", "", "", pages, scrolling(-1)},
 		{[]string{"down", "j"}, "", "", "↑↓ scroll", pages, scrolling(1)},
 		{[]string{"pgup", "ctrl+b"}, "", "", "", pages, scrolling(-10)},
@@ -56,6 +58,10 @@ func init() {
 		{[]string{"esc"}, "Esc", "drop the filter", "", lists, plain((*Model).dropFilter)},
 		{[]string{"y"}, "", "", "", modeAsk, plain(func(m *Model) { m.mode = modeRows; m.restart() })},
 		{[]string{"n", "esc", "q", "enter", "space"}, "", "", "", modeAsk, plain(func(m *Model) { m.mode = modeRows })},
+		{[]string{"j"}, "", "", "", modeWrite, writing("json")},
+		{[]string{"c"}, "", "", "", modeWrite, writing("csv")},
+		{[]string{"f"}, "", "", "", modeWrite, writing("filter")},
+		{[]string{"n", "esc", "q"}, "", "", "", modeWrite, plain(func(m *Model) { m.mode = modeRows })},
 		{[]string{"ctrl+c"}, "", "", "", ^mode(0), func(*Model) tea.Cmd { return tea.Quit }},
 		{[]string{"ctrl+z"}, "^Z", "suspend; fg comes back", "", ^mode(0), func(*Model) tea.Cmd { return tea.Suspend }},
 	}
@@ -76,6 +82,10 @@ func paging(by int) func(*Model) tea.Cmd {
 
 func scrolling(by int) func(*Model) tea.Cmd {
 	return plain(func(m *Model) { m.page = max(0, min(m.page, m.lastPage())+by) })
+}
+
+func writing(format string) func(*Model) tea.Cmd {
+	return func(m *Model) tea.Cmd { return m.write(format) }
 }
 
 func over(window int) func(*Model) tea.Cmd {

@@ -1,6 +1,8 @@
 package tui
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -29,68 +31,177 @@ func isQuit(cmd tea.Cmd) bool {
 	return ok
 }
 
-// Each key that the table has does what it says.
+// keyTest is what a key does in a mode, after others.
+type keyTest struct {
+	mode   mode
+	keys   string   // names, of which each does the same
+	before []string // on the way from the first screen; into the mode at least
+	does   func(m *Model, cmd tea.Cmd) bool
+}
+
+// shows passes if the screen has the text.
+func shows(want string) func(*Model, tea.Cmd) bool {
+	return func(m *Model, _ tea.Cmd) bool { return strings.Contains(text(m), want) }
+}
+
+// cursorOn passes if the cursor is on a row with the text.
+func cursorOn(want string) func(*Model, tea.Cmd) bool {
+	return func(m *Model, _ tea.Cmd) bool { return strings.Contains(at(m), want) }
+}
+
+func lacks(want string) func(*Model, tea.Cmd) bool {
+	return func(m *Model, _ tea.Cmd) bool { return !strings.Contains(text(m), want) }
+}
+
+func quits(_ *Model, cmd tea.Cmd) bool { return isQuit(cmd) }
+
+func suspends(_ *Model, cmd tea.Cmd) bool {
+	if cmd == nil {
+		return false
+	}
+	_, ok := cmd().(tea.SuspendMsg)
+	return ok
+}
+
+func goesTo(want mode) func(*Model, tea.Cmd) bool {
+	return func(m *Model, _ tea.Cmd) bool { return m.mode == want }
+}
+
+func onPage(want int) func(*Model, tea.Cmd) bool {
+	return func(m *Model, _ tea.Cmd) bool { return m.page == want }
+}
+
+func atLastPage(m *Model, _ tea.Cmd) bool {
+	before := m.View().Content
+	press(m, "down")
+	return m.View().Content == before && m.lastPage() > 10
+}
+
+func writes(format string) func(*Model, tea.Cmd) bool {
+	return func(m *Model, cmd tea.Cmd) bool {
+		if cmd == nil {
+			return false
+		}
+		w, ok := cmd().(Written)
+		return ok && w.Where == format && m.mode == modeRows
+	}
+}
+
+// keyTests has each key of the table in each mode where it works, and nothing else.
+func keyTests() []keyTest {
+	tests := []keyTest{
+		{modeRows, "? f1", nil, shows("this help")},
+		{modeRows, "q", nil, quits},
+		{modeRows, "up k", []string{"down", "down"}, cursorOn("orders")},
+		{modeRows, "down j", nil, cursorOn("orders")},
+		{modeRows, "pgdown ctrl+f", nil, cursorOn("9999")},
+		{modeRows, "pgup ctrl+b", []string{"end"}, cursorOn("redis")},
+		{modeRows, "home", []string{"end"}, func(m *Model, _ tea.Cmd) bool { return m.cursor == nil && strings.Contains(at(m), "redis") }},
+		{modeRows, "end", nil, cursorOn("9999")},
+		{modeRows, "right l +", nil, shows(":51002")},
+		{modeRows, "left h -", []string{"right"}, lacks(":51002")},
+		{modeRows, "enter", nil, shows("executable")},
+		{modeRows, "/", nil, func(m *Model, _ tea.Cmd) bool { return m.mode == modeFilter && m.View().Cursor != nil }},
+		{modeRows, "g", nil, shows("by pair")},
+		{modeRows, "s", nil, shows("CLIENT▲")},
+		{modeRows, "S", nil, func(m *Model, _ tea.Cmd) bool {
+			return strings.Contains(text(m), "▲→/s") && strings.Contains(at(m), "9999")
+		}},
+		{modeRows, "1", []string{"3"}, shows("· 1.0 s")},
+		{modeRows, "2", nil, shows("· 3.0 s")},
+		{modeRows, "3", nil, func(m *Model, _ tea.Cmd) bool { return m.window == time.Minute }},
+		{modeRows, "space", nil, shows("PAUSED")},
+		{modeRows, "o", nil, shows("ORDER FROZEN")},
+		{modeRows, "t", nil, shows("closed shown")},
+		{modeRows, "x", nil, shows("begin anew?")},
+		{modeRows, "w", nil, shows("Write these rows?")},
+		{modeRows, "c", nil, func(m *Model, cmd tea.Cmd) bool {
+			return cmd != nil && strings.Contains(fmt.Sprint(cmd()), "redis-server :6379\t")
+		}},
+		{modeRows, "esc", []string{"/", "type:port:80", "enter"}, func(m *Model, _ tea.Cmd) bool { return m.filter == nil }},
+		{modeDetail, "? f1", []string{"enter"}, shows("this help")},
+		{modeDetail, "space", []string{"enter"}, shows("PAUSED")},
+		{modeAsk, "y", []string{"x"}, func(m *Model, _ tea.Cmd) bool { return m.mode == modeRows && m.clock.frame == 1 }},
+		{modeAsk, "n esc q enter space", []string{"x"}, func(m *Model, _ tea.Cmd) bool { return m.mode == modeRows && m.clock.frame == 3 }},
+		{modeWrite, "j", []string{"w"}, writes("json")},
+		{modeWrite, "c", []string{"w"}, writes("csv")},
+		{modeWrite, "f", []string{"w"}, writes("filter")},
+		{modeWrite, "n esc q", []string{"w"}, goesTo(modeRows)},
+	}
+	for page, into := range map[mode]string{modeDetail: "enter", modeHelp: "?"} {
+		tests = append(tests,
+			keyTest{page, "up k", []string{into, "down", "down"}, onPage(1)},
+			keyTest{page, "down j", []string{into}, onPage(1)},
+			keyTest{page, "pgup ctrl+b", []string{into, "pgdown", "down"}, onPage(1)},
+			keyTest{page, "pgdown ctrl+f", []string{into}, onPage(10)},
+			keyTest{page, "home", []string{into, "end"}, onPage(0)},
+			keyTest{page, "end", []string{into}, atLastPage},
+			keyTest{page, "esc enter q left h", []string{into}, goesTo(modeRows)},
+		)
+	}
+	for in, into := range map[mode][]string{
+		modeRows: nil, modeDetail: {"enter"}, modeHelp: {"?"}, modeAsk: {"x"}, modeFilter: {"/"}, modeWrite: {"w"},
+	} {
+		tests = append(tests, keyTest{in, "ctrl+c", into, quits}, keyTest{in, "ctrl+z", into, suspends})
+	}
+	return tests
+}
+
+// modeKey is a key where it works.
+type modeKey struct {
+	mode mode
+	key  string
+}
+
 func TestKeys(t *testing.T) {
 	busy := shops(3)
-	tests := map[string]struct {
-		before []string
-		check  func(m *Model) bool
-	}{
-		"?":      {nil, func(m *Model) bool { return strings.Contains(text(m), "this help") }},
-		"f1":     {nil, func(m *Model) bool { return m.mode == modeHelp }},
-		"q":      {[]string{"enter"}, func(m *Model) bool { return m.mode == modeRows }},
-		"up":     {[]string{"down", "down"}, func(m *Model) bool { return strings.Contains(at(m), "orders") }},
-		"k":      {[]string{"down", "down"}, func(m *Model) bool { return strings.Contains(at(m), "orders") }},
-		"down":   {nil, func(m *Model) bool { return strings.Contains(at(m), "orders") }},
-		"j":      {nil, func(m *Model) bool { return strings.Contains(at(m), "orders") }},
-		"pgdown": {nil, func(m *Model) bool { return strings.Contains(at(m), "9999") }},
-		"ctrl+f": {nil, func(m *Model) bool { return strings.Contains(at(m), "9999") }},
-		"pgup":   {[]string{"end"}, func(m *Model) bool { return strings.Contains(at(m), "redis") }},
-		"ctrl+b": {[]string{"end"}, func(m *Model) bool { return strings.Contains(at(m), "redis") }},
-		"home":   {[]string{"end"}, func(m *Model) bool { return m.cursor == nil && strings.Contains(at(m), "redis") }},
-		"end":    {nil, func(m *Model) bool { return strings.Contains(at(m), "9999") }},
-		"right":  {nil, func(m *Model) bool { return strings.Contains(text(m), ":51002") }},
-		"l":      {nil, func(m *Model) bool { return strings.Contains(text(m), ":51002") }},
-		"+":      {nil, func(m *Model) bool { return strings.Contains(text(m), ":51002") }},
-		"left":   {[]string{"right", "down", "left"}, func(m *Model) bool { return !strings.Contains(text(m), ":51002") }},
-		"h":      {[]string{"right"}, func(m *Model) bool { return !strings.Contains(text(m), ":51002") }},
-		"-":      {nil, func(m *Model) bool { return true }},
-		"enter": {nil, func(m *Model) bool {
-			return strings.Contains(text(m), "CLIENT") && strings.Contains(text(m), "command")
-		}},
-		"/":      {nil, func(m *Model) bool { return m.mode == modeFilter && m.View().Cursor != nil }},
-		"g":      {nil, func(m *Model) bool { return strings.Contains(text(m), "by pair") }},
-		"s":      {nil, func(m *Model) bool { return strings.Contains(text(m), "CLIENT▲") }},
-		"S":      {nil, func(m *Model) bool { return strings.Contains(text(m), "▲→/s") && strings.Contains(at(m), "9999") }},
-		"1":      {[]string{"3"}, func(m *Model) bool { return strings.Contains(text(m), "· 1.0 s") }},
-		"2":      {nil, func(m *Model) bool { return strings.Contains(text(m), "· 3.0 s") }},
-		"3":      {nil, func(m *Model) bool { return m.window == time.Minute }},
-		"space":  {nil, func(m *Model) bool { return strings.Contains(text(m), "PAUSED") }},
-		"o":      {nil, func(m *Model) bool { return strings.Contains(text(m), "ORDER FROZEN") }},
-		"t":      {nil, func(m *Model) bool { return strings.Contains(text(m), "closed shown") }},
-		"x":      {nil, func(m *Model) bool { return strings.Contains(text(m), "begin anew?") && m.clock.frame == 3 }},
-		"y":      {[]string{"x"}, func(m *Model) bool { return m.mode == modeRows && m.clock.frame == 1 }},
-		"n":      {[]string{"x"}, func(m *Model) bool { return m.mode == modeRows && m.clock.frame == 3 }},
-		"esc":    {[]string{"/", "type:port:80", "enter"}, func(m *Model) bool { return m.filter == nil }},
-		"ctrl+c": {nil, func(m *Model) bool { return true }},
-		"ctrl+z": {nil, func(m *Model) bool { return true }},
-	}
-	for i := range bindings {
-		for _, key := range bindings[i].keys {
-			test, ok := tests[key]
-			if !ok {
-				t.Errorf("%s: no test", key)
-				continue
+	o := Options{Write: func(e Export) (string, error) { return e.Format, nil }}
+	tested := make(map[modeKey]bool)
+	for _, test := range keyTests() {
+		for _, key := range strings.Fields(test.keys) {
+			tested[modeKey{test.mode, key}] = true
+			lines := 40
+			if test.mode&(modeDetail|modeHelp) != 0 {
+				lines = 15
 			}
-			m := screenOf(t, Options{}, 120, 40, busy, test.before...)
-			cmd := press(m, key)
-			if !test.check(m) {
+			m := screenOf(t, o, 120, lines, busy, test.before...)
+			if m.mode != test.mode {
+				t.Fatalf("%s: %v lead to mode %d, not %d", key, test.before, m.mode, test.mode)
+			}
+			if test.does(m, nil) {
+				t.Errorf("%s after %v: nothing is left to do:\n%s", key, test.before, text(m))
+			}
+			if cmd := press(m, key); !test.does(m, cmd) {
 				t.Errorf("%s after %v:\n%s", key, test.before, text(m))
 			}
-			if quits := key == "ctrl+c"; isQuit(cmd) != quits && key != "ctrl+z" {
-				t.Errorf("%s: quits: %t", key, isQuit(cmd))
+		}
+	}
+	bound := make(map[modeKey]bool)
+	for i := range bindings {
+		for in := modeRows; in <= modeWrite; in <<= 1 {
+			if bindings[i].in&in == 0 {
+				continue
+			}
+			for _, key := range bindings[i].keys {
+				k := modeKey{in, key}
+				if bound[k] {
+					t.Errorf("%s has two meanings in mode %d", key, in)
+				}
+				bound[k] = true
 			}
 		}
+	}
+	if !maps.Equal(bound, tested) {
+		t.Errorf("keys %v\ntests %v", bound, tested)
+	}
+}
+
+// What no key is bound to does nothing.
+func TestOtherKeys(t *testing.T) {
+	m := screenOf(t, Options{}, 120, 40, shops(2))
+	before := m.View().Content
+	if cmd := press(m, "z", "ctrl+x", "delete", "backspace"); cmd != nil || m.View().Content != before {
+		t.Errorf("other keys change the screen:\n%s", text(m))
 	}
 }
 

@@ -18,6 +18,9 @@ type Options struct {
 	By    string // one of Groups
 	Sort  string // one of SortFields, reversed behind a "-"
 	Color bool   // the terminal's colours; without them only bold, dim and reverse
+
+	// Write puts what is on the screen into a file and says where; it may take its time. nil: there is none.
+	Write func(Export) (where string, err error)
 }
 
 // Frame is the next window. Its snapshot must stay as it is until the next Frame was taken.
@@ -38,6 +41,7 @@ const (
 	modeHelp
 	modeAsk
 	modeFilter
+	modeWrite
 )
 
 // Model is the view. It is for one goroutine.
@@ -58,16 +62,19 @@ type Model struct {
 	missed     int  // frames since
 	showClosed bool
 	warnings   []string
+	said       string // in the last line, until the next key
 	ended      error
 
 	snapshot  *model.Snapshot // the newest; a copy while paused
 	clock     clock
 	nodes     map[key]*node
 	counts    [kindCgroup + 1]int
-	begun     [kindCgroup + 1]uint64 // frame since which nodes of a kind are kept up
+	begun     [kindCgroup + 1]moment // since which nodes of a kind are kept up
 	collected [kindCgroup + 1]uint64 // frame in which they were last
 	cgroups   map[string]uint32
 	pass      uint64
+
+	slow []model.SlowTurnRow // newest first
 
 	rows   []row
 	cursor *node // nil: the first row, whichever it is
@@ -111,7 +118,8 @@ func New(o Options) (*Model, error) {
 // Init does nothing: frames come by themselves.
 func (m *Model) Init() tea.Cmd { return nil }
 
-// Update takes a message. The commands it returns are Quit and Suspend.
+// Update takes a message. The commands it returns are Quit, Suspend, SetClipboard and one that calls
+// Options.Write.
 func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case Frame:
@@ -120,6 +128,7 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.width, m.height = msg.Width, msg.Height
 		m.clamp()
 	case tea.KeyPressMsg:
+		m.said = ""
 		return m, m.press(msg)
 	case tea.MouseClickMsg:
 		m.click(msg.X, msg.Y)
@@ -129,6 +138,8 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		if m.mode == modeFilter {
 			m.input.insert(msg.Content)
 		}
+	case Written:
+		m.written(msg)
 	case Warning:
 		m.warnings = append(m.warnings, string(msg))
 	case Ended:
@@ -154,7 +165,8 @@ func (m *Model) take(s *model.Snapshot) {
 			m.named++
 		}
 	}
-	m.clock.tick(s)
+	m.clock.take(s)
+	m.rememberSlow(s)
 	m.collect()
 	m.forget()
 	m.arrange(false)
@@ -165,12 +177,13 @@ func (m *Model) restart() {
 	m.clock = clock{}
 	m.nodes = make(map[key]*node)
 	m.cgroups = make(map[string]uint32)
+	m.slow = nil
 	clear(m.counts[:])
 	clear(m.begun[:])
 	clear(m.collected[:])
 	m.cursor, m.scroll, m.rows = nil, 0, m.rows[:0]
 	if m.snapshot != nil {
-		m.clock.tick(m.snapshot)
+		m.clock.take(m.snapshot)
 		m.collect()
 		m.arrange(true)
 	}

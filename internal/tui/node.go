@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -42,15 +43,15 @@ type node struct {
 	rank   int // place among its siblings; unranked: it has none yet
 
 	pass  uint64 // the collection that it was part of last
-	frame uint64 // the frame that it was part of last
+	frame uint64 // the slot that it was part of last
 	flows []int32
 	now   sum
 	past  history
-	since uint64 // frames before that one are not in its history, though something may have been
+	since moment // what was before is not in its history, though something may have been
 
 	shown    sample        // over the window that is shown, or as much of it as is known
 	truly    time.Duration // how long that is
-	frames   int           // how many frames that is
+	frames   int           // how many slots that is
 	quantile time.Duration // the one that rows are sorted by, if they are
 	label    string        // the text that they are sorted by, if they are
 
@@ -102,9 +103,8 @@ func (n *node) merge(pair *node) {
 }
 
 // remember puts the newest frame into the node's history.
-func (n *node) remember() {
-	n.past.set(sample{
-		frame:    n.frame,
+func (n *node) remember(c *clock) {
+	n.past.put(c, sample{
 		toServer: n.now.toServer,
 		toClient: n.now.toClient,
 		turns:    n.now.turn.Count,
@@ -112,8 +112,14 @@ func (n *node) remember() {
 	}, &n.now.turn)
 }
 
-// closedFor is how long before now the flow was closed.
-func (n *node) closedFor(now time.Time) time.Duration { return max(0, now.Sub(n.flow.LastSeen)) }
+// closedFor says how long before now the flow was closed.
+func (n *node) closedFor(now time.Time) string {
+	d := max(0, now.Sub(n.flow.LastSeen)).Round(time.Second)
+	if d < time.Minute {
+		return fmt.Sprintf("%d%ss", d/time.Second, noBreak)
+	}
+	return d.String()
+}
 
 func pairKey(f *model.Flow) key {
 	k := serviceKey(f)
@@ -131,6 +137,8 @@ func (k key) service() key {
 	k.kind, k.owner = kindService, stats.Identity{}
 	return k
 }
+
+func processKey(o *model.Owner) key { return key{kind: kindProcess, owner: stats.Identify(o)} }
 
 func flowKey(f *model.Flow) key {
 	k := serviceKey(f)

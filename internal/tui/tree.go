@@ -21,9 +21,13 @@ func (m *Model) arrange(anew bool) {
 	for _, n := range m.nodes {
 		n.kids = n.kids[:0]
 		n.frames, n.truly = frames, truly
-		if since := max(n.since, m.begun[n.key.kind], 1); m.clock.frame-since+1 < uint64(frames) {
-			n.frames = int(m.clock.frame - since + 1)
-			n.truly = m.clock.lasting(n.frames)
+		since := n.since
+		if begun := m.begun[n.key.kind]; begun.compare(since) > 0 {
+			since = begun
+		}
+		if known := m.clock.frame - since.frame + 1; known <= uint64(frames) {
+			n.frames = int(known)
+			n.truly = m.clock.lasting(n.frames) - since.before
 		}
 		n.shown = n.past.sum(m.clock.frame, n.frames)
 	}

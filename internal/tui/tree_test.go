@@ -277,3 +277,56 @@ func TestDrawingsAreRates(t *testing.T) {
 		t.Errorf("drawn as %q", got)
 	}
 }
+
+// Frames shorter than a second share their slots: a minute stays a minute, and rates are over the time that
+// was looked at.
+func TestShortFrames(t *testing.T) {
+	const each = 100 * time.Millisecond
+	short := func(n int) *model.Snapshot {
+		s := servers(1, 10)
+		s.Flows[0].Turn.Record(time.Duration(n) * time.Millisecond)
+		s.Start, s.Duration = begin.Add(time.Duration(n)*each), each
+		s.End = s.Start.Add(each)
+		return s
+	}
+	m := screenOf(t, Options{}, 120, 24, nil)
+	frames := func(from, to int) {
+		for n := from; n < to; n++ {
+			m.Update(Frame{short(n)})
+		}
+	}
+	check := func(what string, lasting time.Duration, turns uint64) {
+		t.Helper()
+		n := m.rows[0].node
+		if m.lasting() != lasting || n.shown.turns != turns || perSecond(n.shown.toServer, n) != 100 {
+			t.Errorf("%s: %d turns, %v bytes a second over %v", what, n.shown.turns, perSecond(n.shown.toServer, n), m.lasting())
+		}
+	}
+	frames(0, 3)
+	check("the first", 3*each, 3)
+	frames(3, 10)
+	check("a second", time.Second, 10)
+	frames(10, 15)
+	check("a second and a half", 15*each, 15)
+	n := m.rows[0].node
+	n.past.latency(m.clock.frame, n.frames, &m.scratch)
+	if l := &m.scratch; l.Count != 15 || l.Min != 0 || l.Max != 14*time.Millisecond || l.Sum != 105*time.Millisecond {
+		t.Errorf("latency %+v", *l)
+	}
+	press(m, "right", "left") // the same frame again
+	check("looked at again", 15*each, 15)
+	press(m, "3")
+	frames(15, 700)
+	check("a minute", time.Minute, 600)
+	press(m, "g", "1")
+	frames(700, 715) // by pair
+	press(m, "g", "g")
+	n = m.rows[0].node // by process, in the middle of a slot
+	if n.truly != each || perSecond(n.shown.toServer, n) != 100 {
+		t.Errorf("by process: %v bytes a second over %v", perSecond(n.shown.toServer, n), n.truly)
+	}
+	frames(715, 718)
+	if n.truly != 4*each || perSecond(n.shown.toServer, n) != 100 {
+		t.Errorf("by process, later: %v bytes a second over %v", perSecond(n.shown.toServer, n), n.truly)
+	}
+}

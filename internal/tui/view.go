@@ -116,7 +116,7 @@ func (m *Model) sparkHead(cells int) string {
 }
 
 func (m *Model) line(columns []placed, r row, chosen bool) string {
-	idle := r.pass != m.pass
+	idle := r.frame != m.clock.frame
 	faded := idle || r.kind() == kindFlow && r.flow.Closed
 	var b strings.Builder
 	for i, c := range columns {
@@ -236,7 +236,12 @@ func (m *Model) footer() []string {
 		return m.filterLines()
 	case modeAsk:
 		return []string{line(m.paint(notice, "Forget the last minute and begin anew?")+"  y yes  n no", m.width)}
+	case modeWrite:
+		return []string{line(m.paint(notice, "Write these rows?")+"  j json  c csv  f filter, for -f  Esc no", m.width)}
 	default:
+		if m.said != "" {
+			return []string{spread(m.said, m.state(), m.width)}
+		}
 		return []string{spread(m.hints(), m.state(), m.width)}
 	}
 }
