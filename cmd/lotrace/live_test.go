@@ -69,8 +69,10 @@ func (h *herald) String() string {
 }
 
 // prepare makes a run of the binary that start may be told more about.
-func prepare(tb testing.TB, args ...string) *live {
-	path, err := exec.LookPath("lotrace") // testscript.Main has put it there
+func prepare(tb testing.TB, args ...string) *live { return prepareProgram(tb, "lotrace", args...) }
+
+func prepareProgram(tb testing.TB, name string, args ...string) *live {
+	path, err := exec.LookPath(name) // testscript.Main has put ours there
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -80,10 +82,14 @@ func prepare(tb testing.TB, args ...string) *live {
 	return l
 }
 
-// start begins the run in the namespace.
+// start begins the run in the namespace, if there is one.
 func (l *live) start(ns *testkit.Netns) {
 	l.Helper()
-	if err := ns.Do(l.Start); err != nil {
+	start := l.Start
+	if ns != nil {
+		start = func() error { return ns.Do(l.Start) }
+	}
+	if err := start(); err != nil {
 		l.Fatal(err)
 	}
 	go func() {

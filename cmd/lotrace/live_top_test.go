@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/testkit"
@@ -29,15 +28,22 @@ type watched struct {
 // watchTop starts top in the namespace, on a terminal that no description is known of.
 func watchTop(t *testing.T, ns *testkit.Netns, args ...string) *watched {
 	t.Helper()
+	w := onTerminal(t, prepare(t, args...))
+	w.start(ns)
+	w.awaitCounting()
+	return w
+}
+
+// onTerminal gives a program that is to be started a terminal.
+func onTerminal(t *testing.T, l *live) *watched {
+	t.Helper()
 	typist, program := openTerminals(t, 100)
-	w := &watched{live: prepare(t, args...), typist: typist, more: make(chan struct{}, 1)}
+	w := &watched{live: l, typist: typist, more: make(chan struct{}, 1)}
 	w.before = w.termios(program)
 	w.Stdin, w.Stdout = program, program
 	w.Env = append(w.Environ(), "TERM=nobody-knows")
 	w.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	w.start(ns)
 	go w.see()
-	w.awaitCounting()
 	return w
 }
 
@@ -107,6 +113,7 @@ func TestLiveTopEnds(t *testing.T) {
 		"SIGINT":  func(w *watched) { _ = w.Process.Signal(syscall.SIGINT) },
 		"SIGTERM": func(w *watched) { _ = w.Process.Signal(syscall.SIGTERM) },
 		"SIGHUP":  func(w *watched) { _ = w.Process.Signal(syscall.SIGHUP) },
+		"SIGQUIT": func(w *watched) { _ = w.Process.Signal(syscall.SIGQUIT) },
 		// Nobody could continue it here, so it goes on.
 		"^Z, q": func(w *watched) {
 			w.types("\x1a")
@@ -133,11 +140,7 @@ func TestLiveTopEnds(t *testing.T) {
 				t.Errorf("exit code %d: %s", code, &w.stderr)
 			}
 			left.checkGone(t)
-			w.await("\x1b[?1049l")
-			w.await("\x1b[?25h")
-			if diff := cmp.Diff(w.before, w.termios(w.typist)); diff != "" {
-				t.Errorf("the terminal (-before +after): %s", diff)
-			}
+			w.checkRestored()
 		})
 	}
 }

@@ -33,9 +33,9 @@ func TestUsageErrors(t *testing.T) {
 		stderr string // the first line; the second one leads to the help named in it
 	}{
 		{"", "flwos", `lotrace: unknown command "flwos"; did you mean flows?`},
-		{"", "top -i 0.5", `lotrace: top: invalid --interval "0.5": want 1s or more`},
+		{"", "top -i 0.05", `lotrace: top: invalid --interval "0.05": want 100ms or more`},
 		{"", "top --by client", `lotrace: top: invalid --by "client": want service, pair, flow, process or cgroup`},
-		{"", "-i 0.5", `lotrace: top: invalid --interval "0.5": want 1s or more`},
+		{"", "-i 0.05", `lotrace: top: invalid --interval "0.05": want 100ms or more`},
 		{"", "--bogus demo", `lotrace: unknown flag --bogus`},
 		{"", "--duratoin 1 demo", `lotrace: unknown flag --duratoin; did you mean --duration?`},
 		{"", "demo --kind udp", `lotrace: demo: unknown flag --kind; did you mean --kinds?`},

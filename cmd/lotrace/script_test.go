@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testkit.RunRole()
-	testscript.Main(m, map[string]func(){"lotrace": main})
+	testscript.Main(m, map[string]func(){"lotrace": main, "lotrace-breaks": brokenScreen})
 }
 
 // TestScripts runs testdata/script/*.txt, which read as the manual.

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
-	"github.com/charmbracelet/colorprofile"
 	"github.com/spf13/pflag"
-	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
@@ -42,7 +39,7 @@ client, with their connections below. ? explains the keys.`,
 }
 
 func (o *topOptions) register(fs *pflag.FlagSet) {
-	fs.VarP(&intervalValue{durationValue{dst: &o.watch}}, "interval", "i", "time between two frames, 1s or more")
+	fs.VarP(&intervalValue{durationValue{dst: &o.watch}}, "interval", "i", "time between two frames, 100ms or more")
 	o.watch = time.Second
 	fs.Lookup("interval").DefValue = o.watch.String()
 	by := &enumValue{dst: &o.by, arg: "WHAT", values: tui.Groups(), elsewhere: views}
@@ -53,12 +50,17 @@ func (o *topOptions) register(fs *pflag.FlagSet) {
 	hookFlag(fs, &o.hook)
 	maxFlowsFlag(fs, &o.maxFlows, loader.DefaultFlows, loader.MinFlows, loader.MaxFlows)
 	fs.BoolVar(&o.breakdown, "breakdown", false, "measure where the time of turns goes")
+	durationVar(fs, &o.slow, "slow", "", 100*time.Millisecond, "tell in the detail of turns that took D or longer")
 	fs.BoolVar(&o.excludeSelf, "exclude-self", true, "leave out lotrace's own traffic")
 	colorFlag(fs, &o.color)
+	quietFlag(fs, &o.quiet)
 	verboseFlag(fs, &o.verbose)
 }
 
-// intervalValue is a duration that histories can be made of: they have one place a second.
+// leastInterval is what nobody can read faster than.
+const leastInterval = 100 * time.Millisecond
+
+// intervalValue is a time between two frames.
 type intervalValue struct{ durationValue }
 
 func (v *intervalValue) Set(s string) error {
@@ -66,9 +68,9 @@ func (v *intervalValue) Set(s string) error {
 	if err := v.durationValue.Set(s); err != nil {
 		return err
 	}
-	if *v.dst < time.Second {
+	if *v.dst < leastInterval {
 		*v.dst = was
-		return errors.New("want 1s or more")
+		return fmt.Errorf("want %s or more", leastInterval)
 	}
 	return nil
 }
@@ -78,75 +80,13 @@ func (o *topOptions) run(ctx context.Context, inv *invocation) error {
 	if inv.screen == nil || inv.env["TERM"] == "dumb" {
 		return errors.New("standard output is no terminal to draw on: use lotrace flows --watch 1s")
 	}
-	view, err := tui.New(tui.Options{By: o.by, Sort: o.sort, Color: inv.useColor(o.color)})
+	color := inv.useColor(o.color)
+	view, err := tui.New(tui.Options{By: o.by, Sort: o.sort, Color: color, Write: newKeeper(inv.env).write})
 	if err != nil {
 		return usagef("%v", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	f := &feed{o: o, view: view, screen: tea.NewProgram(framed{view}, o.screenOptions(inv)...), begun: make(chan struct{})}
-	defer context.AfterFunc(ctx, f.screen.Quit)()
-
-	counted := make(chan error, 1)
-	go func() {
-		counted <- f.run(ctx, inv)
-		cancel()
-	}()
-	select {
-	case <-f.begun:
-	case err := <-counted: // there was nothing to draw: the screen stays as it is
-		return err
-	}
-	_, err = f.screen.Run()
-	cancel()
-	return errors.Join(err, <-counted)
-}
-
-func (o *topOptions) screenOptions(inv *invocation) []tea.ProgramOption {
-	env := make([]string, 0, len(inv.env))
-	for key, value := range inv.env {
-		env = append(env, key+"="+value)
-	}
-	profile := colorprofile.ANSI
-	if !inv.useColor(o.color) {
-		profile = colorprofile.ASCII
-	}
-	options := []tea.ProgramOption{
-		tea.WithOutput(inv.screen),
-		tea.WithEnvironment(env),
-		tea.WithColorProfile(profile), // nothing is looked up about the terminal: sudo may not know it
-		tea.WithoutSignalHandler(),    // the context ends with them
-		tea.WithFPS(30),
-		tea.WithFilter(func(_ tea.Model, msg tea.Msg) tea.Msg {
-			if _, ok := msg.(tea.SuspendMsg); ok && !canSuspend() {
-				return nil
-			}
-			return msg
-		}),
-	}
-	// What is piped in is nobody's keys: the terminal itself has them.
-	if keys, ok := inv.stdin.(*os.File); ok && terminal(keys) != nil {
-		options = append(options, tea.WithInput(keys))
-	}
-	return options
-}
-
-// canSuspend reports whether a shell waits for our process group. One that nobody could continue is not
-// stopped, and waiting to be continued would be for ever.
-func canSuspend() bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", unix.Getpgrp()))
-	if err != nil {
-		return false
-	}
-	rest := string(stat)[strings.LastIndexByte(string(stat), ')')+1:]
-	var state string
-	var parent int
-	if _, err := fmt.Sscan(rest, &state, &parent); err != nil || parent == 0 {
-		return false
-	}
-	session, err := unix.Getsid(parent)
-	own, ownErr := unix.Getsid(0)
-	return err == nil && ownErr == nil && session == own
+	f := &feed{o: o, view: view, screen: newScreen(inv, color, framed{view}), begun: make(chan struct{})}
+	return f.screen.run(ctx, f.begun, func(ctx context.Context) error { return f.run(ctx, inv) })
 }
 
 // framed is the view with an answer to who hands it a window.
@@ -171,18 +111,12 @@ func (f framed) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 type feed struct {
 	o      *topOptions
 	view   *tui.Model
-	screen *tea.Program
+	screen *screen
 	begun  chan struct{} // closed when counting has begun, and the screen may
 	last   string        // what was said last
 }
 
 func (f *feed) run(ctx context.Context, inv *invocation) error {
-	defer func() {
-		if r := recover(); r != nil {
-			f.screen.Kill() // or the stack would go to a screen that nobody can read
-			panic(r)
-		}
-	}()
 	f.o.keepRows, f.o.notice, f.o.begun = true, f.notice, func() { close(f.begun) }
 	err := f.o.watching.run(ctx, inv, func(s *model.Snapshot) error {
 		taken := make(chan struct{})

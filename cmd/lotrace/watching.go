@@ -158,7 +158,7 @@ func endsAt(pid uint32) func(*model.Flow) bool {
 // say writes a line to stderr, where it does not mix with the result.
 func (c *watching) say(inv *invocation, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if c.quiet || c.notice != nil && !c.notice(text) {
+	if c.notice != nil && !c.notice(text) || c.quiet {
 		return
 	}
 	fmt.Fprintf(inv.stderr, "lotrace: %s\n", text)

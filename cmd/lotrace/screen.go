@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
+	"golang.org/x/sys/unix"
+)
+
+// screen draws on the terminal, and gives it back however that ends.
+type screen struct {
+	*tea.Program
+	signals chan os.Signal // of job control, and SIGQUIT
+	stopped atomic.Bool    // by ourselves
+}
+
+func newScreen(inv *invocation, color bool, model tea.Model) *screen {
+	s := &screen{signals: make(chan os.Signal, 8)}
+	env := make([]string, 0, len(inv.env))
+	for key, value := range inv.env {
+		env = append(env, key+"="+value)
+	}
+	profile := colorprofile.ANSI
+	if !color {
+		profile = colorprofile.ASCII
+	}
+	options := []tea.ProgramOption{
+		tea.WithOutput(inv.screen),
+		tea.WithEnvironment(env),
+		tea.WithColorProfile(profile), // nothing is looked up about the terminal: sudo may not know it
+		tea.WithoutSignalHandler(),    // the context ends with them
+		tea.WithFPS(30),
+		tea.WithFilter(s.filter),
+	}
+	// What is piped in is nobody's keys: the terminal itself has them.
+	if keys, ok := inv.stdin.(*os.File); ok && terminal(keys) != nil {
+		options = append(options, tea.WithInput(keys))
+	}
+	s.Program = tea.NewProgram(model, options...)
+	return s
+}
+
+// run draws from begun on, while count runs in the background, until either ends.
+func (s *screen) run(ctx context.Context, begun <-chan struct{}, count func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, s.Quit)()
+
+	counted := make(chan error, 1)
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				s.Kill() // or the stack would go to a screen that nobody can read
+				panic(r)
+			}
+		}()
+		counted <- count(ctx)
+		cancel()
+	}()
+	select {
+	case <-begun:
+	case err := <-counted: // there was nothing to draw: the screen stays as it is
+		return err
+	}
+	for _, sig := range []os.Signal{syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGQUIT} {
+		if !signal.Ignored(sig) {
+			signal.Notify(s.signals, sig)
+		}
+	}
+	defer signal.Stop(s.signals)
+	go s.handle(ctx, cancel)
+	_, err := s.Program.Run()
+	cancel()
+	return errors.Join(err, <-counted)
+}
+
+// handle does on a signal what a key would do.
+func (s *screen) handle(ctx context.Context, quit func()) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case sig := <-s.signals:
+			switch {
+			case sig == syscall.SIGQUIT:
+				quit()
+			case sig == syscall.SIGTSTP:
+				s.Send(tea.SuspendMsg{})
+			case !s.stopped.CompareAndSwap(true, false): // continued after the terminal was somebody else's
+				s.Send(tea.Exec(without{func() error { return nil }}, nil)())
+			}
+		}
+	}
+}
+
+// filter stops us where Bubble Tea would: it sends SIGTSTP, which we catch.
+func (s *screen) filter(_ tea.Model, msg tea.Msg) tea.Msg {
+	if _, ok := msg.(tea.SuspendMsg); !ok {
+		return msg
+	}
+	if !canSuspend() {
+		return nil
+	}
+	s.stopped.Store(true)
+	return tea.Exec(without{func() error { return unix.Kill(0, unix.SIGSTOP) }}, nil)()
+}
+
+// without runs while the terminal is given back; after that all is drawn anew.
+type without struct{ run func() error }
+
+func (w without) Run() error        { return w.run() }
+func (without) SetStdin(io.Reader)  {}
+func (without) SetStdout(io.Writer) {}
+func (without) SetStderr(io.Writer) {}
+
+// canSuspend reports whether a shell waits for our process group. One that nobody could continue is not
+// stopped, and waiting to be continued would be for ever.
+func canSuspend() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", unix.Getpgrp()))
+	if err != nil {
+		return false
+	}
+	rest := string(stat)[strings.LastIndexByte(string(stat), ')')+1:]
+	var state string
+	var parent int
+	if _, err := fmt.Sscan(rest, &state, &parent); err != nil || parent == 0 {
+		return false
+	}
+	session, err := unix.Getsid(parent)
+	own, ownErr := unix.Getsid(0)
+	return err == nil && ownErr == nil && session == own
+}
