@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"runtime"
@@ -10,6 +9,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/human"
 )
 
 // version is stamped by the release build: -ldflags "-X main.version=1.2.3".
@@ -100,8 +101,7 @@ func orUnknown(s *string, unknown string) string {
 }
 
 func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
+	enc := human.NewJSON(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
 }

@@ -6,7 +6,9 @@ import (
 	"io"
 	"reflect"
 	"strconv"
+	"strings"
 
+	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -92,5 +94,14 @@ func csvField(v reflect.Value) string {
 	case v.Kind() == reflect.Bool:
 		return strconv.FormatBool(v.Bool())
 	}
-	return v.String()
+	return csvText(v.String())
+}
+
+// csvText keeps what a process calls itself from commanding a terminal, or becoming a spreadsheet's
+// formula: what does not print is escaped as in tables, and an apostrophe makes text of what begins like one.
+func csvText(s string) string {
+	if s = human.Plain(s); s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
+		return "'" + s
+	}
+	return s
 }

@@ -39,7 +39,7 @@ func TestCSVIsFlattenedJSON(t *testing.T) {
 		}
 		for i, row := range rows {
 			for j, name := range names {
-				if got, want := records[i+1][j], csvText(t, row, name); got != want {
+				if got, want := records[i+1][j], csvFieldOf(t, row, name); got != want {
 					t.Errorf("by %s, row %d, %s: got %q, want %q", by, i, name, got, want)
 				}
 			}
@@ -50,15 +50,34 @@ func TestCSVIsFlattenedJSON(t *testing.T) {
 // objects are those that may be null as a whole.
 var objects = []string{"health", "breakdown", "accept_queue"}
 
-// csvText is how a field of a JSON row looks in CSV.
-func csvText(t *testing.T, row any, name string) string {
+// What begins like a formula is none, and what would command a terminal does not get there.
+func TestCSVIsHarmless(t *testing.T) {
+	for comm, want := range map[string]string{
+		"=cmd|' /C calc'!A0": "'=cmd|' /C calc'!A0", "+1": "'+1", "-bash": "'-bash", "@SUM(A1)": "'@SUM(A1)",
+		"a=b": "a=b", "\t=1": `\t=1`, "\x1b[2J": `\x1b[2J`, "\u202eevil": `\u202eevil`,
+	} {
+		s := owned()
+		s.Flows[0].Client.Owner.Comm = comm
+		records, err := csv.NewReader(strings.NewReader(encode(t, "csv", Options{Sort: "-bytes"}, s))).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		column := slices.Index(records[0], "client.comm")
+		if got := records[len(records)-1][column]; got != want {
+			t.Errorf("%q: got %q, want %q", comm, got, want)
+		}
+	}
+}
+
+// csvFieldOf is how a field of a JSON row looks in CSV.
+func csvFieldOf(t *testing.T, row any, name string) string {
 	t.Helper()
 	if object, _, _ := strings.Cut(name, "."); slices.Contains(objects, object) && at(t, row, object) == nil {
 		return ""
 	}
 	switch v := at(t, row, name).(type) {
 	case string:
-		return v
+		return csvText(v)
 	case bool:
 		return strconv.FormatBool(v)
 	case map[string]any:

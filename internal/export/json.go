@@ -1,10 +1,10 @@
 package export
 
 import (
-	"encoding/json"
 	"io"
 	"slices"
 
+	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -17,12 +17,5 @@ func (e jsonEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 		return err
 	}
 	rows := slices.AppendSeq([]any{}, sel.rows()) // [] where there is none, not null
-	return newJSON(w).Encode(document{summarize(s, sel.limited()), rows})
-}
-
-// newJSON writes text as it is: nobody puts these documents into a web page unescaped.
-func newJSON(w io.Writer) *json.Encoder {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc
+	return human.NewJSON(w).Encode(document{summarize(s, sel.limited()), rows})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -25,7 +26,7 @@ func (e jsonlEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 	}
 	out := bufio.NewWriter(w)
 	var object bytes.Buffer
-	enc := newJSON(&object)
+	enc := human.NewJSON(&object)
 	for row := range sel.rows() {
 		object.Reset()
 		if err := enc.Encode(row); err != nil {
@@ -37,7 +38,7 @@ func (e jsonlEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 			return err
 		}
 	}
-	if err := newJSON(out).Encode(summaryLine{"summary", summarize(s, sel.limited())}); err != nil {
+	if err := human.NewJSON(out).Encode(summaryLine{"summary", summarize(s, sel.limited())}); err != nil {
 		return err
 	}
 	return out.Flush()

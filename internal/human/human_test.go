@@ -1,6 +1,7 @@
 package human
 
 import (
+	"encoding/json"
 	"math"
 	"strings"
 	"testing"
@@ -155,5 +156,30 @@ func TestBarsCoverEverything(t *testing.T) {
 	}
 	if percent != 100 {
 		t.Errorf("bars make %d %%:\n%s", percent, strings.Join(lines, "\n"))
+	}
+}
+
+// What NewJSON writes reads as what it was given, and nothing in it reaches a terminal that could command it.
+func TestJSONPrints(t *testing.T) {
+	for in, want := range map[string]string{
+		"curl <&>":          `"curl <&>"`,
+		"データ":               `"データ"`,
+		"a\x1b[31m\x7f":     `"a\u001b[31m\u007f"`,
+		"\u009b31m":         `"\u009b31m"`,
+		"\u202eevil\u200d":  `"\u202eevil\u200d"`,
+		"tag \U000e0041 it": `"tag \udb40\udc41 it"`,
+		`back\slash`:        `"back\\slash"`,
+	} {
+		var out strings.Builder
+		if err := NewJSON(&out).Encode(in); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.TrimSuffix(out.String(), "\n"); got != want {
+			t.Errorf("%q: got %s, want %s", in, got, want)
+		}
+		var back string
+		if err := json.Unmarshal([]byte(out.String()), &back); err != nil || back != in {
+			t.Errorf("%q reads as %q, %v", in, back, err)
+		}
 	}
 }
