@@ -183,7 +183,7 @@ func TestForeignNamespaceNeedsRoot(t *testing.T) {
 	}
 }
 
-// Once it counts, no thread can do more than counting takes; nor can the guardian.
+// Once it counts, no thread can do more than counting takes, nor start what can; nor can the guardian.
 func TestPrivilegesAreDropped(t *testing.T) {
 	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); errno != 0 {
 		t.Skip("built with cgo: CGO_ENABLED=0 runs this test")
@@ -234,8 +234,9 @@ func capabilitiesAre(pid int, want uint64) error {
 			continue // ended
 		}
 		lines := strings.Split(string(status), "\n")
-		for _, set := range []string{"CapEff", "CapPrm"} {
-			if line := fmt.Sprintf("%s:\t%016x", set, want); !slices.Contains(lines, line) {
+		capabilities := fmt.Sprintf("%016x", want)
+		for field, value := range map[string]string{"CapEff": capabilities, "CapPrm": capabilities, "NoNewPrivs": "1"} {
+			if line := field + ":\t" + value; !slices.Contains(lines, line) {
 				return fmt.Errorf("%s has no line %q:\n%s", file, line, status)
 			}
 		}

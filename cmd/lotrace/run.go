@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/suggest"
 )
 
@@ -101,6 +102,7 @@ func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	out := &watchedWriter{w: stdout, failed: cancel}
+	stderr = plainWriter{stderr}
 	cmd, rest, err := choose(commands(), args)
 	if err == nil {
 		err = cmd.execute(ctx, rest, &invocation{
@@ -299,4 +301,19 @@ func (o *watchedWriter) Write(p []byte) (int, error) {
 		o.failed()
 	}
 	return n, err
+}
+
+// plainWriter is for messages. Some name what others have named, such as a device in their namespace, which
+// is not to command the terminal.
+type plainWriter struct{ w io.Writer }
+
+func (o plainWriter) Write(p []byte) (int, error) {
+	lines := strings.Split(string(p), "\n")
+	for i, line := range lines {
+		lines[i] = human.Plain(line)
+	}
+	if _, err := io.WriteString(o.w, strings.Join(lines, "\n")); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }

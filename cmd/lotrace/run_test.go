@@ -97,6 +97,19 @@ func TestHelpGoesToStdout(t *testing.T) {
 	}
 }
 
+// What a message repeats does not command the terminal.
+func TestMessagesArePlain(t *testing.T) {
+	for _, tt := range []struct{ env, arg, want string }{
+		{"", "--netns=a\x1b[2J\u202eb/", `open network namespace a\x1b[2J\u202eb/: `},
+		{"LOTRACE_NETNS=\u009b2J/", "-q", `open network namespace \u009b2J/: `},
+	} {
+		code, stdout, stderr := lotrace(t, []string{tt.env}, "flows", tt.arg)
+		if code != exitFailed || stdout != "" || !strings.Contains(stderr, tt.want) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%s %q: exit code %d, stdout %q, stderr %q", tt.env, tt.arg, code, stdout, stderr)
+		}
+	}
+}
+
 func TestNoCommand(t *testing.T) {
 	// Packaging scripts have such a variable; it is not meant as --version.
 	code, stdout, stderr := lotrace(t, []string{"LOTRACE_VERSION=1.2.3"})

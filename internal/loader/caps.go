@@ -51,7 +51,8 @@ func effectiveCapabilities() (uint64, error) {
 
 // DropPrivileges gives up, on every thread and for good, the capabilities that counting does not
 // need any more: all of them, but for the one that lets others' /proc/PID/exe be read and, with
-// clsact, the one that removes the filter at Close. Map access goes through open descriptors. Without
+// clsact, the one that removes the filter at Close. Nothing that is started from here on can have others,
+// not even by a set-user-id bit (no_new_privs). Map access goes through open descriptors. Without
 // AllThreadsSyscall (a cgo build) it returns an error and changes nothing.
 func (l *Loader) DropPrivileges() error {
 	l.source = nil
@@ -63,7 +64,7 @@ func (l *Loader) DropPrivileges() error {
 }
 
 // keepCapabilities drops, on every thread, all capabilities but those of keep, a set of bits, that the
-// process has.
+// process has, and sees to it that none comes back.
 func keepCapabilities(keep uint64) error {
 	effective, err := effectiveCapabilities()
 	if err != nil {
@@ -74,6 +75,9 @@ func keepCapabilities(keep uint64) error {
 	data := [2]unix.CapUserData{{Effective: uint32(keep), Permitted: uint32(keep)}}
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
 		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
+	if errno == 0 {
+		_, _, errno = syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+	}
 	switch errno {
 	case 0:
 		return nil
