@@ -17,7 +17,10 @@ static __always_inline bool lt_in_prefix(const union lt_addr *addr, const union 
 	return !hi && !(lo >> ((128 - len) & 63));
 }
 
-/* By the address, as the key has it: a v4-mapped one is IPv4 whatever header carried it. */
+/*
+ * By the address, as the key has it: a v4-mapped one is IPv4 whatever header carried it. A header may carry
+ * one of each; then both directions are IPv6.
+ */
 static __always_inline bool lt_is_v4(const union lt_addr *addr)
 {
 	return !addr->half[0] && addr->word[2] == bpf_htonl(0xffff);
@@ -31,7 +34,7 @@ static __always_inline bool lt_test(const struct lt_filter_term *term, const str
 	case LT_TEST_PROTO:
 		return p->proto == term->lo;
 	case LT_TEST_FAMILY:
-		return lt_is_v4(&p->saddr) == (term->lo == 4);
+		return (lt_is_v4(&p->saddr) && lt_is_v4(&p->daddr)) == (term->lo == 4);
 	case LT_TEST_PORT:
 		return (p->sport >= term->lo && p->sport <= term->hi) ||
 		       (p->dport >= term->lo && p->dport <= term->hi);

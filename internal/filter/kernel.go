@@ -237,7 +237,7 @@ func holds(t model.FilterTerm, key model.Key) bool {
 	case model.TestProto:
 		return uint16(key.Proto) == t.Lo
 	case model.TestFamily:
-		return isIPv6(key.A.Addr()) == (t.Lo == 6)
+		return isIPv6(key.A.Addr(), key.B.Addr()) == (t.Lo == 6)
 	case model.TestPort:
 		a, b := key.A.Port(), key.B.Port()
 		return t.Lo <= a && a <= t.Hi || t.Lo <= b && b <= t.Hi

@@ -88,7 +88,7 @@ var terms = []*term{
 	{
 		Term:   Term{"family", ":ipv4|ipv6", "family:ipv6", "address family; bare: ip ip6", true},
 		parse:  oneOf("family", []string{"ipv4", "ipv6"}, nil),
-		match:  func(f *model.Flow, v value) bool { return isIPv6(f.Server.Addr) == (v.text == "ipv6") },
+		match:  func(f *model.Flow, v value) bool { return isIPv6(f.Client.Addr, f.Server.Addr) == (v.text == "ipv6") },
 		kernel: kernelFamily,
 	},
 	{
@@ -238,7 +238,8 @@ func portWithin(f *model.Flow, e model.Endpoint, v value) bool {
 
 func addrWithin(e model.Endpoint, v value) bool { return v.prefix.Contains(e.Addr.Unmap()) }
 
-func isIPv6(a netip.Addr) bool { return a.Unmap().Is6() }
+// isIPv6 is the family of a flow. An IPv6 header may carry one v4-mapped address beside one that is none.
+func isIPv6(a, b netip.Addr) bool { return a.Unmap().Is6() || b.Unmap().Is6() }
 
 // aliases are other names of terms.
 var aliases = map[string]string{"host": "addr", "net": "addr", "portrange": "port"}

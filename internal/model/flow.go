@@ -133,4 +133,4 @@ type Flow struct {
 }
 
 // IPv6 reports whether the flow runs over IPv6.
-func (f *Flow) IPv6() bool { return f.Server.Addr.Is6() }
+func (f *Flow) IPv6() bool { return f.Client.Addr.Is6() || f.Server.Addr.Is6() }
