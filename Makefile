@@ -1,6 +1,6 @@
 # Each target is a few lines here; what takes more is a script in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help run build install test check generate vmlinux test-kernels test-real bench clean
+.PHONY: help run build install test check generate vmlinux test-kernels test-real fuzz soak audit bench clean
 
 PREFIX ?= /usr/local
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -10,6 +10,10 @@ export CGO_ENABLED := 0
 TEST_PACKAGES := iproute2
 BPF_PACKAGES := clang-19 llvm-19 libbpf-dev
 CHECK_PACKAGES := $(BPF_PACKAGES) clang-format-19 shellcheck
+# How long each fuzz target runs, and the soak test; short where every change waits for them.
+FUZZTIME ?= $(if $(CI),5s,1m)
+SOAK ?= $(if $(CI),1m,30m)
+
 REAL_PACKAGES := $(TEST_PACKAGES) redis-server nginx postgresql wrk apache2-utils curl sockperf
 
 help: ## Say what can be made
@@ -45,6 +49,9 @@ test-kernels: ## Run the tests of the kernel side on a matrix of kernels, in qem
 test-real: build ## Hold lotrace against Redis, nginx, PostgreSQL and a Go service (root)
 	@test/real/install $(REAL_PACKAGES)
 	@test/real/run
+
+fuzz: ## Fuzz every target there is, for FUZZTIME each (root: the BPF programs too)
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz
 
 bench: ## Measure what watching costs (root)
 	go run ./bench
