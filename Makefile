@@ -53,6 +53,13 @@ test-real: build ## Hold lotrace against Redis, nginx, PostgreSQL and a Go servi
 fuzz: ## Fuzz every target there is, for FUZZTIME each (root: the BPF programs too)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
 
+soak: build ## Run every command for SOAK over lively traffic: nothing grows, no packet is lost (root)
+	LOTRACE=$(CURDIR)/bin/lotrace LOTRACE_REQUIRE_KERNEL=1 SOAK=$(SOAK) \
+		go test -tags soak -count 1 -timeout 0 -v ./test/soak
+
+audit: ## Hold dependencies against their checksums, licences and known vulnerabilities
+	@scripts/audit
+
 bench: ## Measure what watching costs (root)
 	go run ./bench
 
