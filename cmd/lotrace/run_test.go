@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 // lotrace runs a command line in this process.
@@ -265,27 +265,7 @@ func openTerminal(t *testing.T, columns uint16) *os.File {
 // openTerminals returns both sides of a new pseudo-terminal: the one that types and sees, and the program's.
 func openTerminals(t *testing.T, columns uint16) (typist, program *os.File) {
 	t.Helper()
-	open := func(name string) *os.File {
-		f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
-		if err != nil {
-			t.Skipf("no pseudo-terminals here: %v", err)
-		}
-		t.Cleanup(func() { f.Close() })
-		return f
-	}
-	typist = open("/dev/ptmx")
-	fd := int(typist.Fd())
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
-		t.Fatal(err)
-	}
-	return typist, open("/dev/pts/" + strconv.Itoa(number))
+	return testkit.OpenTerminal(t, columns, 24)
 }
 
 // stopSignals are those that end lotrace. One that the tests were started to ignore, as under nohup,
