@@ -295,7 +295,7 @@ func TestDocumentsLeadSomewhere(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		for _, test := range regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]+)`").FindAllStringSubmatch(text, -1) {
+		for _, test := range regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9]+)`").FindAllStringSubmatch(text, -1) {
 			if !slices.Contains(tests, test[1]) {
 				t.Errorf("%s: no %s", name, test[1])
 			}
@@ -305,17 +305,20 @@ func TestDocumentsLeadSomewhere(t *testing.T) {
 
 func testNames(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob("../../internal/*/*_test.go")
-	if err != nil {
-		t.Fatal(err)
+	var files, names []string
+	for _, pattern := range []string{"../../internal/*/*_test.go", "../../cmd/*/*_test.go", "../../test/*/*_test.go"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
 	}
-	var names []string
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range regexp.MustCompile(`(?m)^func (Test\w+)`).FindAllSubmatch(text, -1) {
+		for _, name := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)`).FindAllSubmatch(text, -1) {
 			names = append(names, string(name[1]))
 		}
 	}
