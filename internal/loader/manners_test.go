@@ -18,6 +18,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/testkit"
+	"github.com/lotrace/lotrace/internal/testkit/foreign"
 )
 
 // envCount makes this test binary count with the hook it names until it is killed.
@@ -91,23 +92,23 @@ func TestNeighboursNoticeNothing(t *testing.T) {
 			testkit.RequireRoot(t)
 			testkit.RequireKernel(t, minimum(hook), "hook "+string(hook))
 			ns := testkit.NewNetns(t)
-			all := neighbours(t, ns, hook)
-			checkSee(t, ns, all)
+			all := foreign.Neighbours(t, ns, string(hook))
+			foreign.CheckSee(t, ns, all)
 			before := ns.Attached()
 
 			r := newRigIn(t, ns, loader.Config{Hook: hook, Stages: hook != loader.HookXDP})
-			r.countOnce(checkSee(t, ns, all))
+			r.countOnce(foreign.CheckSee(t, ns, all))
 			if err := r.loader.Close(); err != nil {
 				t.Fatal(err)
 			}
 			checkAttached(t, ns, before, "after Close")
-			checkSee(t, ns, all)
+			foreign.CheckSee(t, ns, all)
 
 			startCounter(t, ns, hook).kill()
 			if hook != loader.HookClsact {
 				checkAttached(t, ns, before, "after SIGKILL")
 			}
-			checkSee(t, ns, all)
+			foreign.CheckSee(t, ns, all)
 		})
 	}
 }
@@ -118,18 +119,18 @@ func TestOrder(t *testing.T) {
 	testkit.RequireRoot(t)
 	testkit.RequireKernel(t, minimum(loader.HookTCX), "hook tcx")
 	ns := testkit.NewNetns(t)
-	behind := foreignTCX(t, ns, "tcx behind us", ebpf.AttachTCXEgress, link.Head(), tcOK)
+	behind := foreign.TCX(t, ns, "tcx behind us", ebpf.AttachTCXEgress, link.Head(), foreign.TCOK)
 	r := newRigIn(t, ns, loader.Config{Hook: loader.HookTCX})
-	before := foreignTCX(t, ns, "tcx before us", ebpf.AttachTCXEgress, link.Head(), tcxNext)
-	r.countOnce(checkSee(t, ns, []*foreign{before, behind}))
+	before := foreign.TCX(t, ns, "tcx before us", ebpf.AttachTCXEgress, link.Head(), foreign.TCXNext)
+	r.countOnce(foreign.CheckSee(t, ns, []*foreign.Program{before, behind}))
 }
 
 // A filter for one protocol that has the first priority keeps ours from it. That is said.
 func TestFilterBeforeOurs(t *testing.T) {
 	testkit.RequireRoot(t)
 	ns := testkit.NewNetns(t)
-	addClsact(t, ns)
-	foreignFilter(t, ns, "ip only", netlink.HANDLE_MIN_EGRESS, 1, unix.ETH_P_IP)
+	foreign.AddClsact(t, ns)
+	foreign.Filter(t, ns, "ip only", netlink.HANDLE_MIN_EGRESS, 1, unix.ETH_P_IP)
 	before := ns.Attached()
 	r := newRigIn(t, ns, loader.Config{Hook: loader.HookClsact})
 	if warnings := strings.Join(r.loader.Warnings(), "\n"); !strings.Contains(warnings, "comes first") {
@@ -175,11 +176,11 @@ func TestOneXDPProgramOnly(t *testing.T) {
 	testkit.RequireRoot(t)
 	testkit.RequireKernel(t, minimum(loader.HookXDP), "hook xdp")
 	ns := testkit.NewNetns(t)
-	theirs := foreignXDP(t, ns)
+	theirs := foreign.XDP(t, ns)
 	before := ns.Attached()
 	checkRefused(t, ns, loader.HookXDP, "use --hook auto")
 	checkAttached(t, ns, before, "after the refusal")
-	checkSee(t, ns, []*foreign{theirs})
+	foreign.CheckSee(t, ns, []*foreign.Program{theirs})
 }
 
 // Two that count at once are both exact, and one that ends leaves the other alone.
@@ -197,14 +198,14 @@ func TestTwoAtOnce(t *testing.T) {
 				if _, err := a.engine.Window(); err != nil { // what attaching the second one sent
 					t.Fatal(err)
 				}
-				sent := checkSee(t, a.ns, nil)
+				sent := foreign.CheckSee(t, a.ns, nil)
 				a.countOnce(sent)
 				b.countOnce(sent)
 				if err := b.loader.Close(); err != nil {
 					t.Fatal(err)
 				}
 				checkAttached(t, a.ns, before, "after the second ended")
-				a.countOnce(checkSee(t, a.ns, nil))
+				a.countOnce(foreign.CheckSee(t, a.ns, nil))
 			})
 		}
 	}
@@ -214,7 +215,7 @@ func TestTwoAtOnce(t *testing.T) {
 func TestForeignQdiscStays(t *testing.T) {
 	testkit.RequireRoot(t)
 	ns := testkit.NewNetns(t)
-	addClsact(t, ns)
+	foreign.AddClsact(t, ns)
 	before := ns.Attached()
 	openAndClose(t, ns)
 	checkAttached(t, ns, before, "after Close")
@@ -230,7 +231,7 @@ func TestQdiscOutlivesItsMaker(t *testing.T) {
 	if err := a.loader.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b.countOnce(checkSee(t, b.ns, nil))
+	b.countOnce(foreign.CheckSee(t, b.ns, nil))
 	if err := b.loader.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -243,9 +244,9 @@ func TestSweep(t *testing.T) {
 		t.Run(fmt.Sprintf("shared=%v", shared), func(t *testing.T) {
 			testkit.RequireRoot(t)
 			ns := testkit.NewNetns(t)
-			var theirs []*foreign
+			var theirs []*foreign.Program
 			if shared {
-				theirs = neighbours(t, ns, loader.HookClsact)
+				theirs = foreign.Neighbours(t, ns, string(loader.HookClsact))
 			}
 			before := ns.Attached()
 			living := startCounter(t, ns, loader.HookClsact)
@@ -258,13 +259,13 @@ func TestSweep(t *testing.T) {
 			openAndClose(t, ns)
 			testkit.CheckBPFGone(t, dead.held)
 			checkAttached(t, ns, beside, "the living one remains")
-			checkSee(t, ns, theirs)
+			foreign.CheckSee(t, ns, theirs)
 
 			living.kill()
 			openAndClose(t, ns)
 			testkit.CheckBPFGone(t, living.held)
 			checkAttached(t, ns, before, "after the last")
-			checkSee(t, ns, theirs)
+			foreign.CheckSee(t, ns, theirs)
 		})
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
+	"github.com/lotrace/lotrace/internal/testkit/foreign"
 )
 
 // queue is a model.Queue without the slot, which a test knows by its sockets' addresses.
@@ -233,7 +234,7 @@ func (r *rig) checkStopped(sender, receiver *net.TCPConn, end uint32) {
 // dropFifth lets the fifth large skb that arrives on lo vanish.
 func dropFifth(t *testing.T, ns *testkit.Netns) {
 	t.Helper()
-	f := newForeign(t, "drop", ebpf.SchedCLS, tcxNext) // for its map
+	f := foreign.New(t, "drop", ebpf.SchedCLS, foreign.TCXNext) // for its map
 	const large, drop = 10_000, 2
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.SchedCLS, License: "GPL",
@@ -243,7 +244,7 @@ func dropFifth(t *testing.T, ns *testkit.Netns) {
 			asm.StoreImm(asm.RFP, -4, 0, asm.Word),
 			asm.Mov.Reg(asm.R2, asm.RFP),
 			asm.Add.Imm(asm.R2, -4),
-			asm.LoadMapPtr(asm.R1, f.count.FD()),
+			asm.LoadMapPtr(asm.R1, f.Count.FD()),
 			asm.FnMapLookupElem.Call(),
 			asm.JEq.Imm(asm.R0, 0, "pass"),
 			asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord),
@@ -252,7 +253,7 @@ func dropFifth(t *testing.T, ns *testkit.Netns) {
 			asm.JNE.Imm(asm.R1, 5, "pass"),
 			asm.Mov.Imm(asm.R0, drop),
 			asm.Return(),
-			asm.Mov.Imm(asm.R0, tcxNext).WithSymbol("pass"),
+			asm.Mov.Imm(asm.R0, foreign.TCXNext).WithSymbol("pass"),
 			asm.Return(),
 		},
 	})

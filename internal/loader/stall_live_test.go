@@ -16,6 +16,7 @@ import (
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
+	"github.com/lotrace/lotrace/internal/testkit/foreign"
 )
 
 // stuff sends more than the server's socket takes until its window is closed, and returns since when.
@@ -122,7 +123,7 @@ func dropLarge(t *testing.T, ns *testkit.Netns) (off func()) {
 			asm.LoadMem(asm.R1, asm.R1, 0, asm.Word), // skb->len
 			asm.Mov.Imm(asm.R0, tcShot),
 			asm.JGT.Imm(asm.R1, 500, "end"),
-			asm.Mov.Imm(asm.R0, tcOK),
+			asm.Mov.Imm(asm.R0, foreign.TCOK),
 			asm.Return().WithSymbol("end"),
 		},
 	})
@@ -136,7 +137,7 @@ func dropLarge(t *testing.T, ns *testkit.Netns) (off func()) {
 		},
 		Fd: prog.FD(), Name: "drop", DirectAction: true,
 	}
-	addClsact(t, ns)
+	foreign.AddClsact(t, ns)
 	ns.Run(t, func() {
 		if err := netlink.FilterAdd(filter); err != nil {
 			t.Fatal(err)

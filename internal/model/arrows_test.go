@@ -38,8 +38,9 @@ var bans = []ban{
 	{[]string{"internal/loader"}, isOneOf(append(append(faces, wording), engine...)), "the boundary reads the kernel and judges nothing"},
 }
 
-// Who may import cilium/ebpf: the boundary, the tool that cuts vmlinux.h, and what measures them.
-var bpfUsers = []string{"internal/loader", "tools/vmlinux", "bench"}
+// Who may import cilium/ebpf: the boundary, the tool that cuts vmlinux.h, what measures them, and what
+// tests put beside them.
+var bpfUsers = []string{"internal/loader", "tools/vmlinux", "bench", "internal/testkit/foreign"}
 
 type goPackage struct {
 	ImportPath    string
