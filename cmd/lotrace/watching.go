@@ -73,7 +73,11 @@ func (c *watching) count(ctx context.Context, inv *invocation, l *loader.Loader,
 	for _, warning := range l.Warnings() {
 		c.say(inv, "warning: %s", warning)
 	}
-	owners := owner.New(owner.Config{Scan: l.Holders})
+	monotonic, boottime, err := loader.ClocksAhead()
+	if err != nil {
+		return err
+	}
+	owners := owner.New(owner.Config{Scan: l.Holders, MonotonicAhead: monotonic, BoottimeAhead: boottime})
 	defer owners.Close()
 	if err := owners.ScanNow(); err != nil {
 		c.say(inv, "%v; owners of older connections show when they speak", err)

@@ -20,7 +20,7 @@ const filterPrefix = "lotrace"
 type filterMark struct {
 	pid      int
 	start    string // the process's start time, clock ticks since boot: tells a reused pid apart
-	pidns    string // the PID namespace in which pid means something
+	view     string // the namespaces, of PIDs and of clocks, in which pid and start mean something
 	ownQdisc bool   // lotrace made the qdisc
 }
 
@@ -29,7 +29,7 @@ func (m filterMark) String() string {
 	if m.ownQdisc {
 		qdisc = "own"
 	}
-	return strings.Join([]string{filterPrefix, strconv.Itoa(m.pid), m.start, m.pidns, qdisc}, "/")
+	return strings.Join([]string{filterPrefix, strconv.Itoa(m.pid), m.start, m.view, qdisc}, "/")
 }
 
 func parseFilterMark(name string) (filterMark, bool) {
@@ -38,7 +38,7 @@ func parseFilterMark(name string) (filterMark, bool) {
 		return filterMark{}, false
 	}
 	pid, err := strconv.Atoi(part[1])
-	return filterMark{pid: pid, start: part[2], pidns: part[3], ownQdisc: part[4] == "own"}, err == nil
+	return filterMark{pid: pid, start: part[2], view: part[3], ownQdisc: part[4] == "own"}, err == nil
 }
 
 func ownFilterMark() (filterMark, error) {
@@ -46,16 +46,21 @@ func ownFilterMark() (filterMark, error) {
 	if err != nil {
 		return filterMark{}, fmt.Errorf("read own start time: %w", err)
 	}
-	pidns, err := ownPidns()
-	return filterMark{pid: os.Getpid(), start: start, pidns: pidns}, err
+	view, err := ownView()
+	return filterMark{pid: os.Getpid(), start: start, view: view}, err
 }
 
-func ownPidns() (string, error) {
-	target, err := os.Readlink("/proc/self/ns/pid")
+// ownView is "pid:[4026531836]time:[4026531834]", without the latter where the kernel has none.
+func ownView() (string, error) {
+	pids, err := os.Readlink("/proc/self/ns/pid")
 	if err != nil {
 		return "", fmt.Errorf("read own pid namespace: %w", err)
 	}
-	return strings.Trim(strings.TrimPrefix(target, "pid:"), "[]"), nil
+	clocks, err := os.Readlink("/proc/self/ns/time")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("read own time namespace: %w", err)
+	}
+	return pids + clocks, nil
 }
 
 // processStart is field 22 of /proc/PID/stat, proc_pid_stat(5).
@@ -76,9 +81,9 @@ func processStart(pid int) (string, error) {
 }
 
 // dead reports that the filter's maker is known to have ended. Whoever cannot be judged, because it
-// lives in another PID namespace, is left alone.
+// lives in another namespace, is left alone.
 func (m filterMark) dead() bool {
-	if pidns, err := ownPidns(); err != nil || pidns != m.pidns {
+	if view, err := ownView(); err != nil || view != m.view {
 		return false
 	}
 	start, err := processStart(m.pid)
@@ -101,6 +106,7 @@ func (l *Loader) attachClsact() error {
 	if err := c.locked(func() error { return c.attach(l, guardian) }); err != nil {
 		return err
 	}
+	l.placed = append(l.placed, c.isPlaced)
 	if c.priority > firstPriority {
 		l.warn("another filter on %s comes first; what it takes for itself is not counted.", l.device)
 	}

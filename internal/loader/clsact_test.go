@@ -38,9 +38,9 @@ func TestFilterMark(t *testing.T) {
 		t.Error("whoever had our process id before us is alive")
 	}
 	stranger := reused
-	stranger.pidns += "0"
+	stranger.view += "0"
 	if stranger.dead() {
-		t.Error("a process of another pid namespace was judged")
+		t.Error("a process of another namespace was judged")
 	}
 }
 

@@ -76,6 +76,7 @@ type Loader struct {
 	ifindex int
 	hook    Hook
 	stages  bool
+	ahead   time.Duration // our CLOCK_MONOTONIC of the kernel's
 
 	source *source // nil: everything is loaded
 	coll   *ebpf.Collection
@@ -111,6 +112,9 @@ func (l *Loader) open(c Config) (err error) {
 		return err
 	}
 	if err := errors.Join(checkPrivileges(), checkBTF()); err != nil {
+		return err
+	}
+	if l.ahead, _, err = ClocksAhead(); err != nil {
 		return err
 	}
 	if err := l.netns.do(l.findDevice); err != nil {

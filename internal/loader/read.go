@@ -5,8 +5,6 @@ import (
 	"math"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -108,11 +106,10 @@ func (l *Loader) settle(leading uint64) error {
 
 // ReadSlots reads the flow table and the slow turns alone, without the device's counters around them.
 func (l *Loader) ReadSlots(r *model.Reading) (err error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return fmt.Errorf("read clock: %w", err)
+	if r.MonoNS, err = l.kernelClock(); err != nil {
+		return err
 	}
-	r.MonoNS, r.Wall = uint64(ts.Nano()), time.Now()
+	r.Wall = time.Now()
 	if r.Slots, err = l.table.read(r.Slots[:0]); err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ func (f *facts) place(cgroup string) {
 // gone in a moment.
 func (r *Resolver) lookUp() {
 	proc := newProcfs(r.config.Proc)
+	proc.ahead = uint64(r.config.BoottimeAhead)
 	cgroups := newCgroups(r.config.Proc)
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()

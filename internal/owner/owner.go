@@ -23,6 +23,9 @@ type Config struct {
 	Scan         func() ([]model.Holder, error) // walks everybody's open files, one call at a time; nil: no scans
 	Engines      []string                       // unix sockets of container engines; nil: the usual ones of Docker and Podman
 	MaxProcesses int                            // kept at once; 0: 16384
+
+	// By how much our clocks are ahead of those that the source's stamps are of, as in a time namespace.
+	MonotonicAhead, BoottimeAhead time.Duration
 }
 
 const (
@@ -100,13 +103,18 @@ func start(config Config, clock func(id int32) uint64) *Resolver {
 	}
 	// The machine may sleep later, and a flow is dated by the clock that stands still meanwhile. The
 	// least difference errs on the side of "started after the flow", which names nobody.
-	boot := clock(unix.CLOCK_BOOTTIME)
-	r.suspended = boot - min(boot, clock(unix.CLOCK_MONOTONIC))
+	boot := clock(unix.CLOCK_BOOTTIME) - uint64(config.BoottimeAhead)
+	r.suspended = boot - min(boot, r.monotonic())
 
 	r.running.Go(r.lookUp)
 	r.running.Go(func() { r.askEngines(ctx) })
 	r.running.Go(r.scan)
 	return r
+}
+
+// monotonic is CLOCK_MONOTONIC of the stamps' kind, in nanoseconds.
+func (r *Resolver) monotonic() uint64 {
+	return r.clock(unix.CLOCK_MONOTONIC) - uint64(r.config.MonotonicAhead)
 }
 
 func readClock(id int32) uint64 {

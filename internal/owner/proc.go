@@ -26,6 +26,7 @@ var errGone = errors.New("process is gone")
 // procfs reads /proc/PID. It is for one goroutine.
 type procfs struct {
 	root   string
+	ahead  uint64 // nanoseconds: start times that it shows of the kernel's own
 	buffer []byte
 }
 
@@ -38,9 +39,7 @@ func newProcfs(root string) *procfs {
 // withheld.
 //
 // The open directory belongs to one process: once that has ended, nothing in it can be opened, even
-// if its PID is another's by then. So one look at the start time covers all that is read here. In a
-// time namespace with an offset /proc shows other start times than the kernel's own, and every
-// process looks gone.
+// if its PID is another's by then. So one look at the start time covers all that is read here.
 func (f *procfs) read(p *model.Process, known facts) (_ facts, denied bool, _ error) {
 	path := filepath.Join(f.root, strconv.FormatUint(uint64(p.PID), 10))
 	dir, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -57,7 +56,7 @@ func (f *procfs) read(p *model.Process, known facts) (_ facts, denied bool, _ er
 		return known, isDenied(err), asGone(err)
 	}
 	comm, started, ok := parseStat(stat)
-	if !ok || started != p.StartNS/nsPerClockTick {
+	if !ok || started != (p.StartNS+f.ahead)/nsPerClockTick {
 		return known, false, errGone
 	}
 	known.comm = comm

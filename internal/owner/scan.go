@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -235,7 +233,7 @@ func (r *Resolver) rest(resting bool) {
 }
 
 func (r *Resolver) scanOnce() error {
-	began := r.clock(unix.CLOCK_MONOTONIC)
+	began := r.monotonic()
 	held, err := r.config.Scan()
 	var s *sockets
 	if err == nil {
