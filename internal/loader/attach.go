@@ -57,7 +57,7 @@ func (l *Loader) attachTCXProgram(name string, at ebpf.AttachType) error {
 		return fmt.Errorf("attach %s with tcx: %w", name, err)
 	}
 	l.onClose(tcx.Close)
-	return nil
+	return l.watchLink(tcx, name)
 }
 
 func (l *Loader) attachXDP() error {
@@ -77,6 +77,30 @@ func (l *Loader) attachXDP() error {
 		return fmt.Errorf("attach xdp to %s: %w", l.device, err)
 	}
 	l.onClose(xdp.Close)
+	return l.watchLink(xdp, "lotrace_xdp")
+}
+
+// watchLink has Alive see to it that the link leads from a device to the program: whoever may
+// administrate the network can detach it or give it another one.
+func (l *Loader) watchLink(at link.Link, name string) error {
+	program, err := l.coll.Programs[name].Info()
+	if err != nil {
+		return fmt.Errorf("ask for %s: %w", name, err)
+	}
+	id, _ := program.ID()
+	l.placed = append(l.placed, func() bool {
+		info, err := at.Info()
+		if err != nil {
+			return true
+		}
+		var ifindex uint32
+		if tcx := info.TCX(); tcx != nil {
+			ifindex = tcx.Ifindex
+		} else if xdp := info.XDP(); xdp != nil {
+			ifindex = xdp.Ifindex
+		}
+		return ifindex == uint32(l.ifindex) && info.Program == id
+	})
 	return nil
 }
 

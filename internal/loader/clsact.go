@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -328,11 +329,43 @@ func (c *clsact) Close() error {
 	return errors.Join(err, c.netns.Close())
 }
 
-func (c *clsact) detach() error {
-	var errs []error
-	for _, filter := range c.filters {
-		errs = append(errs, ignoreGone(c.handle.FilterDel(filter)))
+// isOurs goes by more than the place, in which somebody may have put a filter of theirs.
+func (c *clsact) isOurs(filter *netlink.BpfFilter) bool {
+	mark, ok := parseFilterMark(filter.Name)
+	return ok && mark == c.mark && slices.ContainsFunc(c.filters, func(f *netlink.BpfFilter) bool {
+		return f.Parent == filter.Parent && f.Priority == filter.Priority && f.Handle == filter.Handle
+	})
+}
+
+// isPlaced reports whether all of our filters are there. A list that changed while it was read says
+// nothing.
+func (c *clsact) isPlaced() bool {
+	there, err := c.hasQdisc()
+	if err != nil || !there {
+		return err != nil
 	}
+	ours := 0
+	_, err = c.eachFilter(func(filter *netlink.BpfFilter) error {
+		if c.isOurs(filter) {
+			ours++
+		}
+		return nil
+	})
+	return err != nil || ours == len(c.filters)
+}
+
+func (c *clsact) detach() error {
+	there, err := c.hasQdisc()
+	if err != nil || !there {
+		return err
+	}
+	_, err = c.eachFilter(func(filter *netlink.BpfFilter) error {
+		if !c.isOurs(filter) {
+			return nil
+		}
+		return ignoreGone(c.handle.FilterDel(filter))
+	})
+	errs := []error{err}
 	if c.mark.ownQdisc {
 		nobody := func(filterMark) bool { return false }
 		errs = append(errs, c.remove(nobody))

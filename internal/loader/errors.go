@@ -13,6 +13,10 @@ import (
 // ErrNetnsGone is returned by Alive when the watched network namespace's name leads nowhere.
 var ErrNetnsGone = errors.New("the network namespace is gone")
 
+// ErrRemoved is returned by Alive once somebody has taken our program from the device, or put another
+// in its place.
+var ErrRemoved = errors.New("somebody else removed or replaced our program")
+
 // Error says what could not be done and what would help.
 type Error struct {
 	Doing string // verb phrase: "attach tcx egress"

@@ -88,6 +88,8 @@ type Loader struct {
 	slow    *slow    // nil: none
 	samples *samples // nil: none
 
+	placed []func() bool // whether our programs are where they were put; true as well if nobody can say
+
 	offset int64 // between the device's counter and the hook's, see settle
 
 	warnings []string
@@ -306,10 +308,16 @@ func (l *Loader) Cost() float64 {
 	return float64(stats.Runtime.Nanoseconds()) / float64(stats.RunCount)
 }
 
-// Alive returns ErrNetnsGone once the watched namespace's name leads nowhere or elsewhere.
+// Alive returns ErrNetnsGone once the watched namespace's name leads nowhere or elsewhere, and
+// ErrRemoved once a program of ours is not where Open has put it: nothing is counted any more then.
 func (l *Loader) Alive() error {
 	if l.netns.path != "" && l.netns.gone() {
 		return fmt.Errorf("%s: %w", l.netns.name, ErrNetnsGone)
+	}
+	for _, isPlaced := range l.placed {
+		if !isPlaced() {
+			return &Error{Doing: "count on " + l.device, Err: ErrRemoved, Fix: "start again"}
+		}
 	}
 	return nil
 }

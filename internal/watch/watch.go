@@ -24,11 +24,11 @@ type Engine interface {
 type Config struct {
 	Interval time.Duration // a window each; 0: one window for all of Duration
 	Duration time.Duration // in all; negative: until the context ends
-	Alive    func() error  // asked at every sweep; an error ends the watch; may be nil
+	Alive    func() error  // asked at every sweep and at the end; an error ends the watch; may be nil
 }
 
 // Run calls show for every window, the last of which may be cut short by ctx or by Alive. The end
-// of ctx is no error; what Alive said is returned after the last window was shown.
+// of ctx is no error; what Alive says is returned after the last window was shown.
 func Run(ctx context.Context, engine Engine, c Config, show func(*model.Snapshot) error) error {
 	var end, tick <-chan time.Time
 	if c.Duration >= 0 {
@@ -47,9 +47,9 @@ func Run(ctx context.Context, engine Engine, c Config, show func(*model.Snapshot
 	for {
 		select {
 		case <-ctx.Done():
-			return window(engine, show)
+			return c.last(engine, show)
 		case <-end:
-			return window(engine, show)
+			return c.last(engine, show)
 		case <-tick:
 			if err := window(engine, show); err != nil {
 				return err
@@ -58,14 +58,24 @@ func Run(ctx context.Context, engine Engine, c Config, show func(*model.Snapshot
 			if err := engine.Sweep(); err != nil {
 				return err
 			}
-			if c.Alive == nil {
-				continue
-			}
-			if gone := c.Alive(); gone != nil {
-				return errors.Join(window(engine, show), gone)
+			if c.alive() != nil {
+				return c.last(engine, show)
 			}
 		}
 	}
+}
+
+func (c *Config) alive() error {
+	if c.Alive == nil {
+		return nil
+	}
+	return c.Alive()
+}
+
+// last asks after its window, which is not to be trusted beyond what was there until the end.
+func (c *Config) last(engine Engine, show func(*model.Snapshot) error) error {
+	err := window(engine, show)
+	return errors.Join(err, c.alive())
 }
 
 func window(engine Engine, show func(*model.Snapshot) error) error {

@@ -89,6 +89,17 @@ func TestSweepsMeanwhile(t *testing.T) {
 	}
 }
 
+// That nothing was counted any more is said, also if time was up before anybody asked.
+func TestGoneAtTheEnd(t *testing.T) {
+	gone := errors.New("gone")
+	for name, c := range map[string]Config{"time is up": {Duration: sweepEvery / 4}, "stopped": {Duration: -1}} {
+		c.Alive = func() error { return gone }
+		if err := watch(t, &fakeEngine{}, c, sweepEvery/2, shown); !errors.Is(err, gone) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // What was counted until the namespace went is shown before the error comes back.
 func TestGone(t *testing.T) {
 	gone := errors.New("gone")
