@@ -121,11 +121,13 @@ func (c *clsact) attach(l *Loader, guardian *guardian) (err error) {
 	if c.mark, err = ownFilterMark(); err != nil {
 		return err
 	}
+	c.charge = func() {
+		if err := guardian.charge(c.ifindex, c.mark); err != nil {
+			l.warn("%v", err)
+		}
+	}
 	if err := c.addQdisc(); err != nil {
 		return err
-	}
-	if err := guardian.charge(c.ifindex, c.mark); err != nil {
-		l.warn("%v", err)
 	}
 	if err := c.addFilter(netlink.HANDLE_MIN_EGRESS, l.coll.Programs["lotrace_egress"].FD()); err != nil || !l.stages {
 		return err
@@ -141,6 +143,7 @@ type clsact struct {
 	mark     filterMark // zero until we own something
 	filters  []*netlink.BpfFilter
 	priority uint16 // the last of theirs
+	charge   func() // called when mark has changed
 }
 
 // newClsact must run inside the watched namespace.
@@ -153,7 +156,7 @@ func newClsact(ifindex int) (*clsact, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open netlink: %w", err), netns.Close())
 	}
-	return &clsact{handle: handle, netns: netns, ifindex: ifindex}, nil
+	return &clsact{handle: handle, netns: netns, ifindex: ifindex, charge: func() {}}, nil
 }
 
 // lockLimit is how long another lotrace, or somebody unkind, may keep us waiting.
@@ -240,15 +243,31 @@ func (c *clsact) qdisc() *netlink.Clsact {
 }
 
 // addQdisc makes the qdisc or shares the one that is there. If another lotrace made that, whoever
-// of us ends last removes it.
+// of us ends last removes it. Its charge comes before it makes a qdisc: nobody would know an empty one
+// to be ours, were we killed before there is a filter.
 func (c *clsact) addQdisc() error {
-	err := c.handle.QdiscAdd(c.qdisc())
+	there, err := c.hasQdisc()
+	if err != nil {
+		return err
+	}
+	if there {
+		return c.shareQdisc()
+	}
+	c.mark.ownQdisc = true
+	c.charge()
+	err = c.handle.QdiscAdd(c.qdisc())
 	switch {
 	case err == nil:
-		c.mark.ownQdisc = true
 		return nil
 	case errors.Is(err, unix.EEXIST):
-		return c.shareQdisc(err)
+		c.mark.ownQdisc = false
+		if there, listErr := c.hasQdisc(); there || listErr != nil {
+			return errors.Join(listErr, c.shareQdisc())
+		}
+		return &Error{ // an ingress qdisc sits in the same place
+			Doing: "add qdisc clsact", Found: "a qdisc of another kind is in its place",
+			Fix: "use --hook tcx, or remove that qdisc", Err: err,
+		}
 	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP):
 		return &Error{
 			Doing: "add qdisc clsact", Need: "the kernel module sch_ingress",
@@ -259,23 +278,14 @@ func (c *clsact) addQdisc() error {
 	}
 }
 
-// shareQdisc finds out whose the qdisc is that kept us from making one.
-func (c *clsact) shareQdisc(exists error) error {
-	there, err := c.hasQdisc()
-	if err != nil {
-		return err
-	}
-	if !there { // an ingress qdisc sits in the same place
-		return &Error{
-			Doing: "add qdisc clsact", Found: "a qdisc of another kind is in its place",
-			Fix: "use --hook tcx, or remove that qdisc", Err: exists,
-		}
-	}
-	_, err = c.eachFilter(func(filter *netlink.BpfFilter) error {
+// shareQdisc finds out whose the qdisc is that is there.
+func (c *clsact) shareQdisc() error {
+	_, err := c.eachFilter(func(filter *netlink.BpfFilter) error {
 		mark, ours := parseFilterMark(filter.Name)
 		c.mark.ownQdisc = c.mark.ownQdisc || ours && mark.ownQdisc
 		return nil
 	})
+	c.charge()
 	return err
 }
 

@@ -72,6 +72,39 @@ func TestZombieIsDead(t *testing.T) {
 	_ = cmd.Wait()
 }
 
+// Whoever is to clean up knows of our qdisc before there is one, and of somebody else's that it is not ours.
+func TestQdiscIsAnnounced(t *testing.T) {
+	testkit.RequireRoot(t)
+	ns := testkit.NewNetns(t)
+	err := ns.Do(func() error {
+		for _, ours := range []bool{true, false} {
+			c, err := newClsact(1)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			announced := 0
+			c.charge = func() {
+				announced++
+				if there, err := c.hasQdisc(); err != nil || there == ours || c.mark.ownQdisc != ours {
+					t.Errorf("announced as %+v, there is one: %v, %v", c.mark, there, err)
+				}
+			}
+			if err := c.addQdisc(); err != nil {
+				return err
+			}
+			if announced != 1 {
+				t.Errorf("announced %d times", announced)
+			}
+			c.mark.ownQdisc = false // it stays for the second
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // Many that come and go at once never take the qdisc from under one another.
 func TestQdiscIsSharedInTurns(t *testing.T) {
 	testkit.RequireRoot(t)
