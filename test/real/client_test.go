@@ -181,7 +181,7 @@ var dialed = regexp.MustCompile(`(?m)^dialed (\d+) (\S+) (\d+)$`)
 // dialed are the connections to Redis that visits says it has opened so far.
 func dialedBy(t *testing.T, visits, redis *service) map[conn][]int {
 	t.Helper()
-	return connections(t, visits.out.String(), dialed, redis.port)
+	return connections(t, visits.Output(), dialed, redis.port)
 }
 
 // claimAll notes the connections that visits opened in its life.

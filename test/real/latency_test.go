@@ -18,6 +18,8 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/lotrace/lotrace/internal/services"
 )
 
 // attempts is how often a comparison is made at most: the machine may spoil a round.
@@ -80,10 +82,9 @@ func roundOfSockperf(t *testing.T, flags ...string) []measured {
 }
 
 var (
-	sockperfReady = regexp.MustCompile(`to block on socket`)
-	sockperfSent  = regexp.MustCompile(`\[Total Run\].* SentMessages=(\d+);`)
-	sockperfGot   = regexp.MustCompile(`Total (\d+) messages received and handled`)
-	sockperfTrip  = regexp.MustCompile(`percentile (\d+)\.000 = +([0-9.]+)()`)
+	sockperfSent = regexp.MustCompile(`\[Total Run\].* SentMessages=(\d+);`)
+	sockperfGot  = regexp.MustCompile(`Total (\d+) messages received and handled`)
+	sockperfTrip = regexp.MustCompile(`percentile (\d+)\.000 = +([0-9.]+)()`)
 )
 
 // pingPong returns lotrace's turns and sockperf's round trips; of these the first 400 ms and the last 50 are
@@ -107,20 +108,17 @@ func sockperf(t *testing.T, flags ...string) (turn latency, text string) {
 	t.Helper()
 	const port = 11111
 	l := startLotrace(t, "flow", "-d", "1m")
-	run := func(args ...string) *process {
-		args = append(args, "-i", "127.0.0.1", "-p", fmt.Sprint(port))
-		return start(t, exec.Command("sockperf", append(args, flags...)...))
-	}
 	var server, client *process
 	onOneCPU(t, func() {
-		server = run("server")
-		server.await(t, sockperfReady, 1)
-		client = run("ping-pong", "--full-rtt", "-t", "1")
+		serving := services.Sockperf(port, flags...)
+		server = start(t, serving.Cmd)
+		server.await(t, serving.Ready, serving.Readies)
+		client = start(t, services.SockperfPingPong(port, flags...))
 	})
 	text = client.end(t)
 	server.stop(t, syscall.SIGINT)
 	rows := l.asked(t)
-	sent, got := number(t, sockperfSent, text), number(t, sockperfGot, server.out.String())
+	sent, got := number(t, sockperfSent, text), number(t, sockperfGot, server.Output())
 	if len(rows) != 1 || rows[0].Server.Port != port || rows[0].Turn.Count != sent || got != sent || rows[0].Crossed != 0 {
 		t.Fatalf("sockperf sent %d messages and received %d; lotrace: %+v", sent, got, rows)
 	}
@@ -149,7 +147,7 @@ func roundOfWrk(t *testing.T) (all []measured) {
 		})
 		requests, took := saidWrk(t, client, conns)
 		nginx.process.stop(t, syscall.SIGTERM) // wrk does not wait for the last answer
-		log, err := os.ReadFile(filepath.Join(nginx.dir, "requests.log"))
+		log, err := os.ReadFile(filepath.Join(nginx.Server.Dir, "requests.log"))
 		if err != nil {
 			t.Fatal(err)
 		}
