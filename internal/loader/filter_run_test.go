@@ -101,7 +101,7 @@ func FuzzFilter(f *testing.F) {
 
 // FuzzFilterMark: others may give their filters any name. Only what we would write ourselves is ours.
 func FuzzFilterMark(f *testing.F) {
-	f.Add(filterMark{pid: 1, start: "2", pidns: "3", ownQdisc: true}.String())
+	f.Add(filterMark{pid: 1, start: "2", view: "3", ownQdisc: true}.String())
 	f.Add("lotrace/0x1/2/3/shared")
 	f.Fuzz(func(t *testing.T, name string) {
 		mark, ours := parseFilterMark(name)
