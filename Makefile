@@ -1,6 +1,6 @@
 # Each target is a few lines here; what takes more is a script in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help run build install test check generate vmlinux test-kernels test-real fuzz soak audit bench clean
+.PHONY: help run build install test check generate vmlinux test-kernels test-real fuzz soak audit test-faults bench clean
 
 PREFIX ?= /usr/local
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -42,6 +42,10 @@ generate: ## Compile the BPF programs
 
 vmlinux: ## Cut vmlinux.h out of the running kernel's BTF
 	go run ./tools/vmlinux
+
+test-faults: build ## Let everything go wrong that may, at length (root)
+	LOTRACE_REQUIRE_KERNEL=1 LOTRACE_TEST_LONG=1 go test -timeout 30m -count 1 -run '^Test(Faults|ManyCycles)$$' \
+		./cmd/lotrace ./internal/loader
 
 test-kernels: ## Run the tests of the kernel side on a matrix of kernels, in qemu
 	@scripts/test-kernels

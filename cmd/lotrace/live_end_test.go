@@ -129,20 +129,6 @@ func TestSignalsEndWell(t *testing.T) {
 	}
 }
 
-// SIGKILL leaves no time for anything, and still nothing stays.
-func TestKilled(t *testing.T) {
-	for _, hook := range liveHooks {
-		t.Run(hook, func(t *testing.T) {
-			ns := newLiveNetns(t, hook)
-			clean := ns.Attached()
-			l := startCounting(t, ns, "flows", "-d", "60", "--hook", hook)
-			traces := tracesOf(l, ns, clean)
-			kill(l)
-			traces.checkGone(t)
-		})
-	}
-}
-
 func kill(l *live) {
 	l.Helper()
 	if err := l.Process.Kill(); err != nil {

@@ -198,8 +198,15 @@ func TestRenamedLoopback(t *testing.T) {
 	}
 }
 
-// openFlows sends one datagram each from so many ports to one server.
+// openFlows is sendFlows, until traffic rests.
 func openFlows(t *testing.T, ns *testkit.Netns, n int) {
+	t.Helper()
+	sendFlows(t, ns, n)
+	testkit.Quiesce(ns)
+}
+
+// sendFlows sends one datagram each from so many ports to one server.
+func sendFlows(t *testing.T, ns *testkit.Netns, n int) {
 	t.Helper()
 	ns.Run(t, func() {
 		server, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -219,7 +226,6 @@ func openFlows(t *testing.T, ns *testkit.Netns, n int) {
 			}
 		}
 	})
-	testkit.Quiesce(ns)
 }
 
 // What finds no room in the table is part of the totals, and every format says how much that is.

@@ -92,6 +92,11 @@ func (l *live) start(ns *testkit.Netns) {
 	if err := start(); err != nil {
 		l.Fatal(err)
 	}
+	l.started()
+}
+
+// started looks after a process that was started otherwise.
+func (l *live) started() {
 	go func() {
 		_ = l.Wait() // the tests look at the exit code
 		close(l.ended)
@@ -161,8 +166,8 @@ type liveDoc struct {
 		}
 	}
 	Device *struct {
-		Packets, Bytes uint64
-		Agrees         bool
+		Packets, Bytes, Dropped uint64
+		Agrees                  bool
 	}
 	Rows []liveRow
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -301,6 +302,48 @@ func TestNothingStaysInTheKernel(t *testing.T) {
 			}
 			testkit.CheckBPFGone(t, killed.held)
 			checkAttached(t, r.ns, testkit.Attached{Qdiscs: []string{"noqueue"}}, "after SIGKILL")
+		})
+	}
+}
+
+// Coming and going again and again disturbs neither traffic nor neighbours, and adds up to nothing.
+func TestManyCycles(t *testing.T) {
+	cycles := 100
+	if testkit.Long() {
+		cycles = 1000
+	}
+	if testing.Short() {
+		cycles = 12
+	}
+	for _, hook := range allHooks {
+		t.Run(string(hook), func(t *testing.T) {
+			testkit.RequireRoot(t)
+			testkit.RequireKernel(t, minimum(hook), "hook "+string(hook))
+			ns := testkit.NewNetns(t)
+			testkit.CheckFDs(t)
+			theirs := foreign.Neighbours(t, ns, string(hook))
+			before := ns.Attached()
+			traffic := testkit.NewSteady(t, ns, false)
+			var held []testkit.BPFObject
+			others := testkit.ListBPF(t, os.Getpid())
+			for range cycles / len(allHooks) {
+				l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: hook})
+				if err != nil {
+					t.Fatal(err)
+				}
+				held = append(held, testkit.HeldBPF(t, os.Getpid())...)
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			traffic.Stop()
+			runtime.GC() // unmaps what the BPF library keeps of closed maps
+			held = slices.DeleteFunc(held, func(o testkit.BPFObject) bool { return slices.Contains(others, o) })
+			testkit.CheckBPFGone(t, held)
+			checkAttached(t, ns, before, "after the last")
+			foreign.CheckSee(t, ns, theirs)
+			r := newRigIn(t, ns, loader.Config{Hook: hook})
+			r.countOnce(foreign.CheckSee(t, ns, theirs))
 		})
 	}
 }

@@ -41,6 +41,16 @@ var bpfGetFdByID = map[string]uintptr{
 // none, since a check that they are gone would then say nothing.
 func HeldBPF(tb testing.TB, pid int) []BPFObject {
 	tb.Helper()
+	held := ListBPF(tb, pid)
+	if len(held) == 0 {
+		tb.Fatalf("process %d holds no BPF object", pid)
+	}
+	return held
+}
+
+// ListBPF is HeldBPF of a process that may hold none.
+func ListBPF(tb testing.TB, pid int) []BPFObject {
+	tb.Helper()
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
 	if err != nil {
 		tb.Fatal(err)
@@ -48,9 +58,6 @@ func HeldBPF(tb testing.TB, pid int) []BPFObject {
 	var held []BPFObject
 	for _, file := range files {
 		held = append(held, bpfIn(file)...)
-	}
-	if len(held) == 0 {
-		tb.Fatalf("process %d holds no BPF object", pid)
 	}
 	return held
 }

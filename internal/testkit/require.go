@@ -18,7 +18,12 @@ const (
 	// "run TEST NEED KERNEL" or "skip TEST NEED KERNEL". A (TEST, NEED) that a matrix of kernels
 	// only ever skipped is a test that ran nowhere.
 	envLedger = "LOTRACE_TEST_LEDGER"
+	// envLong set to 1 asks for the long form of tests of faults.
+	envLong = "LOTRACE_TEST_LONG"
 )
+
+// Long reports whether tests of faults should take their time.
+func Long() bool { return os.Getenv(envLong) == "1" }
 
 // RequireRoot skips the test unless it may make network namespaces and configure them.
 func RequireRoot(tb testing.TB) {

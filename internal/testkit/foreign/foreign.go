@@ -37,8 +37,12 @@ func New(tb testing.TB, name string, kind ebpf.ProgramType, verdict int32) *Prog
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { count.Close() })
+	var at ebpf.AttachType
+	if kind == ebpf.XDP {
+		at = ebpf.AttachXDP // a link takes no other in its program's place
+	}
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: kind, License: "GPL",
+		Type: kind, AttachType: at, License: "GPL",
 		Instructions: asm.Instructions{
 			asm.StoreImm(asm.RFP, -4, 0, asm.Word),
 			asm.Mov.Reg(asm.R2, asm.RFP),
