@@ -118,3 +118,33 @@ func checkShown(t *testing.T, text string, most int) {
 		t.Errorf("%q gets out: %q", text[at:][:1], fmt.Sprintf("%.200s", text[at:]))
 	}
 }
+
+// What is printed goes where the caller's shell has put it: no path of ours could be bent by a link.
+func TestWritesNoFile(t *testing.T) {
+	for _, hook := range liveHooks {
+		t.Run(hook, func(t *testing.T) {
+			ns := newLiveNetns(t, hook)
+			l := startCounting(t, ns, "flows", "-d", "60", "--hook", hook)
+			dir := fmt.Sprintf("/proc/%d/", l.Process.Pid)
+			fds, err := os.ReadDir(dir + "fd")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, fd := range fds {
+				path, err := os.Readlink(dir + "fd/" + fd.Name())
+				if err != nil || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "/dev/") {
+					continue // closed, or a pipe, a socket, a BPF object, a device
+				}
+				info, err := os.ReadFile(dir + "fdinfo/" + fd.Name())
+				var pos, flags int
+				if _, scan := fmt.Sscanf(string(info), "pos:\t%d\nflags:\t%o", &pos, &flags); err != nil || scan != nil {
+					t.Fatalf("%v %v: %s", err, scan, info)
+				}
+				if flags&os.O_WRONLY != 0 || flags&os.O_RDWR != 0 {
+					t.Errorf("%s is open for writing", path)
+				}
+			}
+			l.interrupt()
+		})
+	}
+}

@@ -92,8 +92,11 @@ func table(w io.Writer, all []module) error {
 // licence is the SPDX name of what the module's own file says.
 func (m module) licence() (string, error) {
 	files, err := filepath.Glob(filepath.Join(m.dir, "LICENSE*"))
-	if err != nil || len(files) == 0 {
-		return "", fmt.Errorf("licence of %s: no file (%v)", m.path, err)
+	if err != nil {
+		return "", fmt.Errorf("licence of %s: %w", m.path, err)
+	}
+	if len(files) == 0 {
+		return "", fmt.Errorf("licence of %s: no file LICENSE", m.path)
 	}
 	text, err := os.ReadFile(files[0])
 	if err != nil {
