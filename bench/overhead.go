@@ -28,7 +28,8 @@ func scenarios(p plan) []scenario {
 	pingPong := func(n int) func(pair) error { return func(c pair) error { return c.pingPong(n) } }
 	stream := func(n int) func(pair) error { return func(c pair) error { return c.stream(n) } }
 	tc := []variant{emptyTC, oursTC, countTC, reference}
-	ours := []feature{ownersAdd, turnsAdd, healthAdds}
+	ours := []feature{ownersAdd, turnsAdd, healthAdds, headsAdd, samplesAdd}
+	bulk := []feature{ownersAdd, turnsAdd, healthAdds, noHeadsAdd}
 	trips := uint64(p.trips)
 	// No skb holds more than two maximal segments of 64 KiB.
 	skbs := uint64(p.bulkBytes >> 17)
@@ -37,7 +38,7 @@ func scenarios(p plan) []scenario {
 		// A wake-up of the other CPU each way: several times as long as the others.
 		{"TCP ping-pong, two CPUs", tc, &toReference, ours, twoCPUs.at(tcpPair), pingPong(p.trips / 2), pingPong(p.trips / 40), trips},
 		{"UDP ping-pong", tc, &toReference, ours, oneCPU.at(udpPair), pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
-		{"TCP bulk", tc, &toReference, ours, tcpPair, stream(p.bulkBytes), stream(p.bulkBytes / 20), skbs},
+		{"TCP bulk", tc, &toReference, bulk, tcpPair, stream(p.bulkBytes), stream(p.bulkBytes / 20), skbs},
 		{
 			"TCP ping-pong, XDP", []variant{emptyXDP, oursXDP}, nil, nil,
 			oneCPU.at(tcpPair), pingPong(p.trips), pingPong(p.trips / 20), 2 * trips,
@@ -61,14 +62,20 @@ var toReference = ratio{"counting, to the reference", 2, 3, 0.6}
 // feature is what one thing that lotrace does adds.
 type feature struct {
 	what    string
-	without variant // ours, but for that
+	with    variant
+	without variant // the same, but for that
 	most    float64 // nanoseconds
 }
 
 var (
-	ownersAdd  = feature{"owners add, ns", noOwnersTC, 10}
-	turnsAdd   = feature{"turns add, ns", noTurnsTC, 20}
-	healthAdds = feature{"health adds, ns", noHealthTC, 10}
+	ownersAdd  = feature{"owners add, ns", oursTC, noOwnersTC, 10}
+	turnsAdd   = feature{"turns add, ns", oursTC, noTurnsTC, 20}
+	healthAdds = feature{"health adds, ns", oursTC, noHealthTC, 10}
+
+	// In a ping-pong every packet is a message; in bulk traffic next to none is.
+	headsAdd   = feature{"message heads add, ns", headsTC, oursTC, 150}
+	noHeadsAdd = feature{"message heads add where there are none, ns", headsTC, oursTC, 3}
+	samplesAdd = feature{"samples of every packet add, ns", samplesTC, oursTC, 250}
 )
 
 // spread is a median with the quartiles around it.
@@ -124,11 +131,11 @@ func (s scenario) measure(ctx context.Context, rounds int) (cost, error) {
 // add measures a feature by two programs on the same packets, with and without it: so nothing that the
 // machine does comes between them. Who runs first warms the caches for the other, so both do.
 func (s scenario) add(f feature) (float64, error) {
-	first, err := s.run(oursTC, f.without)
+	first, err := s.run(f.with, f.without)
 	if err != nil {
 		return 0, err
 	}
-	second, err := s.run(f.without, oursTC)
+	second, err := s.run(f.without, f.with)
 	if err != nil {
 		return 0, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -46,6 +47,12 @@ var (
 	}}
 	countTC = variant{"lotrace, counting only", func() (attached, error) {
 		return attachOurs(loader.Config{NoOwners: true, NoTurns: true, NoHealth: true})
+	}}
+	headsTC = variant{"lotrace with message heads", func() (attached, error) {
+		return attachSampling(model.SampleConfig{Policies: model.SampleHeads, Snaplen: sampledBytes})
+	}}
+	samplesTC = variant{"lotrace with samples of every packet", func() (attached, error) {
+		return attachSampling(model.SampleConfig{Policies: model.SampleAll, Snaplen: sampledBytes})
 	}}
 
 	emptyXDP = variant{"empty", func() (attached, error) { return attachOther("empty_xdp") }}
@@ -140,6 +147,53 @@ func attachOurs(config loader.Config) (attached, error) {
 		return nil, err
 	}
 	return &ours{l}, nil
+}
+
+// sampledBytes is what is taken of each packet, as much as tcpdump is asked for in comparisons.
+const sampledBytes = 96
+
+// sampling is lotrace with somebody who takes its samples away.
+type sampling struct {
+	*ours
+	stop  chan struct{}
+	ended chan error
+}
+
+func attachSampling(config model.SampleConfig) (attached, error) {
+	l, err := loader.Open(loader.Config{Sample: config})
+	if err != nil {
+		return nil, err
+	}
+	s := &sampling{&ours{l}, make(chan struct{}), make(chan error, 1)}
+	go s.read()
+	return s, nil
+}
+
+func (s *sampling) read() {
+	for {
+		select {
+		case <-s.stop:
+			s.ended <- nil
+			return
+		default:
+		}
+		err := s.ReadSamples(time.Now().Add(50*time.Millisecond), func(*model.Sample) error { return nil })
+		if err != nil {
+			s.ended <- err
+			return
+		}
+	}
+}
+
+// Close fails if samples were lost: to refuse one is cheaper.
+func (s *sampling) Close() error {
+	close(s.stop)
+	err := <-s.ended
+	counts, countErr := s.SampleCounts()
+	if lost := counts.Lost(); lost > 0 {
+		err = errors.Join(err, fmt.Errorf("%d of %d samples were lost", lost, counts.Seen))
+	}
+	return errors.Join(err, countErr, s.ours.Close())
 }
 
 // cost counts runs by lotrace's own reasons: a packet that it ran for and did not count is missing.

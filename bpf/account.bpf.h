@@ -211,7 +211,7 @@ static __always_inline void lt_account(struct lt_slot *slot, __u32 index, __u32 
 	if (config.sample) {
 		news->now = now;
 		news->slot = index;
-		news->client = slot->client;
+		news->side = side;
 		news->payload = a.payload;
 		news->retransmit = a.retransmits != 0;
 	}

@@ -196,13 +196,12 @@ static __always_inline void lt_sample_dropped(struct sk_buff *skb, const struct 
 					      __u32 slot_index, __u32 reason)
 {
 	struct lt_frame f = lt_dropped_frame(skb);
-	struct lt_slot *slot = lt_slot_at(slot_index);
 	struct lt_news news = {
 		.now = bpf_ktime_get_ns(),
 		.slot = slot_index,
 		.why = LT_WHY_ERRORS,
 		.drop = reason,
-		.client = slot ? slot->client : 0,
+		.side = lt_side(p),
 		.reason = LT_COUNTED,
 	};
 

@@ -25,7 +25,7 @@ struct lt_news {
 	__u32 payload; /* that was not sent before */
 	__u32 number; /* of the message that begins; 0: none */
 	__u8 answer;
-	__u8 client;
+	__u8 side; /* of a packet that is in a flow */
 	__u8 reason;
 	__u8 retransmit;
 };
@@ -161,12 +161,35 @@ static __always_inline long lt_wake(__u64 size)
 	return before / quarter != after / quarter ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
+/* Of the payload there is so far, this packet's has been counted already. */
+static __always_inline void lt_describe_message(struct lt_sample *to, const struct lt_slot *slot,
+						const struct lt_news *news)
+{
+	to->number = news->number;
+	to->answer = news->answer;
+	to->asked_ns = news->asked_ns;
+	to->took_ns = news->took_ns;
+	for (int i = 0; i < 2; i++)
+		to->sent[i] = READ_ONCE(slot->dir[i].payload_bytes) +
+			      READ_ONCE(slot->unlocked[i].payload_bytes);
+	to->sent[news->side & 1] -= news->payload;
+}
+
 static __always_inline void lt_describe_sample(struct lt_sample *to, const struct lt_packet *p,
 					       const struct lt_news *news)
 {
+	struct lt_slot *slot = lt_slot_at(news->slot);
+
 	__builtin_memset(to, 0, sizeof(*to));
 	to->header_len = LT_ETH_HLEN;
-	if (lt_has_key(news)) {
+	to->from = news->side;
+	if (slot) {
+		to->key = slot->key;
+		to->client = slot->client;
+		to->header_len += p->header_len;
+		if (news->number)
+			lt_describe_message(to, slot, news);
+	} else if (lt_has_key(news)) {
 		to->from = lt_side(p);
 		lt_make_key(&to->key, p, to->from);
 		to->header_len += p->header_len;
@@ -175,27 +198,9 @@ static __always_inline void lt_describe_sample(struct lt_sample *to, const struc
 	to->mono_ns = news->now;
 	to->why = news->why;
 	to->drop = news->drop;
-	to->client = news->client;
 	to->reason = news->reason;
 	to->retransmit = news->retransmit;
 	to->one_in = news->why & ~(LT_WHY_RANDOM | LT_WHY_FLOWS) ? 1 : config.sample_one_in;
-}
-
-/* Of the payload there is so far, this packet's has been counted already. */
-static __always_inline void lt_describe_message(struct lt_sample *to, const struct lt_news *news)
-{
-	struct lt_slot *slot = lt_slot_at(news->slot);
-
-	to->number = news->number;
-	to->answer = news->answer;
-	to->asked_ns = news->asked_ns;
-	to->took_ns = news->took_ns;
-	if (!slot)
-		return;
-	for (int i = 0; i < 2; i++)
-		to->sent[i] = READ_ONCE(slot->dir[i].payload_bytes) +
-			      READ_ONCE(slot->unlocked[i].payload_bytes);
-	to->sent[to->from & 1] -= news->payload;
 }
 
 /* SCTP is cut where its chunks end, which is not said here. */
@@ -239,8 +244,6 @@ lt_take(const struct lt_frame *f, const struct lt_packet *p, const struct lt_new
 	if (!to)
 		return LT_SAMPLE_FAILED;
 	lt_describe_sample(to, p, news);
-	if (news->number)
-		lt_describe_message(to, news);
 	to->len = f->len;
 	to->captured = len;
 	if (!f->is_xdp)

@@ -20,7 +20,7 @@ const MaxSnaplen = 256<<10 + 256
 const (
 	MinSampleBuffer   = 64 << 10
 	MaxSampleBuffer   = 1 << 30
-	smallSampleBuffer = 1 << 20
+	smallSampleBuffer = 4 << 20
 	largeSampleBuffer = 16 << 20
 )
 
