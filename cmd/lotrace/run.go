@@ -42,6 +42,7 @@ func commands() []*command {
 		topCommand(),
 		flowsCommand(),
 		latCommand(),
+		traceCommand(),
 		doctorCommand(),
 		demoCommand(),
 		versionCommand(),

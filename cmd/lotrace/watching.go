@@ -26,6 +26,9 @@ type watching struct {
 	stages, excludeSelf, quiet, verbose bool
 	breakdown                           bool
 
+	sample model.SampleConfig              // what to copy of packets
+	beside func(stats.Source) stats.Source // who looks on as the engine reads; nil: nobody
+
 	// For a screen, which stderr would disturb.
 	keepRows bool                   // rows stay while it draws
 	begun    func()                 // called when counting has begun
@@ -38,8 +41,21 @@ func (c *watching) registerTurns(fs *pflag.FlagSet) {
 	durationVar(fs, &c.slow, "slow", "", 0, "list the turns that took D or longer")
 }
 
+// session is what there is while packets are counted.
+type session struct {
+	loader *loader.Loader
+	engine *stats.Engine
+	owners *owner.Resolver
+	expr   *filter.Filter
+}
+
 // run counts and calls show for every window. A filter that does not parse is a usage error.
 func (c *watching) run(ctx context.Context, inv *invocation, show func(*model.Snapshot) error) error {
+	return c.do(inv, func(w *session) error { return c.count(ctx, inv, w, show) })
+}
+
+// do calls job while packets are counted.
+func (c *watching) do(inv *invocation, job func(*session) error) error {
 	expr, err := filter.Parse(c.filter)
 	if err != nil {
 		return filterError(err)
@@ -53,16 +69,16 @@ func (c *watching) run(ctx context.Context, inv *invocation, show func(*model.Sn
 		Stages:    c.stages,
 		Breakdown: c.breakdown,
 		Slow:      c.slow,
+		Sample:    c.sample,
 	})
 	if err != nil {
 		return c.openError(err)
 	}
-	return errors.Join(c.count(ctx, inv, l, expr, show), l.Close())
+	return errors.Join(c.begin(inv, l, expr, job), l.Close())
 }
 
-// count runs between Open and Close.
-func (c *watching) count(ctx context.Context, inv *invocation, l *loader.Loader, expr *filter.Filter,
-	show func(*model.Snapshot) error) error {
+// begin runs between Open and Close.
+func (c *watching) begin(inv *invocation, l *loader.Loader, expr *filter.Filter, job func(*session) error) error {
 	listeners, err := l.Listeners()
 	if err != nil {
 		c.say(inv, "%v; roles of older connections are guessed", err)
@@ -99,7 +115,11 @@ func (c *watching) count(ctx context.Context, inv *invocation, l *loader.Loader,
 	if c.excludeSelf {
 		config.Hide = endsAt(uint32(os.Getpid()))
 	}
-	engine, err := stats.Start(l, config)
+	var source stats.Source = l
+	if c.beside != nil {
+		source = c.beside(l)
+	}
+	engine, err := stats.Start(source, config)
 	if err != nil {
 		return err
 	}
@@ -109,23 +129,28 @@ func (c *watching) count(ctx context.Context, inv *invocation, l *loader.Loader,
 	if c.begun != nil {
 		c.begun()
 	}
+	err = job(&session{l, engine, owners, expr})
+	if errors.Is(err, loader.ErrNetnsGone) {
+		c.say(inv, "%v: counting ended", err)
+		return nil
+	}
+	return err
+}
+
+// count makes windows.
+func (c *watching) count(ctx context.Context, inv *invocation, w *session, show func(*model.Snapshot) error) error {
 	meter := watch.NewMeter()
 	denied := false
-	err = watch.Run(ctx, engine, c.timing(inv, l), func(s *model.Snapshot) error {
+	return watch.Run(ctx, w.engine, c.timing(inv, w.loader), func(s *model.Snapshot) error {
 		s.Self = meter.Read()
-		s.Self.BPFNsPerPacket = l.Cost()
-		if n := owners.Denied(); n > 0 && !denied {
+		s.Self.BPFNsPerPacket = w.loader.Cost()
+		if n := w.owners.Denied(); n > 0 && !denied {
 			denied = true
 			c.say(inv, "details of %d processes of other users are unknown: run as root, "+
 				"or give the binary cap_sys_ptrace", n)
 		}
 		return show(s)
 	})
-	if errors.Is(err, loader.ErrNetnsGone) {
-		c.say(inv, "%v: counting ended", err)
-		return nil
-	}
-	return err
 }
 
 // timing is one window of --duration, or windows of --watch until ^C or for --duration if that was

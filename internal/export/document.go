@@ -118,14 +118,7 @@ func summarize(s *model.Snapshot, limited int) summary {
 		Start:      timestamp(s.Start),
 		End:        timestamp(s.End),
 		DurationNs: s.Duration.Nanoseconds(),
-		Source: source{
-			Host:   known(&s.Origin.Host),
-			Kernel: known(&s.Origin.Kernel),
-			Netns:  s.Origin.Netns,
-			Device: known(&s.Origin.Device),
-			Hook:   known(&s.Origin.Hook),
-			Filter: known(&s.Origin.Filter),
-		},
+		Source:     newSource(&s.Origin),
 		Totals: totals{
 			Packets: s.Totals.Packets,
 			Bytes:   s.Totals.Bytes,
@@ -159,6 +152,18 @@ func summarize(s *model.Snapshot, limited int) summary {
 		doc.Device = &device{Packets: d.Packets, Bytes: d.Bytes, Dropped: d.Dropped, Agrees: d.Agrees}
 	}
 	return doc
+}
+
+// newSource points into o.
+func newSource(o *model.Origin) source {
+	return source{
+		Host:   known(&o.Host),
+		Kernel: known(&o.Kernel),
+		Netns:  o.Netns,
+		Device: known(&o.Device),
+		Hook:   known(&o.Hook),
+		Filter: known(&o.Filter),
+	}
 }
 
 func stagesOf(s *model.Stages) *stages {

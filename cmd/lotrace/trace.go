@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/lotrace/lotrace/internal/export"
+	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/stats"
+	"github.com/lotrace/lotrace/internal/trace"
+)
+
+// The kernel's budget for samples: far more than anybody can read, and little enough for a storm of messages
+// to cost no more than that.
+const (
+	traceSamples = 200_000 // a second
+	traceBuffer  = 8 << 20
+)
+
+// traceOptions is what the flags of trace say.
+type traceOptions struct {
+	watching
+	output                       string
+	limit                        lineLimit
+	slow                         time.Duration // turns to show; watching.slow is what the kernel tells one by one
+	payload                      int
+	errors, conns, hex, noRedact bool
+}
+
+func traceCommand() *command {
+	var o traceOptions
+	return &command{
+		name:     "trace",
+		synopsis: "print requests and their answers as they happen",
+		long: `
+One line per turn: when the request had left, who asked whom, the payload of both,
+and how long until the answer began and ended. No payload is shown unless asked
+for, and then with passwords, cookies and the like masked.`,
+		examples: []string{
+			"sudo lotrace trace -f port:5432",
+			"sudo lotrace trace --slow 50ms --errors --breakdown",
+			"sudo lotrace trace --payload 200 -o jsonl -f server:nginx | jq .request_head",
+		},
+		flags: o.register,
+		run:   o.run,
+	}
+}
+
+func (o *traceOptions) register(fs *pflag.FlagSet) {
+	durationFlag(fs, &o.duration, 0, "end after so long (default: at ^C)")
+	fs.Lookup("duration").DefValue = "0s"
+	durationVar(fs, &o.slow, "slow", "", 0, "only turns that took D or longer")
+	fs.BoolVar(&o.errors, "errors", false, "only what went wrong: refused, reset, lost, sent again")
+	fs.BoolVar(&o.conns, "conns", false, "connections that open and close, too")
+	intVar(fs, &o.payload, "payload", "", 0, 0, 16<<10, "show the first `N` bytes of request and answer")
+	fs.BoolVar(&o.hex, "hex", false, "payload as a hex dump")
+	fs.BoolVar(&o.noRedact, "no-redact", false, "payload with its secrets")
+	fs.BoolVar(&o.breakdown, "breakdown", false, "measure where the time of turns goes")
+	filterFlag(fs, &o.filter)
+	outputFlag(fs, &o.output, export.TraceFormats()...)
+	o.limit.register(fs)
+	netnsFlag(fs, &o.netns)
+	hookFlag(fs, &o.hook)
+	maxFlowsFlag(fs, &o.maxFlows, loader.DefaultFlows, loader.MinFlows, loader.MaxFlows)
+	fs.BoolVar(&o.excludeSelf, "exclude-self", true, "leave out lotrace's own traffic")
+	quietFlag(fs, &o.quiet)
+	verboseFlag(fs, &o.verbose)
+}
+
+func (o *traceOptions) run(ctx context.Context, inv *invocation) error {
+	encoder, err := export.NewTrace(o.output, export.TraceOptions{Parts: o.breakdown, Troubles: o.errors, Hex: o.hex})
+	if err != nil {
+		return usagef("%v", err)
+	}
+	table := &trace.Table{}
+	o.beside = func(s stats.Source) stats.Source {
+		table.Source = s
+		return table
+	}
+	o.sample = model.SampleConfig{
+		Policies:  trace.Policies,
+		Snaplen:   trace.Snaplen(o.payload),
+		PerSecond: traceSamples,
+		Buffer:    traceBuffer,
+	}
+	if o.errors {
+		o.sample.Policies |= model.SampleErrors
+	}
+	if o.breakdown {
+		o.watching.slow = 1 // all of them: each comes with its parts
+	}
+	return o.do(inv, func(w *session) error { return o.follow(ctx, inv, w, table, encoder) })
+}
+
+// follow runs while packets are counted and sampled.
+func (o *traceOptions) follow(ctx context.Context, inv *invocation, w *session, table *trace.Table,
+	encoder export.TraceEncoder) error {
+	start := time.Now()
+	if err := encoder.Begin(inv.stdout); err != nil {
+		return err
+	}
+	tracker := trace.NewTracker(trace.Config{Payload: o.payload, NoRedact: o.noRedact, Conns: o.conns || o.errors})
+	selector := trace.NewSelector(o.selection(w),
+		func(e *model.Traced) error { return encoder.Event(inv.stdout, e) },
+		func(g *model.TraceGap) error { return encoder.Gap(inv.stdout, g) })
+	job := trace.Job{
+		Sampler: w.loader, Engine: w.engine, Table: table, Tracker: tracker,
+		Duration: o.duration, Alive: w.loader.Alive,
+	}
+	if !inv.isSet("duration") {
+		job.Duration = -1
+	}
+	err := job.Run(ctx, selector.Tell, selector.Tick)
+	if errors.Is(err, trace.ErrEnough) {
+		err = nil
+	}
+	summary := model.TraceSummary{Start: start, End: time.Now(), Origin: origin(w.loader, w.expr), Counts: selector.Counts}
+	summary.Counts.Forgotten = tracker.Forgotten
+	samples, countErr := w.loader.SampleCounts()
+	summary.Samples = samples
+	return errors.Join(err, countErr, selector.Flush(), encoder.End(inv.stdout, &summary))
+}
+
+func (o *traceOptions) selection(w *session) trace.Selection {
+	s := trace.Selection{Slow: o.slow, Errors: o.errors, Conns: o.conns}
+	if o.filter != "" {
+		s.Match = w.expr.Match
+	}
+	if o.excludeSelf {
+		s.Hide = endsAt(uint32(os.Getpid()))
+	}
+	s.Limit, s.PerSecond = o.limit.n, o.limit.perSecond
+	if !o.limit.set && o.output == "table" {
+		s.Limit, s.PerSecond = linesForPeople, true
+	}
+	return s
+}
+
+// linesForPeople is how many lines a second people are shown unless they say otherwise.
+const linesForPeople = 100
+
+// lineLimit is the flag --limit where lines come one after the other: N in all, or N/s.
+type lineLimit struct {
+	n              int
+	perSecond, set bool
+}
+
+func (v *lineLimit) register(fs *pflag.FlagSet) {
+	*v = lineLimit{}
+	fs.VarP(v, "limit", "n", fmt.Sprintf("at most `N/s` lines a second, or N in all; 0 for no limit (default %d/s; jsonl: none)", linesForPeople))
+}
+
+func (v *lineLimit) Type() string { return "N/s" }
+
+func (v *lineLimit) String() string {
+	switch {
+	case !v.set:
+		return ""
+	case v.perSecond:
+		return strconv.Itoa(v.n) + "/s"
+	}
+	return strconv.Itoa(v.n)
+}
+
+func (v *lineLimit) Set(s string) error {
+	text, perSecond := strings.CutSuffix(s, "/s")
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > math.MaxInt32 {
+		return fmt.Errorf("want a whole number from 0 to %d, with /s behind it for so many a second", math.MaxInt32)
+	}
+	*v = lineLimit{n: n, perSecond: perSecond, set: true}
+	return nil
+}

@@ -1,0 +1,321 @@
+// Package trace makes turns and the lives of connections out of the samples in which they begin and end.
+package trace
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/frame"
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/redact"
+)
+
+// Policies are what a Tracker needs samples of.
+const Policies = model.SampleHeads | model.SampleConns
+
+// headers is room for those of any packet; behind it a secret is looked for beyond what is shown of it.
+const (
+	headers   = 128
+	lookahead = 64
+)
+
+// Snaplen is how much of a packet must be sampled for so many bytes of payload.
+func Snaplen(payload int) uint32 {
+	if payload == 0 {
+		return headers
+	}
+	return uint32(headers + payload + lookahead)
+}
+
+// resting is for how long an answer has been silent when its turn is told, and goingOn after what time it is
+// told in any case.
+const (
+	resting = 100 * time.Millisecond
+	goingOn = time.Second
+)
+
+// memory bounds what a Tracker keeps of flows, in bytes.
+const memory = 64 << 20
+
+// Config says what a Tracker tells.
+type Config struct {
+	Payload  int  // bytes of each request and answer to keep
+	NoRedact bool // with their secrets
+	Conns    bool // what happens to connections as well
+}
+
+// Event is something that happened on a flow. Of Turn and Conn one is there.
+type Event struct {
+	Of   model.Sample // where it was seen, without data: names the flow
+	NS   uint64       // CLOCK_MONOTONIC
+	Turn *model.Turn
+	Conn *model.ConnEvent
+}
+
+// Progress is how far a flow has come, as the flow table says.
+type Progress struct {
+	Sent       [2]uint64 // payload, by endpoint of the key
+	Asked      uint32    // requests
+	Answered   uint32    // the newest request that has an answer
+	AnsweredNS uint64    // CLOCK_MONOTONIC of the newest answer's newest payload
+}
+
+// Tracker follows flows from sample to sample. It is for one goroutine.
+type Tracker struct {
+	config   Config
+	maxFlows int
+	flows    map[model.SlotKey]*flow
+	events   []Event
+	parts    [2]map[turnID]*model.SlowParts // of the newest turns, the newest of them first
+
+	// Forgotten counts requests under way that had to make room for others.
+	Forgotten uint64
+}
+
+// turnID names a turn in the kernel's records.
+type turnID struct {
+	key     model.SlotKey
+	askedNS uint64
+}
+
+// NewTracker returns one that has seen nothing.
+func NewTracker(c Config) *Tracker {
+	const size = 1 << 10 // of a flow, about
+	return &Tracker{
+		config:   c,
+		maxFlows: memory / (size + 2*c.Payload),
+		flows:    make(map[model.SlotKey]*flow),
+	}
+}
+
+// flow is what is under way on one.
+type flow struct {
+	of model.Sample // the newest, without data
+
+	synNS  uint64 // 0: not seen
+	opened bool
+	fin    [2]bool
+	closer bool             // the server said so first
+	change *model.ConnEvent // to be told behind its last turn
+	endNS  uint64           // of change
+
+	asked, answered bool      // a request, its answer is under way
+	number          uint32    // of the request
+	before          [2]uint64 // payload before the request, and then before the answer
+	beganNS         uint64    // of the answer
+	ended           bool      // the answer has
+	turn            *model.Turn
+}
+
+// Add follows what a sample says. Events come out of Take.
+func (t *Tracker) Add(s *model.Sample) {
+	if !s.Reason.HasKey() {
+		return
+	}
+	flags := tcpFlags(s)
+	f := t.flows[s.Key]
+	begins := flags&(frame.SYN|frame.ACK) == frame.SYN
+	if f != nil && (f.isOther(s) || begins && f.opened) {
+		t.leave(f)
+		f = nil
+	}
+	if f == nil {
+		if s.Message.Number == 0 && (flags == 0 || !t.config.Conns) {
+			return
+		}
+		f = t.remember(s)
+	}
+	f.see(s)
+	switch {
+	case s.Message.Number == 0:
+	case s.Message.Answer:
+		t.answer(f, s)
+	default:
+		t.ask(f, s)
+	}
+	t.connect(f, s, flags)
+}
+
+// remember begins to follow a flow, if need be in the place of another.
+func (t *Tracker) remember(s *model.Sample) *flow {
+	if len(t.flows) >= t.maxFlows {
+		for key, other := range t.flows {
+			if other.asked || other.answered {
+				t.Forgotten++
+			}
+			delete(t.flows, key)
+			break
+		}
+	}
+	f := &flow{turn: &model.Turn{}}
+	t.flows[s.Key] = f
+	return f
+}
+
+// isOther reports whether a sample is of another flow than those before, on the same ports.
+func (f *flow) isOther(s *model.Sample) bool {
+	return s.Slot != model.NoSlot && f.of.Slot != model.NoSlot && s.Slot != f.of.Slot ||
+		s.Message.Number != 0 && (f.asked || f.answered) && s.Message.Number < f.number
+}
+
+// see takes over what any sample says, and what goes wrong with its packet.
+func (f *flow) see(s *model.Sample) {
+	slot := f.of.Slot
+	known := f.of.MonoNS != 0
+	f.of = *s
+	f.of.Data = nil
+	if known && s.Slot == model.NoSlot {
+		f.of.Slot = slot
+	}
+	if s.Retransmit {
+		f.turn.Retransmits++
+	}
+	if s.Drop != 0 {
+		f.turn.Drops++
+	}
+}
+
+// ask is told of the head of a request, which ends the answer before.
+func (t *Tracker) ask(f *flow, s *model.Sample) {
+	m := &s.Message
+	if f.answered {
+		if m.Number == f.number+1 {
+			f.turn.AnswerBytes = m.Sent[1-s.Client&1] - f.before[1-s.Client&1]
+			f.turn.Response = time.Duration(m.TookNS)
+			f.turn.Complete = true
+		}
+		t.tell(f)
+	}
+	f.asked, f.answered, f.ended = true, false, false
+	f.number, f.before = m.Number, m.Sent
+	f.turn.Request = t.head(s)
+}
+
+// answer is told of the head of an answer.
+func (t *Tracker) answer(f *flow, s *model.Sample) {
+	m := &s.Message
+	if f.answered {
+		t.tell(f)
+	}
+	f.turn.Number, f.turn.AskedNS, f.turn.Took = m.Number, m.AskedNS, time.Duration(m.TookNS)
+	if f.asked && f.number == m.Number {
+		f.turn.RequestBytes = m.Sent[s.Client&1] - f.before[s.Client&1]
+	} else {
+		f.turn.Request = nil
+	}
+	f.asked, f.answered, f.ended = false, true, false
+	f.number, f.before, f.beganNS = m.Number, m.Sent, s.MonoNS
+	f.turn.Answer = t.head(s)
+}
+
+// tell makes an event of the turn that is under way.
+func (t *Tracker) tell(f *flow) {
+	t.events = append(t.events, Event{Of: f.of, NS: f.turn.AskedNS, Turn: f.turn})
+	f.answered = false
+	f.turn = &model.Turn{}
+}
+
+// leave tells what is known of a flow that another one takes the place of.
+func (t *Tracker) leave(f *flow) {
+	if f.answered {
+		t.tell(f)
+	}
+	t.tellChange(f)
+	delete(t.flows, f.of.Key)
+}
+
+// head copies how a message begins.
+func (t *Tracker) head(s *model.Sample) []byte {
+	if t.config.Payload == 0 || int(s.HeaderLen) > len(s.Data) {
+		return nil
+	}
+	head := append([]byte{}, s.Data[s.HeaderLen:min(len(s.Data), int(s.HeaderLen)+t.config.Payload+lookahead)]...)
+	if !t.config.NoRedact {
+		redact.Message(head)
+	}
+	return head[:min(len(head), t.config.Payload)]
+}
+
+// Explain takes over where the time of turns went. It is asked before Rest.
+func (t *Tracker) Explain(turns []model.SlowTurn) {
+	t.parts[1] = t.parts[0]
+	t.parts[0] = make(map[turnID]*model.SlowParts, len(turns))
+	for i := range turns {
+		if parts := turns[i].Parts; parts != nil {
+			kept := *parts
+			t.parts[0][turnID{turns[i].Key, turns[i].AskedNS}] = &kept
+		}
+	}
+}
+
+func (t *Tracker) explain(turn *model.Turn, key *model.SlotKey) {
+	for _, parts := range t.parts {
+		if p := parts[turnID{*key, turn.AskedNS}]; p != nil {
+			turn.Parts = p
+		}
+	}
+}
+
+// Rest tells the turns whose answers have ended or rest at now (CLOCK_MONOTONIC, ns), or all, and what
+// happened to their connections. Of a flow that the table does not know progress returns false.
+func (t *Tracker) Rest(now uint64, all bool, progress func(of *model.Sample) (Progress, bool)) {
+	for i := range t.events {
+		if e := &t.events[i]; e.Turn != nil {
+			t.explain(e.Turn, &e.Of.Key)
+		}
+	}
+	for _, f := range t.flows {
+		if !f.answered && f.change == nil {
+			t.forget(f)
+			continue
+		}
+		p, known := progress(&f.of)
+		if f.answered {
+			t.explain(f.turn, &f.of.Key)
+			t.rest(f, now, all, &p, known)
+		}
+		if f.change != nil && !f.answered {
+			if f.asked && known && p.Answered < f.number {
+				f.change.Unanswered = p.Sent[f.of.Client&1] - f.before[f.of.Client&1]
+			}
+			f.asked = false
+			t.tellChange(f)
+		}
+		t.forget(f)
+	}
+}
+
+// rest tells a turn, unless its answer goes on.
+func (t *Tracker) rest(f *flow, now uint64, all bool, p *Progress, known bool) {
+	server := 1 - f.of.Client&1
+	since := func(ns uint64) time.Duration { return time.Duration(now - ns) }
+	current := known && p.Asked == f.number && p.Answered == f.number
+	goesOn := !current || since(p.AnsweredNS) < resting
+	if known && !all && !f.ended && goesOn && since(f.beganNS) < goingOn {
+		return
+	}
+	if current {
+		f.turn.AnswerBytes = p.Sent[server] - f.before[server]
+		f.turn.Response = time.Duration(p.AnsweredNS - f.turn.AskedNS)
+	}
+	f.turn.Complete = f.ended
+	t.tell(f)
+}
+
+// forget drops a flow of which nothing is under way.
+func (t *Tracker) forget(f *flow) {
+	open := t.config.Conns && (f.synNS != 0 || f.fin != [2]bool{}) && !(f.fin[0] && f.fin[1])
+	if !f.asked && !f.answered && f.change == nil && !open {
+		delete(t.flows, f.of.Key)
+	}
+}
+
+// Take returns what became known since it was called last, oldest first. It is valid until the next call of
+// a method.
+func (t *Tracker) Take() []Event {
+	events := t.events
+	t.events = t.events[:0]
+	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Compare(a.NS, b.NS) })
+	return events
+}
