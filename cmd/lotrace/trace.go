@@ -42,9 +42,8 @@ func traceCommand() *command {
 		name:     "trace",
 		synopsis: "print requests and their answers as they happen",
 		long: `
-One line per turn: when the request had left, who asked whom, the payload of both,
-and how long until the answer began and ended. No payload is shown unless asked
-for, and then with passwords, cookies and the like masked.`,
+A line per turn: when the request had left, who asked whom, how much, how long
+until the answer began and ended. Passwords and the like in payload are masked.`,
 		examples: []string{
 			"sudo lotrace trace -f port:5432",
 			"sudo lotrace trace --slow 50ms --errors --breakdown",
@@ -56,10 +55,9 @@ for, and then with passwords, cookies and the like masked.`,
 }
 
 func (o *traceOptions) register(fs *pflag.FlagSet) {
-	durationFlag(fs, &o.duration, 0, "end after so long (default: at ^C)")
-	fs.Lookup("duration").DefValue = "0s"
+	durationVar(fs, &o.duration, "duration", "d", 0, "end after so long (default: at ^C)")
 	durationVar(fs, &o.slow, "slow", "", 0, "only turns that took D or longer")
-	fs.BoolVar(&o.errors, "errors", false, "only what went wrong: refused, reset, lost, sent again")
+	fs.BoolVar(&o.errors, "errors", false, "only what is refused, reset, dropped or sent again")
 	fs.BoolVar(&o.conns, "conns", false, "connections that open and close, too")
 	intVar(fs, &o.payload, "payload", "", 0, 0, 16<<10, "show the first `N` bytes of request and answer")
 	fs.BoolVar(&o.hex, "hex", false, "payload as a hex dump")
@@ -80,6 +78,9 @@ func (o *traceOptions) run(ctx context.Context, inv *invocation) error {
 	encoder, err := export.NewTrace(o.output, export.TraceOptions{Parts: o.breakdown, Troubles: o.errors, Hex: o.hex})
 	if err != nil {
 		return usagef("%v", err)
+	}
+	if o.hex && o.payload == 0 {
+		return usagef("--hex needs --payload N")
 	}
 	table := &trace.Table{}
 	o.beside = func(s stats.Source) stats.Source {
@@ -116,7 +117,7 @@ func (o *traceOptions) follow(ctx context.Context, inv *invocation, w *session, 
 		Sampler: w.loader, Engine: w.engine, Table: table, Tracker: tracker,
 		Duration: o.duration, Alive: w.loader.Alive,
 	}
-	if !inv.isSet("duration") {
+	if o.duration == 0 {
 		job.Duration = -1
 	}
 	err := job.Run(ctx, selector.Tell, selector.Tick)
@@ -156,10 +157,10 @@ type lineLimit struct {
 
 func (v *lineLimit) register(fs *pflag.FlagSet) {
 	*v = lineLimit{}
-	fs.VarP(v, "limit", "n", fmt.Sprintf("at most `N/s` lines a second, or N in all; 0 for no limit (default %d/s; jsonl: none)", linesForPeople))
+	fs.VarP(v, "limit", "n", fmt.Sprintf("`N` lines in all, or N/s (default %d/s, jsonl: all)", linesForPeople))
 }
 
-func (v *lineLimit) Type() string { return "N/s" }
+func (v *lineLimit) Type() string { return "N" }
 
 func (v *lineLimit) String() string {
 	switch {
