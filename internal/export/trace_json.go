@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"io"
 
+	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -83,9 +84,9 @@ func (e traceJSON) Begin(io.Writer) error { return nil }
 
 func (e traceJSON) Event(w io.Writer, t *model.Traced) error {
 	if t.Conn != nil {
-		return newJSON(w).Encode(newConnLine(t))
+		return human.NewJSON(w).Encode(newConnLine(t))
 	}
-	return newJSON(w).Encode(e.newTurnLine(t))
+	return human.NewJSON(w).Encode(e.newTurnLine(t))
 }
 
 func (e traceJSON) newTurnLine(t *model.Traced) turnLine {
@@ -143,12 +144,12 @@ func newConnLine(t *model.Traced) connLine {
 }
 
 func (e traceJSON) Gap(w io.Writer, g *model.TraceGap) error {
-	return newJSON(w).Encode(gapLine{"gap", g.Turns, g.Conns, nanoseconds(g.Longest)})
+	return human.NewJSON(w).Encode(gapLine{"gap", g.Turns, g.Conns, nanoseconds(g.Longest)})
 }
 
 func (e traceJSON) End(w io.Writer, s *model.TraceSummary) error {
 	c := &s.Counts
-	return newJSON(w).Encode(traceSummary{
+	return human.NewJSON(w).Encode(traceSummary{
 		Kind:      "summary",
 		Schema:    "lotrace/v1",
 		Start:     timestamp(s.Start),
