@@ -168,3 +168,22 @@ func (w *watched) child() int {
 	}
 	return child
 }
+
+// TestLiveTopInTmux runs testdata/tmux/top.sh: the whole program on a whole terminal.
+func TestLiveTopInTmux(t *testing.T) {
+	if _, err := exec.LookPath("tmux"); err != nil {
+		t.Skip("no tmux to draw in")
+	}
+	ns := newLiveNetns(t, "tcx")
+	dir, err := os.MkdirTemp("", "top") // a socket's path has to be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	l := prepareProgram(t, "bash", "testdata/tmux/top.sh", dir)
+	l.start(ns)
+	<-l.ended // it has a patience of its own
+	if code := l.end(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, &l.stderr)
+	}
+}
