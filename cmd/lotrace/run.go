@@ -43,6 +43,7 @@ func commands() []*command {
 		flowsCommand(),
 		latCommand(),
 		traceCommand(),
+		captureCommand(),
 		doctorCommand(),
 		demoCommand(),
 		versionCommand(),

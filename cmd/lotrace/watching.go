@@ -26,8 +26,10 @@ type watching struct {
 	stages, excludeSelf, quiet, verbose bool
 	breakdown                           bool
 
-	sample model.SampleConfig              // what to copy of packets
-	beside func(stats.Source) stats.Source // who looks on as the engine reads; nil: nobody
+	sample model.SampleConfig                         // what to copy of packets
+	beside func(stats.Source) stats.Source            // who looks on as the engine reads; nil: nobody
+	loaded func(*loader.Loader, *filter.Filter) error // called while there are still all rights; may be nil
+	keep   []uint                                     // capabilities that the job needs
 
 	// For a screen, which stderr would disturb.
 	keepRows bool                   // rows stay while it draws
@@ -83,7 +85,12 @@ func (c *watching) begin(inv *invocation, l *loader.Loader, expr *filter.Filter,
 	if err != nil {
 		c.say(inv, "%v; roles of older connections are guessed", err)
 	}
-	if err := l.DropPrivileges(); err != nil {
+	if c.loaded != nil {
+		if err := c.loaded(l, expr); err != nil {
+			return err
+		}
+	}
+	if err := l.DropPrivileges(c.keep...); err != nil {
 		c.say(inv, "warning: %v", err)
 	}
 	for _, warning := range l.Warnings() {

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"errors"
 	"maps"
 	"math"
 	"math/bits"
@@ -146,6 +147,15 @@ func parseSize(s string) ([]value, *Error) {
 		return number(n), nil
 	}
 	return nil, bad("a size is as 4096, 64KiB or 1.5MB, not")
+}
+
+// Size reads a number of bytes as filters have it: 4096, 64KiB or 1.5MB.
+func Size(s string) (uint64, error) {
+	n, ok := scaled(s, sizeUnits)
+	if !ok {
+		return 0, errors.New("want a size, as 4096, 64KiB or 1.5MB")
+	}
+	return n, nil
 }
 
 func number(n uint64) []value { return []value{{text: strconv.FormatUint(n, 10), lo: n}} }

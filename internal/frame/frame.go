@@ -169,3 +169,21 @@ func (h *Headers) parseTransport(b []byte) bool {
 	}
 	return true
 }
+
+// TCP is what a TCP header says of its segment.
+type TCP struct {
+	Seq, Ack uint32
+	Flags    uint8
+	Window   uint16 // not scaled
+}
+
+// TCP reads the header of a frame that Parse found to be TCP and no fragment.
+func (h *Headers) TCP(b []byte) TCP {
+	tcp := b[h.L4:h.Payload]
+	return TCP{
+		Seq:    binary.BigEndian.Uint32(tcp[tcpSeq:]),
+		Ack:    binary.BigEndian.Uint32(tcp[tcpAck:]),
+		Flags:  tcp[tcpFlags],
+		Window: binary.BigEndian.Uint16(tcp[tcpWindow:]),
+	}
+}

@@ -51,12 +51,16 @@ func effectiveCapabilities() (uint64, error) {
 
 // DropPrivileges gives up, on every thread and for good, the capabilities that counting does not
 // need any more: all of them, but for the one that lets others' /proc/PID/exe be read and, with
-// clsact, the one that removes the filter at Close. Nothing that is started from here on can have others,
-// not even by a set-user-id bit (no_new_privs). Map access goes through open descriptors. Without
-// AllThreadsSyscall (a cgo build) it returns an error and changes nothing.
-func (l *Loader) DropPrivileges() error {
+// clsact, the one that removes the filter at Close. Those named in others (unix.CAP_CHOWN) stay as well.
+// Nothing that is started from here on can have more, not even by a set-user-id bit (no_new_privs). Map
+// access goes through open descriptors. Without AllThreadsSyscall (a cgo build) it returns an error and
+// changes nothing.
+func (l *Loader) DropPrivileges(others ...uint) error {
 	l.source = nil
 	keep := uint64(1 << unix.CAP_SYS_PTRACE)
+	for _, capability := range others {
+		keep |= 1 << capability
+	}
 	if l.hook == HookClsact {
 		keep |= 1 << unix.CAP_NET_ADMIN
 	}

@@ -21,8 +21,8 @@ type Rotation struct {
 	Total int64 // bytes of all files together; half of it is the most for one
 }
 
-// rotates reports whether there may be more than one file.
-func (r *Rotation) rotates() bool { return r.Size > 0 || r.Every > 0 || r.Packets > 0 || r.Total > 0 }
+// Rotates reports whether there may be more than one file.
+func (r *Rotation) Rotates() bool { return r.Size > 0 || r.Every > 0 || r.Packets > 0 || r.Total > 0 }
 
 // Files writes a capture into one file, or into several, one after the other. It never touches a file
 // that it has not made.
@@ -55,7 +55,7 @@ func NewFiles(path string, rotation Rotation, owner *User, config Config) (*File
 func (f *Files) open(at time.Time) error {
 	f.count++
 	path := f.path
-	if f.rotation.rotates() {
+	if f.rotation.Rotates() {
 		extension := filepath.Ext(path)
 		path = fmt.Sprintf("%s_%05d_%s%s", strings.TrimSuffix(path, extension), f.count, at.Format("20060102150405"), extension)
 	}
@@ -104,7 +104,7 @@ const overhead = 256
 // isDue reports whether the packet is for the next file. No file is without a packet.
 func (f *Files) isDue(p *Packet) bool {
 	r := &f.rotation
-	if !r.rotates() || f.w.Packets() == 0 {
+	if !r.Rotates() || f.w.Packets() == 0 {
 		return false
 	}
 	size := f.w.Size() + int64(len(p.Data)+len(p.Comment)+overhead)
