@@ -83,3 +83,50 @@ func (h *Headers) fillIPv4(b []byte) {
 	binary.BigEndian.PutUint16(ip[ipv4Checksum:], 0)
 	binary.BigEndian.PutUint16(ip[ipv4Checksum:], ^sum(0, ip))
 }
+
+// icmpLen is that of an ICMP header; behind that of an error stands the packet that it is about.
+const icmpLen = 8
+
+// fillICMP finishes the checksum of the packet that an error quotes, if it quotes all of it, and makes the
+// message's own fit, also to a payload that was altered.
+func (h *Headers) fillICMP(b []byte, altered bool) {
+	if h.Fragment || len(b) < h.L4+icmpLen || h.Proto != model.ProtoICMP && h.Proto != model.ProtoICMPv6 {
+		return
+	}
+	quoted, ok := parseIP(b, h.L4+icmpLen, h.quotedType(b))
+	if ok && quoted.length(b) == len(b)-quoted.L3 && (altered && quoted.has(b) || quoted.unfinished(b, len(b))) {
+		quoted.fill(b)
+		altered = true
+	}
+	if !altered {
+		return
+	}
+	icmp := b[h.L4:]
+	binary.BigEndian.PutUint16(icmp[2:], 0)
+	check := uint16(0)
+	if h.IPv6 {
+		check = h.pseudo(b, len(icmp))
+	}
+	binary.BigEndian.PutUint16(icmp[2:], ^sum(check, icmp))
+}
+
+// quotedType is the EtherType of what an ICMP message quotes; 0: nothing.
+func (h *Headers) quotedType(b []byte) uint16 {
+	const unreachable, exceeded, badParameter = 3, 11, 12
+	kind := b[h.L4]
+	switch {
+	case h.IPv6 && kind > 0 && kind < 128:
+		return etherIPv6
+	case !h.IPv6 && (kind == unreachable || kind == exceeded || kind == badParameter):
+		return etherIPv4
+	}
+	return 0
+}
+
+// length is that of the IP packet, as its header says.
+func (h *Headers) length(b []byte) int {
+	if h.IPv6 {
+		return ipv6Len + int(binary.BigEndian.Uint16(b[h.L3+ipv6PayloadLen:]))
+	}
+	return int(binary.BigEndian.Uint16(b[h.L3+ipv4TotalLen:]))
+}

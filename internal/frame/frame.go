@@ -72,8 +72,12 @@ func Parse(b []byte) (h Headers, ok bool) {
 	if len(b) < etherLen {
 		return h, false
 	}
-	h.L3 = etherLen
-	switch binary.BigEndian.Uint16(b[12:]) {
+	return parseIP(b, etherLen, binary.BigEndian.Uint16(b[12:]))
+}
+
+func parseIP(b []byte, at int, etherType uint16) (h Headers, ok bool) {
+	h.L3 = at
+	switch etherType {
 	case etherIPv4:
 		ok = h.parseIPv4(b)
 	case etherIPv6:

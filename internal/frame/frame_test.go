@@ -91,6 +91,35 @@ func TestChecksumIsLeftAlone(t *testing.T) {
 	}
 }
 
+// What an ICMP error quotes was left to the device, too.
+func TestQuotedChecksumIsFinished(t *testing.T) {
+	for name, ip := range map[string]testkit.Option{"ipv4": testkit.IPv4(), "ipv6": testkit.IPv6()} {
+		inner := testkit.Packet(ip, testkit.UDP(), testkit.Payload(33))
+		build := func(quoted []byte) []byte {
+			b := testkit.Packet(ip, testkit.PortUnreachable(), testkit.Payload(len(quoted)-etherLen))
+			h, _ := Parse(b)
+			copy(b[h.L4+icmpLen:], quoted[etherLen:])
+			check := uint16(0)
+			if h.IPv6 {
+				check = h.pseudo(b, len(b)-h.L4)
+			}
+			binary.BigEndian.PutUint16(b[h.L4+2:], 0)
+			binary.BigEndian.PutUint16(b[h.L4+2:], ^sum(check, b[h.L4:]))
+			return b
+		}
+		want := build(inner)
+		got := build(offload(slices.Clone(inner)))
+		cut := slices.Clone(got[:len(got)-1])
+		if packets, _ := packetsOf(&Splitter{}, &SKB{Data: got, Length: len(got)}); !bytes.Equal(packets[0], want) {
+			t.Errorf("%s:\n got %x\nwant %x", name, packets[0], want)
+		}
+		before := slices.Clone(cut)
+		if packets, _ := packetsOf(&Splitter{}, &SKB{Data: cut, Length: len(cut)}); !bytes.Equal(packets[0], before) {
+			t.Errorf("%s, a part is quoted: changed", name)
+		}
+	}
+}
+
 // Whoever changes the payload makes the checksum anew, but not one where there was none.
 func TestAlteredPayload(t *testing.T) {
 	for name, options := range kinds {
@@ -102,6 +131,15 @@ func TestAlteredPayload(t *testing.T) {
 		skb.Data[h.checksumAt()] ^= 0x5a
 		if got, _ := packetsOf(&Splitter{}, skb); !bytes.Equal(got[0], want) {
 			t.Errorf("%s:\n got %x\nwant %x", name, got[0], want)
+		}
+	}
+	for _, ip := range []testkit.Option{testkit.IPv4(), testkit.IPv6()} {
+		want := testkit.Packet(ip, testkit.EchoRequest(1), testkit.Payload(100))
+		skb := &SKB{Data: slices.Clone(want), Length: len(want), Altered: true}
+		h, _ := Parse(skb.Data)
+		skb.Data[h.L4+2] ^= 0x5a
+		if got, _ := packetsOf(&Splitter{}, skb); !bytes.Equal(got[0], want) {
+			t.Errorf("echo:\n got %x\nwant %x", got[0], want)
 		}
 	}
 	none := testkit.Packet(testkit.UDP(), testkit.SetByte(40, 0), testkit.SetByte(41, 0))
@@ -247,6 +285,7 @@ func FuzzPackets(f *testing.F) {
 	for _, options := range kinds {
 		f.Add(offload(testkit.Packet(append(options, testkit.Payload(300))...)), uint16(0), uint16(100), false)
 	}
+	f.Add(testkit.Packet(testkit.PortUnreachable(), testkit.Payload(40)), uint16(0), uint16(0), true)
 	f.Add(testkit.Packet(testkit.IPv6(), testkit.Jumbo(70000), testkit.TCP(testkit.ACK), testkit.Payload(300)), uint16(60000), uint16(32768), true)
 	f.Fuzz(func(t *testing.T, data []byte, cut, size uint16, altered bool) {
 		size = max(size, 64) // or there are many

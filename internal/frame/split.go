@@ -36,6 +36,9 @@ func (s *Splitter) Packets(skb *SKB) iter.Seq2[[]byte, int] {
 		if finish && len(skb.Data) == skb.Length {
 			h.fill(skb.Data)
 		}
+		if ok && !s.RawChecksums && len(skb.Data) == skb.Length {
+			h.fillICMP(skb.Data, skb.Altered)
+		}
 		yield(skb.Data, skb.Length)
 	}
 }
