@@ -53,7 +53,7 @@ func TestFaults(t *testing.T) {
 			t.Run(f.name+"/"+hook, func(t *testing.T) {
 				o := newOrdeal(t, hook, f.alone)
 				f.strike(o)
-				o.recover()
+				o.aftermath()
 			})
 		}
 	}
@@ -160,8 +160,8 @@ func (o *ordeal) checkTraffic() {
 	o.traffic = nil
 }
 
-// recover looks at what is left, and has the next run count.
-func (o *ordeal) recover() {
+// aftermath looks at what is left, and has the next run count.
+func (o *ordeal) aftermath() {
 	o.Helper()
 	if o.traffic != nil {
 		o.checkTraffic()
