@@ -1,46 +1,60 @@
-// Bench measures what watching costs: each packet, against an empty program and against a reference
-// that finds flows the usual way, and user space with full tables. It runs in a network namespace of
-// its own, needs root and Linux 6.6, and leaves nothing behind.
+// Bench measures what watching costs: each packet, the services that are watched, user space, and all of that
+// as flows become more. docs/bench.md says how. It runs in namespaces of its own, needs root and Linux 6.6,
+// and leaves nothing behind.
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
-
-	"github.com/vishvananda/netlink"
 )
-
-// envBinary names the lotrace binary to measure; the first process sets it for the second, which
-// runs inside the namespace.
-const envBinary = "LOTRACE_BENCH_BINARY"
-
-// userSpace stands for the measurements without a kind of traffic of their own.
-const userSpace = "user space"
 
 // plan is how much is measured.
 type plan struct {
 	rounds    int
 	trips     int // ping-pong round trips a run
 	bulkBytes int // a run
-	glances   int // runs of flows -d 0
-	watch     time.Duration
+
+	pairs     int           // of runs with a watcher and without
+	datagrams int           // a run of UDP small packets
+	requests  int           // a run of redis-benchmark
+	load      time.Duration // a run of wrk
+
+	glances int // runs of flows -d 0
+	watch   time.Duration
+	flows   []int // that user space shows
+	rates   []int // of new connections a second
+
+	growthRounds int
+	connections  []int // TCP connections that live
+	peers        []int // UDP flows that live
 }
 
 var (
 	fullPlan = plan{
-		rounds: 25, trips: 10_000, bulkBytes: 1 << 29, glances: 11, watch: 10 * time.Second,
+		rounds: 20, trips: 10_000, bulkBytes: 1 << 29,
+		pairs: 20, datagrams: 100_000, requests: 20_000, load: 300 * time.Millisecond,
+		glances: 11, watch: 6 * time.Second,
+		flows: []int{10, 1000, 10_000, 100_000, 1_000_000}, rates: []int{100, 1000, 10_000, 50_000},
+		growthRounds: 7,
+		connections:  []int{1, 10, 1000, 10_000, 100_000}, peers: []int{1, 10, 1000, 10_000, 100_000, 1_000_000},
 	}
 	shortPlan = plan{
-		rounds: 5, trips: 5_000, bulkBytes: 1 << 29, glances: 3, watch: 3 * time.Second,
+		rounds: 1, trips: 5000, bulkBytes: 1 << 28,
+		pairs: 1, datagrams: 50_000, requests: 10_000, load: 100 * time.Millisecond,
+		glances: 1, watch: 2 * time.Second,
+		flows: []int{10, 10_000, 100_000}, rates: []int{100, 10_000},
+		growthRounds: 1,
+		connections:  []int{10, 10_000}, peers: []int{10, 100_000},
 	}
 )
 
@@ -60,13 +74,27 @@ func main() {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	output := flags.String("o", "table", "`format`: table or markdown")
-	only := flags.String("only", "", "measure only the `traffic` of this name, or user space")
+	only := flags.String("only", "", "measure `this` only: "+measureNames()+", or a part of one, as loss/wrk")
 	short := flags.Bool("short", false, "a quick look: few rounds, less traffic")
+	save := flags.Bool("save", false, "write "+resultsDir+" and the README's block instead of printing")
+	readme := flags.String("readme", "", "only write the README's block, from these `results`")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	if role, ok := roles[flags.Arg(0)]; ok {
+		return role(ctx, flags.Args()[1:], stdout)
+	}
 	if *output != "table" && *output != "markdown" {
 		return fmt.Errorf("no output format %q: table or markdown", *output)
+	}
+	if *readme != "" {
+		return writeReadme(*readme)
+	}
+	if *save {
+		if *short || *only != "" {
+			return errors.New("save: results are of the whole plan")
+		}
+		return measureAndSave(ctx)
 	}
 	binary := os.Getenv(envBinary)
 	if binary == "" {
@@ -83,59 +111,84 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	return printReport(stdout, tables, *output == "markdown")
 }
 
-// enter builds lotrace, which may need the network, and runs this program again where there is none.
-func enter(ctx context.Context, args []string, stdout io.Writer) error {
-	if os.Geteuid() != 0 {
-		return errors.New("measure: needs root")
-	}
-	dir, err := os.MkdirTemp("", "lotrace-bench-")
-	if err != nil {
+// roles are what this program does in processes beside the one that measures.
+var roles = map[string]func(ctx context.Context, args []string, stdout io.Writer) error{
+	"observe": observe,
+	"hold":    hold,
+}
+
+func measureAndSave(ctx context.Context) error {
+	var report bytes.Buffer
+	if err := enter(ctx, []string{"-o", "markdown"}, &report); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "lotrace")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w",
-		"-o", binary, "github.com/lotrace/lotrace/cmd/lotrace")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("build lotrace: %w", err)
+	path := resultsPath()
+	if err := os.WriteFile(path, report.Bytes(), 0o644); err != nil {
+		return err
 	}
+	return writeReadme(path)
+}
 
-	inside := exec.CommandContext(ctx, "/proc/self/exe", args...)
-	inside.Cancel = func() error { return inside.Process.Signal(os.Interrupt) }
-	inside.Env = append(os.Environ(), envBinary+"="+binary)
-	inside.Stdout, inside.Stderr = stdout, os.Stderr
-	inside.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	if err := inside.Run(); err != nil {
-		return fmt.Errorf("measure in a network namespace: %w", err)
+// measures are the parts of the whole, in the order of the report.
+var measures = []struct {
+	name string
+	run  func(ctx context.Context, p plan, binary string, only *selection) ([]table, error)
+}{
+	{"cost", measureCost},
+	{"loss", measureLoss},
+	{"user space", measureUserSpace},
+	{"growth", measureGrowth},
+}
+
+func measureNames() string {
+	var names []string
+	for _, m := range measures {
+		names = append(names, m.name)
 	}
-	return nil
+	return strings.Join(names, ", ")
+}
+
+// selection is what -only names: a measure, one of its parts, a part of that.
+type selection struct {
+	names []string
+	met   bool // something has this name
+}
+
+func selected(only string) *selection {
+	if only == "" {
+		return &selection{met: true}
+	}
+	return &selection{names: strings.Split(only, "/")}
+}
+
+// has reports whether something of these names is to be measured, in part or whole.
+func (s *selection) has(names ...string) bool {
+	n := min(len(names), len(s.names))
+	if !slices.Equal(names[:n], s.names[:n]) {
+		return false
+	}
+	s.met = s.met || n == len(s.names)
+	return true
 }
 
 func measureAll(ctx context.Context, p plan, binary, only string) ([]table, error) {
-	if err := netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: loIndex}}); err != nil {
-		return nil, fmt.Errorf("raise lo: %w", err)
-	}
-	var costs []cost
-	for _, s := range scenarios(p) {
-		if only != "" && only != s.name {
-			continue
-		}
-		c, err := s.measure(ctx, p.rounds)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.name, err)
-		}
-		costs = append(costs, c)
-	}
-	if only != "" && only != userSpace {
-		return []table{costTable(costs), comparisonTable(costs)}, nil
-	}
-	results, err := measureUserSpace(ctx, p, binary)
-	if err != nil {
+	if err := settle(); err != nil {
 		return nil, err
 	}
-	if only == userSpace {
-		return []table{resultTable(results)}, nil
+	var all []table
+	what := selected(only)
+	for _, m := range measures {
+		if !what.has(m.name) {
+			continue
+		}
+		tables, err := m.run(ctx, p, binary, what)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", m.name, err)
+		}
+		all = append(all, tables...)
 	}
-	return []table{costTable(costs), comparisonTable(costs), resultTable(results)}, nil
+	if !what.met {
+		return nil, fmt.Errorf("nothing to measure is called %q", only)
+	}
+	return all, nil
 }

@@ -16,6 +16,7 @@ import (
 type scenario struct {
 	name     string
 	variants []variant // the empty one first; then ours, and what it is compared with
+	all      float64   // at most so much may lotrace take above the empty one; 0: no matter
 	ratio    *ratio    // nil: none
 	features []feature
 	connect  func() (pair, error)
@@ -34,13 +35,13 @@ func scenarios(p plan) []scenario {
 	// No skb holds more than two maximal segments of 64 KiB.
 	skbs := uint64(p.bulkBytes >> 17)
 	all := []scenario{
-		{"TCP ping-pong", tc, &toReference, ours, oneCPU.at(tcpPair), pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
+		{"TCP ping-pong", tc, maxAll, &toReference, ours, oneCPU.at(tcpPair), pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
 		// A wake-up of the other CPU each way: several times as long as the others.
-		{"TCP ping-pong, two CPUs", tc, &toReference, ours, twoCPUs.at(tcpPair), pingPong(p.trips / 2), pingPong(p.trips / 40), trips},
-		{"UDP ping-pong", tc, &toReference, ours, oneCPU.at(udpPair), pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
-		{"TCP bulk", tc, &toReference, bulk, tcpPair, stream(p.bulkBytes), stream(p.bulkBytes / 20), skbs},
+		{"TCP ping-pong, two CPUs", tc, 0, &toReference, ours, twoCPUs.at(tcpPair), pingPong(p.trips / 2), pingPong(p.trips / 40), trips},
+		{"UDP ping-pong", tc, 0, &toReference, ours, oneCPU.at(udpPair), pingPong(p.trips), pingPong(p.trips / 20), 2 * trips},
+		{"TCP bulk", tc, 0, &toReference, bulk, tcpPair, stream(p.bulkBytes), stream(p.bulkBytes / 20), skbs},
 		{
-			"TCP ping-pong, XDP", []variant{emptyXDP, oursXDP}, nil, nil,
+			"TCP ping-pong, XDP", []variant{emptyXDP, oursXDP}, 0, nil, nil,
 			oneCPU.at(tcpPair), pingPong(p.trips), pingPong(p.trips / 20), 2 * trips,
 		},
 	}
@@ -49,6 +50,9 @@ func scenarios(p plan) []scenario {
 	}
 	return all
 }
+
+// maxAll is what everything that is on by default may add to an empty program, in nanoseconds.
+const maxAll = 75
 
 // ratio is what one program costs to what another does, both above the empty one's, by their places.
 type ratio struct {
@@ -77,6 +81,22 @@ var (
 	noHeadsAdd = feature{"message heads add where there are none, ns", headsTC, oursTC, 3}
 	samplesAdd = feature{"samples of every packet add, ns", samplesTC, oursTC, 250}
 )
+
+// measureCost is what each packet costs at the hook.
+func measureCost(ctx context.Context, p plan, _ string, only *selection) ([]table, error) {
+	var costs []cost
+	for _, s := range scenarios(p) {
+		if !only.has("cost", s.name) {
+			continue
+		}
+		c, err := s.measure(ctx, p.rounds)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.name, err)
+		}
+		costs = append(costs, c)
+	}
+	return []table{costTable(costs), comparisonTable(costs)}, nil
+}
 
 // spread is a median with the quartiles around it.
 type spread struct{ median, low, high float64 }
@@ -168,6 +188,25 @@ func (s scenario) sum(ns, added [][]float64) cost {
 
 // run measures programs on the same packets, in nanoseconds a run.
 func (s scenario) run(variants ...variant) (ns []float64, err error) {
+	return onSamePackets(variants, s.minRuns, func() (traffic, error) {
+		ends, err := s.connect()
+		return traffic{
+			warm:  func() error { return s.warm(ends) },
+			send:  func() error { return s.send(ends) },
+			Close: ends.Close,
+		}, err
+	})
+}
+
+// traffic is what programs are measured on.
+type traffic struct {
+	warm  func() error // before measuring
+	send  func() error
+	Close func() error
+}
+
+// onSamePackets attaches programs, then opens traffic and measures, in nanoseconds a run.
+func onSamePackets(variants []variant, minRuns uint64, open func() (traffic, error)) (ns []float64, err error) {
 	var programs []attached
 	for _, v := range variants {
 		program, err := v.attach()
@@ -177,12 +216,12 @@ func (s scenario) run(variants ...variant) (ns []float64, err error) {
 		defer func() { err = errors.Join(err, program.Close()) }()
 		programs = append(programs, program)
 	}
-	ends, err := s.connect()
+	packets, err := open()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, ends.Close()) }()
-	if err := s.warm(ends); err != nil {
+	defer func() { err = errors.Join(err, packets.Close()) }()
+	if err := packets.warm(); err != nil {
 		return nil, err
 	}
 	before := make([]uint64, len(programs))
@@ -195,7 +234,7 @@ func (s scenario) run(variants ...variant) (ns []float64, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("switch run-time statistics on: %w", err)
 	}
-	if err := errors.Join(s.send(ends), stats.Close()); err != nil {
+	if err := errors.Join(packets.send(), stats.Close()); err != nil {
 		return nil, err
 	}
 	for i, program := range programs {
@@ -203,8 +242,8 @@ func (s scenario) run(variants ...variant) (ns []float64, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if runs -= before[i]; took == 0 || runs < s.minRuns {
-			return nil, fmt.Errorf("%s: did not see the traffic: %d runs, at least %d due", variants[i].name, runs, s.minRuns)
+		if runs -= before[i]; took == 0 || runs < minRuns {
+			return nil, fmt.Errorf("%s: did not see the traffic: %d runs, at least %d due", variants[i].name, runs, minRuns)
 		}
 		ns = append(ns, took)
 	}

@@ -51,6 +51,9 @@ func comparisonTable(costs []cost) table {
 		})
 	}
 	for _, c := range costs {
+		if most := c.scenario.all; most > 0 {
+			row(c, "everything on, ns above empty", c.aboveEmpty[1], 0, most)
+		}
 		if r := c.scenario.ratio; r != nil {
 			row(c, r.what, c.ratio, 2, r.most)
 		}
@@ -69,6 +72,77 @@ func resultTable(results []result) table {
 			verdict = target(r.target, r.reached)
 		}
 		t.rows = append(t.rows, []string{r.what, r.value, verdict})
+	}
+	return t
+}
+
+func lossTable(losses []loss) table {
+	t := table{
+		title: "What the workload loses: medians of interleaved pairs (quartiles)",
+		head:  []string{"workload", "beside", "without", "with", "slower by", "saw", "pairs", "target"},
+	}
+	for _, l := range losses {
+		saw := ""
+		if l.watcher.args != nil {
+			saw = fmt.Sprintf("%.0f %%", l.saw.median)
+		}
+		verdict := ""
+		if l.workload.name == workloads[0].name && l.watcher.name == everything {
+			verdict = target(fmt.Sprintf("≤ %g %%", maxLoss), l.slower.median <= maxLoss) +
+				"; less than others: " + lessThanOthers(l, losses)
+		}
+		t.rows = append(t.rows, []string{
+			l.workload.name, l.watcher.name, l.workload.show(l.without.median), l.workload.show(l.with.median),
+			l.slower.format(1) + " %", saw, fmt.Sprint(l.pairs), verdict,
+		})
+	}
+	return t
+}
+
+// lessThanOthers says whether the workload lost more to everybody else's tools.
+func lessThanOthers(l loss, losses []loss) string {
+	for _, o := range losses {
+		if o.workload.name == l.workload.name && !o.watcher.ours && o.watcher.args != nil &&
+			o.slower.median <= l.slower.median {
+			return "missed"
+		}
+	}
+	return "reached"
+}
+
+func watchingTable(all []watched) table {
+	t := table{
+		title: "flows --watch 1s as there is more to watch",
+		head: []string{
+			"asked for", "made", "CPU in user space", "CPU in all", "memory", "of it its own", "overflow", "target",
+		},
+	}
+	for _, w := range all {
+		t.rows = append(t.rows, []string{
+			w.what, w.made, fmt.Sprintf("%.1f %%", w.user), fmt.Sprintf("%.1f %%", w.all),
+			megabytes(w.rss), megabytes(w.own), w.overflow, w.target,
+		})
+	}
+	return t
+}
+
+func megabytes(n uint64) string { return fmt.Sprintf("%d MB", n/1e6) }
+
+func growthTable(all []growth) table {
+	t := table{
+		title: "Nanoseconds per packet as flows become more: median of the rounds (quartiles)",
+		head:  []string{"walk", "flows", "a run", "above empty", fmt.Sprintf("to %d flows", fewFlows), "target"},
+	}
+	for _, g := range all {
+		for i, flows := range g.flows {
+			verdict := ""
+			if flows == manyFlows {
+				verdict = target(fmt.Sprintf("≤ %g", maxGrowth), g.ratio[i].median <= maxGrowth)
+			}
+			t.rows = append(t.rows, []string{
+				g.walk.name, thousands(flows), g.run[i].String(), g.above[i].String(), g.ratio[i].format(2), verdict,
+			})
+		}
 	}
 	return t
 }

@@ -1,10 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"net"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,10 +14,9 @@ import (
 // way, without a poller's packets, wake-ups and caches between.
 
 const (
-	message   = 64
-	chunk     = 256 << 10
-	patience  = 10 // seconds that a read waits; only a broken run meets it
-	fanoutMax = 1 << 16
+	message  = 64
+	chunk    = 256 << 10
+	patience = 10 // seconds that a read waits; only a broken run meets it
 )
 
 var localhost = [4]byte{127, 0, 0, 1}
@@ -58,14 +58,28 @@ func (p pair) setup() error {
 }
 
 func tcpPair() (pair, error) {
-	listener, err := bound(unix.SOCK_STREAM, localhost)
+	listener, err := listen()
 	if err != nil {
 		return pair{}, err
 	}
 	defer unix.Close(listener)
-	if err := unix.Listen(listener, 1); err != nil {
-		return pair{}, fmt.Errorf("listen: %w", err)
+	return tcpPairVia(listener)
+}
+
+// listen opens a listening socket.
+func listen() (int, error) {
+	listener, err := bound(unix.SOCK_STREAM, localhost)
+	if err != nil {
+		return -1, err
 	}
+	if err := unix.Listen(listener, 1); err != nil {
+		unix.Close(listener)
+		return -1, fmt.Errorf("listen: %w", err)
+	}
+	return listener, nil
+}
+
+func tcpPairVia(listener int) (pair, error) {
 	client, err := dial(unix.SOCK_STREAM, listener)
 	if err != nil {
 		return pair{}, err
@@ -141,17 +155,24 @@ func (p pair) both(client, server func() error) error {
 	return errors.Join(p.onThread(0, client), <-served)
 }
 
-// onThread runs f on a thread of its own, in end n's place among the CPUs that we may use.
+// onThread runs f on a thread of its own, in end n's place.
 func (p pair) onThread(n int, f func() error) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	switch p.place {
 	case anywhere:
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		return f()
 	case oneCPU:
 		n = 0
 	case twoCPUs:
 	}
+	return onCPU(n, f)
+}
+
+// onCPU runs f on a thread of its own on the nth of the CPUs that we may use. So do processes that f starts.
+func onCPU(n int, f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	var all, one unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &all); err != nil {
 		return fmt.Errorf("read CPU affinity: %w", err)
@@ -212,6 +233,56 @@ func (p pair) stream(bytes int) error {
 	}, func() error { return read(p.server, bytes/chunk*chunk, make([]byte, chunk)) })
 }
 
+// burst is how many datagrams are under way before the receiver says that it has them: far fewer than
+// its buffer holds.
+const burst = 32
+
+// datagrams sends so many messages, a multiple of burst, from client to server. None is lost.
+func (p pair) datagrams(n int) error {
+	return p.both(func() error {
+		buf := make([]byte, message)
+		for i := range n {
+			if err := write(p.client, buf); err != nil {
+				return err
+			}
+			if (i+1)%burst != 0 {
+				continue
+			}
+			if err := read(p.client, 1, buf); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func() error {
+		buf := make([]byte, message)
+		for range n / burst {
+			if err := read(p.server, burst*message, buf); err != nil {
+				return err
+			}
+			if err := write(p.server, buf[:1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// nudge sends a small datagram now and then, from client to server, which need not read it.
+func (p pair) nudge(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := write(p.client, []byte{0}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
 func write(fd int, buf []byte) error {
 	for len(buf) > 0 {
 		n, err := unix.Write(fd, buf)
@@ -236,52 +307,6 @@ func read(fd, total int, buf []byte) error {
 			return fmt.Errorf("read, %d bytes missing: end of stream", total)
 		}
 		total -= n
-	}
-	return nil
-}
-
-// fanout is many UDP flows for the price of two sockets: one sender, and one receiver that has every
-// address of 127/8.
-type fanout struct {
-	sender   int
-	receiver net.PacketConn
-	to       unix.SockaddrInet4
-}
-
-func newFanout() (*fanout, error) {
-	receiver, err := net.ListenPacket("udp4", "0.0.0.0:0")
-	if err != nil {
-		return nil, err
-	}
-	sender, err := bound(unix.SOCK_DGRAM, localhost)
-	if err != nil {
-		return nil, errors.Join(err, receiver.Close())
-	}
-	f := &fanout{sender: sender, receiver: receiver}
-	f.to.Port = receiver.LocalAddr().(*net.UDPAddr).Port
-	go f.receive()
-	return f, nil
-}
-
-// receive reads until the receiver is closed: flows that lose every datagram are no usual ones.
-func (f *fanout) receive() {
-	for buf := make([]byte, message); ; {
-		if _, _, err := f.receiver.ReadFrom(buf); err != nil {
-			return
-		}
-	}
-}
-
-func (f *fanout) Close() error { return errors.Join(unix.Close(f.sender), f.receiver.Close()) }
-
-// send sends a datagram in each of the flows [from, to), numbered below fanoutMax.
-func (f *fanout) send(from, to int) error {
-	buf := make([]byte, message)
-	for i := from; i < to; i++ {
-		f.to.Addr = [4]byte{127, 1, byte(i >> 8), byte(i)}
-		if err := unix.Sendto(f.sender, buf, 0, &f.to); err != nil {
-			return fmt.Errorf("send datagram: %w", err)
-		}
 	}
 	return nil
 }

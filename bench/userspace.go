@@ -1,15 +1,13 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -20,16 +18,15 @@ import (
 
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/services"
 )
 
 const (
-	liveFlows   = 10_000
-	burstsASec  = 100
 	readings    = 101  // of a full table
 	maxRead     = 10.0 // milliseconds of CPU a reading
 	maxSyscalls = 10.0 // a reading
 	maxGlance   = 300.0
-	maxWatchCPU = 2.0 // percent of one CPU, in user space
+	fullTable   = 1 << 16
 )
 
 // result is one measurement with the target it is held to.
@@ -49,28 +46,39 @@ func (s spread) result(what, unit string, limit float64) result {
 	}
 }
 
-func measureUserSpace(ctx context.Context, p plan, binary string) ([]result, error) {
-	fmt.Fprintln(os.Stderr, "bench: readings of a full table")
-	results, err := measureReading(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read a full table: %w", err)
+// measureUserSpace is what lotrace takes for itself.
+func measureUserSpace(ctx context.Context, p plan, binary string, only *selection) (tables []table, err error) {
+	var results []result
+	if only.has("user space", "reading") {
+		fmt.Fprintln(os.Stderr, "bench: readings of a full table")
+		if results, err = measureReading(ctx); err != nil {
+			return nil, fmt.Errorf("read a full table: %w", err)
+		}
 	}
-	fmt.Fprintln(os.Stderr, "bench: flows -d 0")
-	glance, err := measureGlance(ctx, binary, p.glances)
-	if err != nil {
-		return nil, fmt.Errorf("flows -d 0: %w", err)
+	if only.has("user space", "glance") {
+		fmt.Fprintln(os.Stderr, "bench: flows -d 0")
+		glance, err := measureGlance(ctx, binary, p.glances)
+		if err != nil {
+			return nil, fmt.Errorf("flows -d 0: %w", err)
+		}
+		results = append(results, glance)
 	}
-	fmt.Fprintln(os.Stderr, "bench: flows --watch 1s")
-	watching, err := measureWatch(ctx, binary, p.watch)
-	if err != nil {
-		return nil, fmt.Errorf("flows --watch 1s: %w", err)
+	if results != nil {
+		tables = append(tables, resultTable(results))
 	}
-	return append(results, glance, watching), nil
+	if only.has("user space", "watching") {
+		watched, err := measureWatching(ctx, p, binary)
+		if err != nil {
+			return nil, fmt.Errorf("flows --watch 1s: %w", err)
+		}
+		tables = append(tables, watchingTable(watched))
+	}
+	return tables, nil
 }
 
 // measureReading fills a large table and reads it again and again.
 func measureReading(ctx context.Context) (results []result, err error) {
-	l, err := loader.Open(loader.Config{MaxFlows: fanoutMax})
+	l, err := loader.Open(loader.Config{MaxFlows: fullTable})
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +88,7 @@ func measureReading(ctx context.Context) (results []result, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := f.send(0, fanoutMax); err != nil {
+	if err := f.send(0, fullTable); err != nil {
 		return nil, err
 	}
 
@@ -92,10 +100,10 @@ func measureReading(ctx context.Context) (results []result, err error) {
 	if err := read(); err != nil {
 		return nil, err
 	}
-	if len(r.Slots) != fanoutMax {
-		return nil, fmt.Errorf("%d flows in the table, sent %d", len(r.Slots), fanoutMax)
+	if len(r.Slots) != fullTable {
+		return nil, fmt.Errorf("%d flows in the table, sent %d", len(r.Slots), fullTable)
 	}
-	what := fmt.Sprintf("reading a table of %d flows", fanoutMax)
+	what := fmt.Sprintf("reading a table of %d flows", fullTable)
 	took, err := timeReadings(read)
 	if err != nil {
 		return nil, err
@@ -127,6 +135,8 @@ func timeReadings(read func() error) (spread, error) {
 	return spreadOf(took), nil
 }
 
+var straceReady = regexp.MustCompile(`attached`)
+
 // countSyscalls has strace(1) count what the calling thread asks of the kernel while it calls f so many
 // times. The thread must be locked.
 func countSyscalls(ctx context.Context, what string, times int, f func() error) (result, error) {
@@ -142,7 +152,7 @@ func countSyscalls(ctx context.Context, what string, times int, f func() error) 
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "calls")
 	cmd := exec.CommandContext(ctx, strace, "-o", path, "-p", strconv.Itoa(unix.Gettid()))
-	if err := during(cmd, "attached", func() error {
+	if err := during(cmd, straceReady, func(*services.Proc) error {
 		for range times {
 			if err := f(); err != nil {
 				return err
@@ -184,127 +194,23 @@ func measureGlance(ctx context.Context, binary string, times int) (result, error
 	return spreadOf(took).result("flows -d 0, from start to end", "ms", maxGlance), nil
 }
 
-// measureWatch takes the CPU time that a running lotrace needs for flows with a packet a second each.
-func measureWatch(ctx context.Context, binary string, length time.Duration) (result, error) {
-	f, err := newFanout()
+// during runs f while cmd runs: from when it has printed that it is ready, until it is interrupted.
+func during(cmd *exec.Cmd, ready *regexp.Regexp, f func(*services.Proc) error) error {
+	p, err := services.Start(cmd)
 	if err != nil {
-		return result{}, err
-	}
-	var shown bytes.Buffer
-	var used cpuUse
-	cmd := exec.CommandContext(ctx, binary, "flows", "--watch", "1s")
-	cmd.Stdout = &shown
-	err = during(cmd, "counting", func() error {
-		// What starting costs is not part of it, nor is the first sight of every flow, which makes room.
-		if err := errors.Join(f.send(0, liveFlows), f.drip(ctx, 2*time.Second)); err != nil {
-			return err
-		}
-		before, err := cpuUseOf(cmd.Process.Pid)
-		if err != nil {
-			return err
-		}
-		if err := f.drip(ctx, length); err != nil {
-			return err
-		}
-		after, err := cpuUseOf(cmd.Process.Pid)
-		used = after.since(before)
 		return err
-	})
-	if err := errors.Join(err, f.Close()); err != nil {
-		return result{}, err
 	}
-	if count := strconv.Itoa(liveFlows); !strings.Contains(strings.ReplaceAll(shown.String(), ",", ""), count+" flows") {
-		return result{}, fmt.Errorf("it did not show %s flows", count)
+	defer p.Kill()
+	if _, err := p.Await(ready, 1); err != nil {
+		return err
 	}
-	percent := func(d time.Duration) float64 { return 100 * float64(d) / float64(length) }
-	user := percent(used.user())
-	return result{
-		what:    fmt.Sprintf("flows --watch 1s, %d live flows, user CPU", liveFlows),
-		value:   fmt.Sprintf("%.1f %% (with system: %.1f %%)", user, percent(used.total)),
-		target:  fmt.Sprintf("≤ %g %%", maxWatchCPU),
-		reached: user <= maxWatchCPU, measured: true,
-	}, nil
-}
-
-// drip sends a datagram a second in each of liveFlows flows, in even bursts.
-func (f *fanout) drip(ctx context.Context, length time.Duration) error {
-	tick := time.NewTicker(time.Second / burstsASec)
-	defer tick.Stop()
-	const burst = liveFlows / burstsASec
-	for i := range int(length.Seconds() * burstsASec) {
-		from := i % burstsASec * burst
-		if err := f.send(from, from+burst); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
+	if err := errors.Join(f(p), p.Stop(unix.SIGINT)); err != nil {
+		return err
+	}
+	// Interrupted, lotrace ends with 0; strace passes the signal on to itself.
+	status, ok := p.ProcessState.Sys().(syscall.WaitStatus)
+	if !p.ProcessState.Success() && !(ok && status.Signal() == unix.SIGINT) {
+		return fmt.Errorf("%v: %v: %s", p.Args, p.ProcessState, p.Output())
 	}
 	return nil
-}
-
-// during runs f while cmd runs: from the line on its stderr that holds ready, until it is interrupted.
-func during(cmd *exec.Cmd, ready string, f func() error) error {
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	lines := bufio.NewScanner(stderr)
-	var said []string
-	for lines.Scan() && !strings.Contains(lines.Text(), ready) {
-		said = append(said, lines.Text())
-	}
-	if lines.Text() == "" { // it ended, or closed stderr, before it was ready
-		err := errors.Join(cmd.Process.Kill(), cmd.Wait())
-		return fmt.Errorf("start %s: %q: %w", cmd.Path, said, err)
-	}
-	err = errors.Join(f(), cmd.Process.Signal(os.Interrupt))
-	_, drained := io.Copy(io.Discard, stderr)
-	ended := cmd.Wait()
-	// Interrupted, lotrace ends with 0; strace passes the signal on to itself.
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() == unix.SIGINT {
-		ended = nil
-	}
-	return errors.Join(err, drained, ended)
-}
-
-// cpuUse is the CPU time of a process: exactly in all, and as the kernel splits it, which may be by
-// looking at every tick.
-type cpuUse struct{ total, ticks, userTicks time.Duration }
-
-func (u cpuUse) since(o cpuUse) cpuUse {
-	return cpuUse{u.total - o.total, u.ticks - o.ticks, u.userTicks - o.userTicks}
-}
-
-// user is the part that was spent outside the kernel.
-func (u cpuUse) user() time.Duration {
-	if u.ticks == 0 {
-		return u.total
-	}
-	return time.Duration(float64(u.total) * float64(u.userTicks) / float64(u.ticks))
-}
-
-// cpuUseOf reads a process's clocks, named as MAKE_PROCESS_CPUCLOCK of the kernel's posix-timers.h does it:
-// CPUCLOCK_SCHED, CPUCLOCK_PROF and CPUCLOCK_VIRT.
-func cpuUseOf(pid int) (use cpuUse, err error) {
-	clock := func(kind int) time.Duration {
-		t, failed := cpuTime(int32(^pid<<3 | kind))
-		err = errors.Join(err, failed)
-		return t
-	}
-	use = cpuUse{total: clock(2), ticks: clock(0), userTicks: clock(1)}
-	return use, err
-}
-
-func cpuTime(clock int32) (time.Duration, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(clock, &ts); err != nil {
-		return 0, fmt.Errorf("read CPU time: %w", err)
-	}
-	return time.Duration(ts.Nano()), nil
 }

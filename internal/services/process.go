@@ -16,6 +16,9 @@ import (
 // patience bounds every wait for a process; only a broken one meets it.
 const patience = 20 * time.Second
 
+// insistence is how long Insist waits before it asks again.
+const insistence = 2 * time.Second
+
 // Proc is a running one. Its methods are for one goroutine at a time.
 type Proc struct {
 	*exec.Cmd
@@ -122,6 +125,21 @@ func (p *Proc) End() (string, error) {
 func (p *Proc) Stop(signal syscall.Signal) error {
 	if err := p.Process.Signal(signal); err != nil {
 		return fmt.Errorf("%v: %w", p.Args, err)
+	}
+	return p.wait()
+}
+
+// Insist is Stop for a process that may miss a signal: it is asked again.
+func (p *Proc) Insist(signal syscall.Signal) error {
+	for range patience / insistence {
+		if err := p.Process.Signal(signal); err != nil {
+			break // it has ended
+		}
+		select {
+		case <-p.ended:
+			return nil
+		case <-time.After(insistence):
+		}
 	}
 	return p.wait()
 }

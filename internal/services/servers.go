@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // Server is a server that is ready to be started.
@@ -119,9 +120,10 @@ func Sockperf(port uint16, flags ...string) *Server {
 	}
 }
 
-// SockperfPingPong has a client measure round trips to such a server, one at a time, for a second. Of
+// SockperfPingPong has a client measure round trips to such a server, one at a time, for whole seconds. Of
 // these it leaves out the first 400 ms and the last 50.
-func SockperfPingPong(port uint16, flags ...string) *exec.Cmd {
-	args := []string{"ping-pong", "--full-rtt", "-t", "1", "-i", "127.0.0.1", "-p", fmt.Sprint(port)}
+func SockperfPingPong(port uint16, length time.Duration, flags ...string) *exec.Cmd {
+	args := []string{"ping-pong", "--full-rtt", "-t", fmt.Sprint(int(length.Seconds())),
+		"-i", "127.0.0.1", "-p", fmt.Sprint(port)}
 	return exec.Command("sockperf", append(args, flags...)...)
 }

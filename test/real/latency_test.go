@@ -113,7 +113,7 @@ func sockperf(t *testing.T, flags ...string) (turn latency, text string) {
 		serving := services.Sockperf(port, flags...)
 		server = start(t, serving.Cmd)
 		server.await(t, serving.Ready, serving.Readies)
-		client = start(t, services.SockperfPingPong(port, flags...))
+		client = start(t, services.SockperfPingPong(port, time.Second, flags...))
 	})
 	text = client.end(t)
 	server.stop(t, syscall.SIGINT)
