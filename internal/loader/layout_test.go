@@ -58,6 +58,10 @@ func TestEnumsHaveGoNames(t *testing.T) {
 			"LT_SLOT_FREE": int(model.SlotFree), "LT_SLOT_LIVE": int(model.SlotLive),
 			"LT_SLOT_ORPHAN": int(model.SlotOrphan), "LT_SLOT_RETIRING": int(model.SlotRetiring),
 		},
+		"lt_sample_end": {
+			"LT_SAMPLE_TAKEN": sampleTaken, "LT_SAMPLE_BUDGET": sampleBudget,
+			"LT_SAMPLE_FULL": sampleFull, "LT_SAMPLE_FAILED": sampleFailed, "LT_SAMPLE_ENDS": sampleEnds,
+		},
 		"lt_test": {
 			"LT_TEST_PROTO": int(model.TestProto), "LT_TEST_FAMILY": int(model.TestFamily),
 			"LT_TEST_PORT": int(model.TestPort), "LT_TEST_ADDR": int(model.TestAddr),
@@ -76,6 +80,23 @@ func TestEnumsHaveGoNames(t *testing.T) {
 	}
 }
 
+func TestSamplePoliciesHaveGoNames(t *testing.T) {
+	names := enumerators(t, contract(t), "lt_why")
+	want := map[string]model.SamplePolicy{
+		"LT_WHY_ALL": model.SampleAll, "LT_WHY_RANDOM": model.SampleRandom, "LT_WHY_FLOWS": model.SampleFlows,
+		"LT_WHY_FIRST": model.SampleFirst, "LT_WHY_HEADS": model.SampleHeads, "LT_WHY_ERRORS": model.SampleErrors,
+		"LT_WHY_CONNS": model.SampleConns,
+	}
+	if len(names) != len(want) {
+		t.Errorf("enum lt_why has %d names, Go knows %d", len(names), len(want))
+	}
+	for i, name := range names { // each is a bit
+		if got, ok := want[name]; !ok || got != 1<<i {
+			t.Errorf("%s is %#x in C and %#x in Go (known: %v)", name, 1<<i, got, ok)
+		}
+	}
+}
+
 func TestReasonsAreNamedAlike(t *testing.T) {
 	for value, name := range enumerators(t, contract(t), "lt_reason") {
 		if reason := model.Reason(value); reason != model.ReasonCount && "LT_"+strings.ToUpper(reason.String()) != name {
@@ -88,6 +109,7 @@ func TestLimitsAgree(t *testing.T) {
 	header := contract(t)
 	for name, want := range map[string]int{
 		"LT_HIST_BUCKETS":     model.HistogramBuckets,
+		"LT_MAX_SNAPLEN":      MaxSnaplen,
 		"LT_MAX_FILTER_TERMS": model.MaxFilterTerms,
 		"LT_FILTER_REJECT":    model.FilterReject,
 		"LT_FILTER_ACCEPT":    model.FilterAccept,
@@ -109,19 +131,20 @@ func TestTypesMatchBTF(t *testing.T) {
 	}
 	var slot lotraceLtSlot
 	for name, want := range map[string]uintptr{
-		"lt_key":         unsafe.Sizeof(lotraceLtKey{}),
-		"lt_dir":         unsafe.Sizeof(lotraceLtDir{}),
-		"lt_unlocked":    unsafe.Sizeof(lotraceLtUnlocked{}),
-		"lt_slot":        unsafe.Sizeof(slot),
-		"lt_exchange":    unsafe.Sizeof(lotraceLtExchange{}),
-		"lt_latency":     unsafe.Sizeof(lotraceLtLatency{}),
-		"lt_ends":        unsafe.Sizeof(lotraceLtEnds{}),
-		"lt_owner":       unsafe.Sizeof(lotraceLtOwner{}),
-		"lt_counts":      unsafe.Sizeof(lotraceLtCounts{}),
-		"lt_filter":      unsafe.Sizeof(lotraceLtFilter{}),
-		"lt_filter_term": unsafe.Sizeof(lotraceLtFilterTerm{}),
-		"lt_config":      unsafe.Sizeof(lotraceLtConfig{}),
-		"lt_pool":        unsafe.Sizeof(lotraceLtPool{}),
+		"lt_key":           unsafe.Sizeof(lotraceLtKey{}),
+		"lt_dir":           unsafe.Sizeof(lotraceLtDir{}),
+		"lt_unlocked":      unsafe.Sizeof(lotraceLtUnlocked{}),
+		"lt_slot":          unsafe.Sizeof(slot),
+		"lt_exchange":      unsafe.Sizeof(lotraceLtExchange{}),
+		"lt_latency":       unsafe.Sizeof(lotraceLtLatency{}),
+		"lt_ends":          unsafe.Sizeof(lotraceLtEnds{}),
+		"lt_owner":         unsafe.Sizeof(lotraceLtOwner{}),
+		"lt_counts":        unsafe.Sizeof(lotraceLtCounts{}),
+		"lt_filter":        unsafe.Sizeof(lotraceLtFilter{}),
+		"lt_filter_term":   unsafe.Sizeof(lotraceLtFilterTerm{}),
+		"lt_config":        unsafe.Sizeof(lotraceLtConfig{}),
+		"lt_sample_counts": unsafe.Sizeof(lotraceLtSampleCounts{}),
+		"lt_pool":          unsafe.Sizeof(lotraceLtPool{}),
 	} {
 		if got := structOf(t, spec.Types, name).Size; uintptr(got) != want {
 			t.Errorf("struct %s has %d bytes, the Go type %d", name, got, want)
