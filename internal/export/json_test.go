@@ -345,6 +345,17 @@ func TestJSONIsDocumented(t *testing.T) {
 	for _, by := range Views() {
 		show(by, everything)
 	}
+	for line := range strings.Lines(encodeTrace(t, "jsonl", TraceOptions{Troubles: true})) {
+		object := decode(t, line)
+		kind := object["kind"].(string)
+		if kind == "summary" {
+			kind = "trace"
+		}
+		documented.check(t, kind, object)
+		for _, path := range paths(t, line) {
+			emitted[documentedAs(kind+"."+path)] = true
+		}
+	}
 	for path := range documented {
 		if !emitted[path] {
 			t.Errorf("docs/json.md explains %s, which does not exist", path)

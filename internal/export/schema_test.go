@@ -29,13 +29,16 @@ func readSchema(tb testing.TB) schema {
 }
 
 var (
-	sharedObject = regexp.MustCompile(`^rows\.(client|server|process|to_server|to_client|sent|received|turn|response|connect|health\.client|health\.server)\.|^slow\.(client|server)\.`)
+	sharedObject = regexp.MustCompile(`^rows\.(client|server|process|to_server|to_client|sent|received|turn|response|connect|health\.client|health\.server)\.|^(?:slow|turn|conn)\.(client|server)\.`)
 	sharedKinds  = map[string]string{
 		"client": "endpoint", "server": "endpoint", "process": "endpoint",
 		"to_server": "direction", "to_client": "direction", "sent": "direction", "received": "direction",
 		"turn": "latency", "response": "latency", "connect": "latency",
 		"health.client": "end", "health.server": "end",
 	}
+	// What the last line of a trace shares with a document.
+	traceHead = regexp.MustCompile(`^trace\.((?:kind|schema|start|end)$|source\.)`)
+
 	ownWord = regexp.MustCompile(`\b(by_cause|drops)\.[^.]+`)
 	ownKind = map[string]string{"by_cause": "by_cause.CAUSE", "drops": "drops.REASON"}
 )
@@ -49,7 +52,7 @@ func documentedAs(path string) string {
 	if m := sharedObject.FindStringSubmatch(path); m != nil {
 		path = sharedKinds[m[1]+m[2]] + "." + strings.TrimPrefix(path, m[0])
 	}
-	return strings.TrimPrefix(path, "rows.")
+	return strings.TrimPrefix(traceHead.ReplaceAllString(path, "$1"), "rows.")
 }
 
 // nullObjects have no line of their own; docs/json.md says of one of their fields when they are null.

@@ -35,6 +35,7 @@ var bans = []ban{
 	{leaves, func(dep string) bool { return !standard(dep) }, "leaves use the standard library only"},
 	{engine, func(dep string) bool { return ours(dep) && !slices.Contains(leaves, name(dep)) }, "the engine knows the model, not its users"},
 	{append(faces, wording), isOneOf(append(faces, "internal/loader")), "a face knows neither another face nor the kernel"},
+	{[]string{"internal/trace"}, isOneOf(append(faces, "internal/loader")), "what happens is told to faces and read from a source"},
 	{[]string{"internal/loader"}, isOneOf(append(append(faces, wording), engine...)), "the boundary reads the kernel and judges nothing"},
 }
 
