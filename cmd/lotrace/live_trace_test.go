@@ -6,12 +6,14 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/lotrace/lotrace/internal/testkit"
@@ -165,6 +167,61 @@ func TestTraceTellsEveryTurn(t *testing.T) {
 				t.Errorf("events %v, want %d open, %d closed", events, conns, conns)
 			}
 		})
+	}
+}
+
+// Datagrams over IPv6 are turns as well; what a filter leaves out is not told.
+func TestTraceDatagrams(t *testing.T) {
+	ns := newLiveNetns(t, "auto")
+	trace := startCounting(t, ns, "trace", "-o", "jsonl", "-f", "port:53 turn>1us response<1h")
+	var server, client, other *net.UDPConn
+	ns.Run(t, func() {
+		var err error
+		if server, err = net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback, Port: 53}); err != nil {
+			t.Fatal(err)
+		}
+		if client, err = net.DialUDP("udp6", nil, server.LocalAddr().(*net.UDPAddr)); err != nil {
+			t.Fatal(err)
+		}
+		if other, err = net.DialUDP("udp6", nil, &net.UDPAddr{IP: net.IPv6loopback, Port: 54}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	defer server.Close()
+	defer client.Close()
+	defer other.Close()
+	const turns = 11
+	for i := range turns {
+		if _, err := client.Write(make([]byte, 10+i)); err != nil {
+			t.Fatal(err)
+		}
+		_, from, err := server.ReadFromUDP(make([]byte, 100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := server.WriteToUDP(make([]byte, 50), from); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Read(make([]byte, 100)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := other.Write(make([]byte, 10)); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Fatal(err)
+		}
+	}
+	testkit.Quiesce(ns)
+	trace.interrupt()
+	lines, end := traceLines(t, trace.stdout.Bytes())
+	if len(lines["turn"]) != turns || end.Turns.All != turns {
+		t.Fatalf("%d turns, summary %+v, want %d", len(lines["turn"]), end, turns)
+	}
+	for i, line := range lines["turn"] {
+		if line.RequestBytes == nil || *line.RequestBytes != 10+i || line.AnswerBytes == nil || *line.AnswerBytes != 100 ||
+			line.Complete == (i == turns-1) || line.Server.Port != 53 {
+			t.Errorf("turn %d: %+v", i, line)
+		}
 	}
 }
 

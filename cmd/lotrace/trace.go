@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -106,13 +107,14 @@ func (o *traceOptions) run(ctx context.Context, inv *invocation) error {
 func (o *traceOptions) follow(ctx context.Context, inv *invocation, w *session, table *trace.Table,
 	encoder export.TraceEncoder) error {
 	start := time.Now()
-	if err := encoder.Begin(inv.stdout); err != nil {
+	out := bufio.NewWriter(inv.stdout) // emptied several times a second
+	if err := errors.Join(encoder.Begin(out), out.Flush()); err != nil {
 		return err
 	}
 	tracker := trace.NewTracker(trace.Config{Payload: o.payload, NoRedact: o.noRedact, Conns: o.conns || o.errors})
 	selector := trace.NewSelector(o.selection(w),
-		func(e *model.Traced) error { return encoder.Event(inv.stdout, e) },
-		func(g *model.TraceGap) error { return encoder.Gap(inv.stdout, g) })
+		func(e *model.Traced) error { return encoder.Event(out, e) },
+		func(g *model.TraceGap) error { return encoder.Gap(out, g) })
 	job := trace.Job{
 		Sampler: w.loader, Engine: w.engine, Table: table, Tracker: tracker,
 		Duration: o.duration, Alive: w.loader.Alive,
@@ -120,7 +122,7 @@ func (o *traceOptions) follow(ctx context.Context, inv *invocation, w *session, 
 	if o.duration == 0 {
 		job.Duration = -1
 	}
-	err := job.Run(ctx, selector.Tell, selector.Tick)
+	err := job.Run(ctx, selector.Tell, func(now time.Time) error { return errors.Join(selector.Tick(now), out.Flush()) })
 	if errors.Is(err, trace.ErrEnough) {
 		err = nil
 	}
@@ -128,7 +130,7 @@ func (o *traceOptions) follow(ctx context.Context, inv *invocation, w *session, 
 	summary.Counts.Forgotten = tracker.Forgotten
 	samples, countErr := w.loader.SampleCounts()
 	summary.Samples = samples
-	return errors.Join(err, countErr, selector.Flush(), encoder.End(inv.stdout, &summary))
+	return errors.Join(err, countErr, selector.Flush(), encoder.End(out, &summary), out.Flush())
 }
 
 func (o *traceOptions) selection(w *session) trace.Selection {

@@ -39,8 +39,9 @@ type Job struct {
 	Alive    func() error  // asked several times a second; an error ends the job; may be nil
 }
 
-// Run calls tell for what happens until the context ends, which is no error. What tell is given is valid
-// during the call; an error of it ends the job, and so does one of Alive, after the last was told.
+// Run calls tell for what happens until the context ends, which is no error, and ticked whenever all was told
+// that is known by then. What tell is given is valid during the call. An error of either ends the job, and so
+// does one of Alive, after the last was told.
 func (j *Job) Run(ctx context.Context, tell func(*model.Traced) error, ticked func(time.Time) error) error {
 	now := time.Now()
 	next, end := now.Add(tellEvery), now.Add(j.Duration)
