@@ -7,7 +7,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 export CGO_ENABLED := 0
 
 # Debian packages, installed by the targets that need them, and only when missing.
-TEST_PACKAGES := iproute2 tmux
+TEST_PACKAGES := iproute2 tmux tshark
 BPF_PACKAGES := clang-19 llvm-19 libbpf-dev
 CHECK_PACKAGES := $(BPF_PACKAGES) clang-format-19 shellcheck
 # How long each fuzz target runs, and the soak test; short where every change waits for them.

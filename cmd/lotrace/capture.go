@@ -54,7 +54,7 @@ func captureCommand() *command {
 	var o captureOptions
 	return &command{
 		name:     "capture",
-		synopsis: "write local traffic to a pcapng file, each packet with its processes",
+		synopsis: "write packets to a pcapng file, each with its processes",
 		long: `
 Without -w, one line per packet. FILTER is as with flows -f, or as tcpdump has
 hosts, nets, ports and protocols. Passwords, cookies and the like are masked.`,
@@ -63,6 +63,10 @@ hosts, nets, ports and protocols. Passwords, cookies and the like are masked.`,
 			"sudo lotrace capture -w web.pcapng tcp port 80 and host ::1",
 			"sudo lotrace capture -w - client:api | wireshark -k -i -",
 			"sudo lotrace capture -w day.pcapng --rotate-size 100MB --files 10 --heads",
+		},
+		groups: []flagGroup{
+			{"Many files", []string{"rotate-size", "rotate-interval", "rotate-packets", "files"}},
+			{"As with flows", []string{"filter", "netns", "hook", "max-flows", "quiet", "verbose"}},
 		},
 		flags: o.register,
 		run:   o.run,
@@ -83,8 +87,7 @@ func (o *captureOptions) register(fs *pflag.FlagSet) {
 	fs.Var(&sizeValue{&o.rotation.Size}, "rotate-size", "next file before this one is larger")
 	durationVar(fs, &o.rotation.Every, "rotate-interval", "", 0, "next file after so long")
 	intVar(fs, &o.rotatePackets, "rotate-packets", "", 0, 0, math.MaxInt, "next file after `N` packets")
-	intVar(fs, &o.rotation.Files, "files", "", 0, 0, math.MaxInt32, "keep the newest `N` files")
-	fs.Var(&sizeValue{&o.rotation.Total}, "total", "keep so many bytes in all files")
+	fs.Var(&keepValue{&o.rotation}, "files", "keep the newest N files, or so many bytes in all")
 	fs.BoolVar(&o.raw, "raw-checksums", false, "leave checksums as the stack left them")
 	fs.BoolVar(&o.whole, "no-segment", false, "leave skbs whole that the device gets in segments")
 	fs.BoolVar(&o.showsAll, "no-redact", false, "write secrets as they are")
@@ -94,7 +97,7 @@ func (o *captureOptions) register(fs *pflag.FlagSet) {
 	maxFlowsFlag(fs, &o.maxFlows, loader.DefaultFlows, loader.MinFlows, loader.MaxFlows)
 	quietFlag(fs, &o.quiet)
 	verboseFlag(fs, &o.verbose)
-	for _, name := range []string{"count", "snaplen", "first", "rotate-packets", "files"} {
+	for _, name := range []string{"count", "snaplen", "first", "rotate-packets"} {
 		fs.Lookup(name).DefValue = ""
 	}
 }

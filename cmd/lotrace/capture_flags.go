@@ -9,6 +9,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/filter"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/record"
 )
 
 // oneInValue is a flag that takes a fraction: 1/N.
@@ -89,3 +90,34 @@ func (v *budgetValue) Set(s string) error {
 	v.dst.PerSecond, v.dst.BytesPerSecond = packets, bytes
 	return nil
 }
+
+// keepValue is a flag that takes how much is kept: a number of files, or bytes with their unit.
+type keepValue struct{ dst *record.Rotation }
+
+func (v *keepValue) Type() string { return "N|SIZE" }
+
+func (v *keepValue) String() string {
+	switch {
+	case v.dst.Files > 0:
+		return strconv.Itoa(v.dst.Files)
+	case v.dst.Total > 0:
+		return strconv.FormatInt(v.dst.Total, 10) + "B"
+	}
+	return ""
+}
+
+func (v *keepValue) Set(s string) error {
+	if n, err := strconv.ParseInt(s, 10, 32); err == nil && n > 0 {
+		v.dst.Files, v.dst.Total = int(n), 0
+		return nil
+	}
+	var total int64
+	if err := (&sizeValue{&total}).Set(s); err != nil || total < minTotal {
+		return errors.New("want a number of files, or the size of all, from 1MB on")
+	}
+	v.dst.Files, v.dst.Total = 0, total
+	return nil
+}
+
+// minTotal leaves room for packets of any size in each of two files.
+const minTotal = 1e6

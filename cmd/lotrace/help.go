@@ -83,15 +83,52 @@ func (c *command) help() string {
 	if c.long != "" {
 		fmt.Fprintf(&b, "\n%s\n", strings.TrimSpace(c.long))
 	}
-	writeFlags(&b, flags)
+	writeFlags(&b, flags, c.groups)
 	if len(c.examples) > 0 {
 		fmt.Fprintf(&b, "\nExamples:\n  %s\n", strings.Join(c.examples, "\n  "))
 	}
 	return b.String()
 }
 
-func writeFlags(w io.Writer, fs *pflag.FlagSet) {
-	if fs.HasFlags() {
-		fmt.Fprintf(w, "\nFlags:\n%s", fs.FlagUsagesWrapped(helpWidth))
+// flagGroup is flags that help only lists, behind a few words.
+type flagGroup struct {
+	words string
+	flags []string
+}
+
+func writeFlags(w io.Writer, fs *pflag.FlagSet, groups []flagGroup) {
+	if !fs.HasFlags() {
+		return
 	}
+	var listed strings.Builder
+	for _, g := range groups {
+		line := "  " + g.words + ":"
+		for i, name := range g.flags {
+			f := fs.Lookup(name)
+			f.Hidden = true
+			if i > 0 {
+				line += ","
+			}
+			word := " " + flagWord(f)
+			if len(line)+len(word) >= helpWidth {
+				listed.WriteString(line + "\n")
+				line = "   "
+			}
+			line += word
+		}
+		listed.WriteString(line + "\n")
+	}
+	fmt.Fprintf(w, "\nFlags:\n%s%s", fs.FlagUsagesWrapped(helpWidth), &listed)
+}
+
+// flagWord is a flag with what it takes.
+func flagWord(f *pflag.Flag) string {
+	word := "--" + f.Name
+	if f.Shorthand != "" {
+		word = "-" + f.Shorthand + "/" + word
+	}
+	if arg, _ := pflag.UnquoteUsage(f); arg != "" {
+		word += " " + arg
+	}
+	return word
 }

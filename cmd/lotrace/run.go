@@ -32,6 +32,7 @@ type command struct {
 	operands string          // as the usage line shows them; "" when there are none
 	words    func() []string // what an operand may be, for completion; nil when that is open
 	examples []string        // command lines, with a remark after two spaces or more
+	groups   []flagGroup
 	flags    func(*pflag.FlagSet)
 	run      func(context.Context, *invocation) error
 }
