@@ -73,6 +73,13 @@ func measureUserSpace(ctx context.Context, p plan, binary string, only *selectio
 		}
 		tables = append(tables, watchingTable(watched))
 	}
+	if only.has("user space", "top") {
+		screen, err := measureTop(ctx, p, binary)
+		if err != nil {
+			return nil, err
+		}
+		tables = append(tables, resultTable(screen))
+	}
 	return tables, nil
 }
 

@@ -51,7 +51,8 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// Start runs a command. What it prints becomes Output, other than what the command says goes elsewhere.
+// Start runs a command. What it prints becomes Output, other than what the command says goes elsewhere. Send
+// and End are for those that have no standard input yet.
 // Kill must be called.
 func Start(cmd *exec.Cmd) (*Proc, error) {
 	p := &Proc{Cmd: cmd, ended: make(chan struct{})}
@@ -63,9 +64,11 @@ func Start(cmd *exec.Cmd) (*Proc, error) {
 		cmd.Stderr = &p.out
 	}
 	cmd.WaitDelay = time.Second // what it forked may hold its output open
-	var err error
-	if p.in, err = cmd.StdinPipe(); err != nil {
-		return nil, err
+	if cmd.Stdin == nil {
+		var err error
+		if p.in, err = cmd.StdinPipe(); err != nil {
+			return nil, err
+		}
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, err

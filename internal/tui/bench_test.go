@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -38,6 +40,22 @@ func crowd(flows, clients, services int) *model.Snapshot {
 	return finish(1, s)
 }
 
+// reportCPU adds the CPU time of a round, which other programs do not make longer.
+func reportCPU(b *testing.B, round func()) {
+	used := func() time.Duration {
+		var ts unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(ts.Nano())
+	}
+	before := used()
+	for b.Loop() {
+		round()
+	}
+	b.ReportMetric(float64(used()-before)/float64(b.N)/float64(time.Millisecond), "cpu-ms/op")
+}
+
 // A frame is what the view does once a second: take the window and draw it.
 func BenchmarkFrame(b *testing.B) {
 	for _, bench := range []struct {
@@ -59,10 +77,10 @@ func BenchmarkFrame(b *testing.B) {
 			s := crowd(manyFlows, bench.clients, bench.services)
 			m := screenOf(b, bench.options, 200, 60, []*model.Snapshot{s}, bench.keys...)
 			b.ReportAllocs()
-			for b.Loop() {
+			reportCPU(b, func() {
 				m.Update(Frame{s})
 				m.View()
-			}
+			})
 		})
 	}
 }
@@ -72,10 +90,10 @@ func BenchmarkKey(b *testing.B) {
 	for _, key := range []string{"down", "s", "2", "g", "right"} {
 		b.Run(key, func(b *testing.B) {
 			m := screenOf(b, Options{}, 200, 60, []*model.Snapshot{crowd(manyFlows, 200, 20)})
-			for b.Loop() {
+			reportCPU(b, func() {
 				press(m, key)
 				m.View()
-			}
+			})
 		})
 	}
 }

@@ -50,7 +50,7 @@ func (m *Model) matches(f *model.Flow) bool {
 func (m *Model) find(k, rest key) (n *node, first bool) {
 	n = m.nodes[k]
 	if n == nil && m.counts[k.kind] >= maxNodes {
-		if n = m.nodes[rest]; n == nil {
+		if n = m.rests[k.kind]; n == nil {
 			k = rest
 		}
 	}
@@ -58,6 +58,9 @@ func (m *Model) find(k, rest key) (n *node, first bool) {
 		n = &node{key: k, open: k.kind == kindService, rank: unranked}
 		m.nodes[k] = n
 		m.counts[k.kind]++
+		if k.rest {
+			m.rests[k.kind] = n
+		}
 	}
 	if n.pass == m.pass {
 		return n, false
@@ -244,6 +247,9 @@ func (m *Model) forget() {
 		}
 		delete(m.nodes, k)
 		m.counts[k.kind]--
+		if k.rest {
+			m.rests[k.kind] = nil
+		}
 	}
 }
 

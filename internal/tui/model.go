@@ -68,6 +68,7 @@ type Model struct {
 	snapshot  *model.Snapshot // the newest; a copy while paused
 	clock     clock
 	nodes     map[key]*node
+	rests     [kindCgroup + 1]*node // of nodes, those for the rest; most flows may be theirs
 	counts    [kindCgroup + 1]int
 	begun     [kindCgroup + 1]moment // since which nodes of a kind are kept up
 	collected [kindCgroup + 1]uint64 // frame in which they were last
@@ -178,6 +179,7 @@ func (m *Model) restart() {
 	m.nodes = make(map[key]*node)
 	m.cgroups = make(map[string]uint32)
 	m.slow = nil
+	clear(m.rests[:])
 	clear(m.counts[:])
 	clear(m.begun[:])
 	clear(m.collected[:])

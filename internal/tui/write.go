@@ -134,6 +134,7 @@ func (m *Model) termOf(n *node) (string, error) {
 			return "", nobody
 		}
 		return `cgroup:"` + literal.Replace(owner.Cgroup) + `"`, nil
+	default:
 	}
 	term := fmt.Sprintf("(proto:%s addr:%s", n.proto, n.server.Addr)
 	if n.proto.HasPorts() {
