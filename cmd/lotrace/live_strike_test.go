@@ -224,9 +224,12 @@ func strikeNamespace(o *ordeal) {
 // taken is what a run says of which somebody took the program away.
 const taken = "lotrace: flows: count on lo: somebody else removed or replaced our program; start again\n"
 
-// endsUncounted waits for a run that counts no more and must say so, filtered or not.
+// endsUncounted lets traffic pass behind the back of a run that was stopped before its program was taken.
+// It must find that out, say so and end.
 func (o *ordeal) endsUncounted() {
 	o.Helper()
+	o.traffic.Await(5)
+	o.run.resume()
 	o.ends(exitFailed, taken)
 	doc := parseDoc(o, o.run.stdout.Bytes())
 	doc.checkSum(o)
@@ -237,6 +240,7 @@ func (o *ordeal) endsUncounted() {
 
 func strikeRemoval(o *ordeal) {
 	o.watch()
+	stop(o.run)
 	if o.hook == "clsact" {
 		o.do(func() error { return netlink.FilterDel(o.ourFilter()) })
 	} else {
@@ -248,6 +252,7 @@ func strikeRemoval(o *ordeal) {
 // strikeReplacement puts another program into our place. In a filter's it stays, which is theirs now.
 func strikeReplacement(o *ordeal) {
 	o.watch()
+	stop(o.run)
 	if o.hook != "clsact" {
 		kind, verdict := ebpf.SchedCLS, int32(foreign.TCXNext)
 		if o.hook == "xdp" {
@@ -272,6 +277,7 @@ func strikeReplacement(o *ordeal) {
 // strikeQdisc is "tc qdisc del dev lo clsact", which takes everybody's filters away.
 func strikeQdisc(o *ordeal) {
 	o.watch()
+	stop(o.run)
 	o.do(func() error {
 		return netlink.QdiscDel(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
 			LinkIndex: 1, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,

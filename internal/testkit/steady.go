@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	steadyPause  = time.Millisecond // between rounds
+	steadyPause  = time.Millisecond // between rounds, at least
+	steadyShare  = 3                // pauses are as many times as long as rounds, at least: others want to run, too
 	steadyStream = 32 << 10         // at most, in bytes
 	steadyPacket = 1200
 	steadyAnswer = 50 * time.Millisecond // how long an answer may take that may be lost
@@ -126,7 +127,7 @@ func (s *Steady) finish() error {
 }
 
 func (s *Steady) run(stopped <-chan struct{}) error {
-	pause := time.NewTicker(steadyPause)
+	pause := time.NewTimer(steadyPause)
 	defer pause.Stop()
 	for {
 		select {
@@ -134,9 +135,11 @@ func (s *Steady) run(stopped <-chan struct{}) error {
 			return nil
 		case <-pause.C:
 		}
+		begin := time.Now()
 		if err := errors.Join(s.exchangeStream(), s.exchangeDatagram()); err != nil {
 			return fmt.Errorf("round %d: %w", s.rounds.Load(), err)
 		}
+		pause.Reset(max(steadyPause, steadyShare*time.Since(begin)))
 		s.rounds.Add(1)
 		select {
 		case s.beat <- struct{}{}:
