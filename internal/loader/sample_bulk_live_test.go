@@ -25,11 +25,15 @@ type stream struct {
 	sum      maphash.Hash
 	bytes    atomic.Uint64
 	largest  uint32
-	segments int // skbs that the device takes for several packets
+	segments int    // skbs that the device takes for several packets
+	packets  uint64 // on the device, of both directions
 	err      error
 }
 
 func (s *stream) add(p *model.Sample) {
+	if s.packets++; p.SegmentSize != 0 {
+		s.packets += uint64((p.Length - p.HeaderLen - 1) / p.SegmentSize)
+	}
 	if p.Key.Port[p.From] != s.from || s.err != nil {
 		return
 	}
@@ -144,6 +148,9 @@ func TestSampledStreamsAreWhole(t *testing.T) {
 				sent, err = s.send(from, c.bytes, seed)
 				return errors.Join(err, from.Close(), <-received)
 			})
+			if device := r.ns.Device().RxPackets; s.packets != device {
+				t.Errorf("%d packets by their segments, the device counted %d", s.packets, device)
+			}
 			if s.err != nil || counts.Lost() != 0 || counts.Taken != r.skbs() {
 				t.Fatalf("%v; %+v of %d", s.err, counts, r.skbs())
 			}
