@@ -11,9 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxFanout is how many flows a fanout has addresses for.
-const maxFanout = 250 << 16
-
 // receiveBuffer holds, in bytes, what comes while the receiver waits for a CPU.
 const receiveBuffer = 64 << 20
 
@@ -58,7 +55,7 @@ func (f *fanout) receive() {
 
 func (f *fanout) Close() error { return errors.Join(unix.Close(f.sender), f.receiver.Close()) }
 
-// send sends a datagram in each of the flows [from, to), numbered below maxFanout.
+// send sends a datagram in each of the flows [from, to), numbered below 254 << 16.
 func (f *fanout) send(from, to int) error {
 	buf := make([]byte, message)
 	for i := from; i < to; i++ {

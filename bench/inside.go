@@ -61,6 +61,9 @@ const scratch = "/dev/shm"
 
 // settle makes the new namespaces a place to work in. Nothing of it is seen outside.
 func settle() error {
+	if os.Getpid() != 1 {
+		return errors.New("needs namespaces of its own: " + envBinary + " is not to be set")
+	}
 	for _, m := range []struct {
 		source, target, kind string
 		flags                uintptr

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 )
 
 // maxLoss is by how many percent everything of ours may slow the ping-pong down.
@@ -41,8 +42,8 @@ func measureLoss(ctx context.Context, p plan, binary string, only *selection) ([
 	return []table{lossTable(losses)}, nil
 }
 
-// measure runs rounds in which every watcher has a pair of runs, with it and without. The order within
-// a pair alternates, and that of watchers changes: what the machine does hits all of them, and both sides.
+// measure runs rounds in which every watcher has a pair of runs, with it and without. Which of them comes first
+// alternates, and so does who begins a round: what the machine does hits all of them, and both sides.
 func (w workload) measure(ctx context.Context, p plan, beside []watcher) ([]loss, error) {
 	run, end, err := w.begin(p)
 	defer end()
@@ -53,26 +54,16 @@ func (w workload) measure(ctx context.Context, p plan, beside []watcher) ([]loss
 	for round := range p.pairs {
 		fmt.Fprintf(os.Stderr, "bench: loss, %s, pair %d of %d\n", w.name, round+1, p.pairs)
 		for turn := range beside {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			i := (round + turn) % len(beside)
-			order := []watcher{nobody, beside[i]}
-			watched := 1
-			if (round+i)%2 == 1 {
-				order[0], order[1], watched = order[1], order[0], 0
+			timed := func(took *float64) func() error {
+				return func() (err error) { *took, err = run(ctx); return err }
 			}
-			var took [2]float64
-			for side, watcher := range order {
-				if err := ctx.Err(); err != nil {
-					return nil, err
-				}
-				share, err := watcher.during(func() (err error) { took[side], err = run(ctx); return err })
-				if err != nil {
-					return nil, fmt.Errorf("beside %s: %w", watcher.name, err)
-				}
-				if side == watched {
-					pairs[i].saw = append(pairs[i].saw, 100*share)
-				}
+			if err := pairs[i].measure(beside[i], (round+i)%2 == 0, timed); err != nil {
+				return nil, fmt.Errorf("beside %s: %w", beside[i].name, err)
 			}
-			pairs[i].add(took[1-watched], took[watched])
 		}
 	}
 	var losses []loss
@@ -85,9 +76,28 @@ func (w workload) measure(ctx context.Context, p plan, beside []watcher) ([]loss
 // runPairs are the runs with a watcher and those without, by pair.
 type runPairs struct{ without, with, slower, saw []float64 }
 
-func (r *runPairs) add(without, with float64) {
+// measure adds a pair of runs, that without the watcher first or last.
+func (r *runPairs) measure(w watcher, withoutFirst bool, timed func(took *float64) func() error) error {
+	var without, with, share float64
+	sides := []func() error{
+		timed(&without),
+		func() (err error) { share, err = w.during(timed(&with)); return err },
+	}
+	if !withoutFirst {
+		slices.Reverse(sides)
+	}
+	for _, side := range sides {
+		if err := side(); err != nil {
+			return err
+		}
+	}
+	r.add(without, with, share)
+	return nil
+}
+
+func (r *runPairs) add(without, with, share float64) {
 	r.without, r.with = append(r.without, without), append(r.with, with)
-	r.slower = append(r.slower, 100*(with/without-1))
+	r.slower, r.saw = append(r.slower, 100*(with/without-1)), append(r.saw, 100*share)
 }
 
 func (r *runPairs) sum(w workload, watcher watcher) loss {

@@ -1,6 +1,197 @@
 package main
 
-const resultsDir = "bench/results"
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
 
-func resultsPath() string           { return resultsDir + "/x.md" }
-func writeReadme(path string) error { return nil }
+	"github.com/lotrace/lotrace/internal/loader"
+)
+
+const (
+	resultsDir = "bench/results"
+	readmePath = "README.md"
+)
+
+// resultsPath is the file of this kind of machine: its kernel's first two numbers, and its CPUs.
+func resultsPath() string {
+	release := strings.SplitN(loader.KernelRelease(), ".", 3)
+	return filepath.Join(resultsDir, fmt.Sprintf("linux-%s-%dcpu.md", strings.Join(release[:2], "."), runtime.NumCPU()))
+}
+
+// writeReadme makes the README's block of results, which are as printReport writes them.
+func writeReadme(results string) error {
+	report, err := os.ReadFile(results)
+	if err != nil {
+		return err
+	}
+	readme, err := os.ReadFile(readmePath)
+	if err != nil {
+		return err
+	}
+	changed, err := withBlock(string(readme), results, string(report))
+	if err != nil {
+		return fmt.Errorf("%s: %w", readmePath, err)
+	}
+	return os.WriteFile(readmePath, []byte(changed), 0o644)
+}
+
+var block = regexp.MustCompile(`(?s)(<!-- bench:begin[^>]*-->\n).*(<!-- bench:end -->)`)
+
+// withBlock is the README with another block.
+func withBlock(readme, path, report string) (string, error) {
+	at := block.FindStringSubmatchIndex(readme)
+	if at == nil {
+		return "", errors.New("no place for results")
+	}
+	machine, tables := parseReport(report)
+	if machine == "" {
+		return "", fmt.Errorf("%s: no results", path)
+	}
+	return readme[:at[3]] + readmeBlock(path, machine, tables) + readme[at[4]:], nil
+}
+
+// parseReport reads what printReport wrote as Markdown: the line about the machine, and the tables.
+func parseReport(report string) (machine string, tables []table) {
+	for line := range strings.Lines(report) {
+		line = strings.TrimSuffix(line, "\n")
+		title, isTitle := strings.CutPrefix(line, "## ")
+		cells, isRow := strings.CutPrefix(line, "| ")
+		switch {
+		case isTitle:
+			tables = append(tables, table{title: title})
+		case strings.HasPrefix(line, "Linux "):
+			machine = line
+		case isRow && len(tables) > 0 && !strings.HasPrefix(cells, "---"):
+			t := &tables[len(tables)-1]
+			row := strings.Split(strings.TrimSuffix(cells, " |"), " | ")
+			if t.head == nil {
+				t.head = row
+			} else {
+				t.rows = append(t.rows, row)
+			}
+		}
+	}
+	return machine, tables
+}
+
+// readmeBlock is the essence of the results; of what was not measured there is nothing.
+func readmeBlock(path, machine string, tables []table) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Measured once on %s (all of it, with spreads: [%s](%s)).\n", machine, filepath.Base(path), path)
+	find := func(title string) table {
+		i := slices.IndexFunc(tables, func(t table) bool { return t.title == title })
+		if i < 0 {
+			return table{}
+		}
+		return tables[i]
+	}
+	for _, part := range []table{
+		costEssence(find(costTitle), find(comparisonTitle)),
+		lossEssence(find(lossTitle)),
+		growthEssence(find(growthTitle)),
+		watchingEssence(find(watchingTitle)),
+	} {
+		if len(part.rows) > 0 {
+			fmt.Fprintf(&b, "\n%s\n\n", part.title)
+			part.rowsTo(&b)
+		}
+	}
+	return b.String()
+}
+
+// cell is a value of a row by the name of its column.
+func (t table) cell(row []string, column string) string {
+	if i := slices.Index(t.head, column); i >= 0 && i < len(row) {
+		return row[i]
+	}
+	return ""
+}
+
+// median is a cell without its quartiles.
+func median(cell string) string {
+	value, rest, _ := strings.Cut(cell, " (")
+	_, unit, _ := strings.Cut(rest, ")")
+	if strings.Trim(value, "-0.") == "" {
+		value = strings.TrimPrefix(value, "-")
+	}
+	return value + unit
+}
+
+// pivot has a row for each value of one column and a column for each of another. Both come in the order
+// of their first sight.
+func (t table) pivot(title, rows, columns string, value func(row []string) string) table {
+	out := table{title: title, head: []string{rows}}
+	for _, row := range t.rows {
+		name, column := t.cell(row, rows), t.cell(row, columns)
+		y := slices.IndexFunc(out.rows, func(r []string) bool { return r[0] == name })
+		if y < 0 {
+			y = len(out.rows)
+			out.rows = append(out.rows, []string{name})
+		}
+		x := slices.Index(out.head, column)
+		if x < 0 {
+			x = len(out.head)
+			out.head = append(out.head, column)
+		}
+		for len(out.rows[y]) <= x {
+			out.rows[y] = append(out.rows[y], "")
+		}
+		out.rows[y][x] = value(row)
+	}
+	for y := range out.rows {
+		for len(out.rows[y]) < len(out.head) {
+			out.rows[y] = append(out.rows[y], "")
+		}
+	}
+	return out
+}
+
+// costEssence leaves out the empty program, which the others are above, and puts what is compared beside it.
+func costEssence(costs, compared table) table {
+	costs.rows = slices.DeleteFunc(slices.Clone(costs.rows), func(row []string) bool {
+		return costs.cell(row, "program") == "empty"
+	})
+	t := costs.pivot("Nanoseconds per packet, above an empty program in its place:", "traffic", "program",
+		func(row []string) string { return median(costs.cell(row, "above empty")) })
+	for _, what := range []string{toReference.what, ownersAdd.what, turnsAdd.what, healthAdds.what} {
+		t.head = append(t.head, strings.TrimSuffix(what, ", ns"))
+		for y, row := range t.rows {
+			value := ""
+			for _, c := range compared.rows {
+				if compared.cell(c, "traffic") == row[0] && compared.cell(c, "what") == what {
+					value = median(compared.cell(c, "measured"))
+				}
+			}
+			t.rows[y] = append(t.rows[y], value)
+		}
+	}
+	return t
+}
+
+func lossEssence(losses table) table {
+	return losses.pivot("How much slower services are while somebody watches; beside nothing is the noise:",
+		"beside", "workload", func(row []string) string { return median(losses.cell(row, "slower by")) })
+}
+
+func growthEssence(growth table) table {
+	return growth.pivot("Nanoseconds per packet, above an empty program, by the number of flows that live:",
+		"walk", "flows", func(row []string) string { return median(growth.cell(row, "above empty")) })
+}
+
+func watchingEssence(watched table) table {
+	t := table{title: "`lotrace flows --watch 1s` itself:", head: []string{"what there is", "CPU", "memory"}}
+	for _, row := range watched.rows {
+		what, made := watched.cell(row, "asked for"), watched.cell(row, "made")
+		if strings.HasSuffix(what, "connections/s") && what != made {
+			what += " (made: " + made + ")"
+		}
+		t.rows = append(t.rows, []string{what, watched.cell(row, "CPU in all"), watched.cell(row, "memory")})
+	}
+	return t
+}

@@ -13,6 +13,15 @@ import (
 	"github.com/lotrace/lotrace/internal/loader"
 )
 
+// Titles of tables that the README has the essence of.
+const (
+	costTitle       = "Nanoseconds per packet at the hook: median of the rounds (quartiles)"
+	comparisonTitle = "Compared within each round: median (quartiles)"
+	lossTitle       = "What the workload loses: medians of interleaved pairs (quartiles)"
+	watchingTitle   = "flows --watch 1s as there is more to watch"
+	growthTitle     = "Nanoseconds per packet as flows become more: median of the rounds (quartiles)"
+)
+
 // table is rows under a headline, as text or as Markdown.
 type table struct {
 	title string
@@ -28,7 +37,7 @@ func (s spread) format(precision int) string {
 
 func costTable(costs []cost) table {
 	t := table{
-		title: "Nanoseconds per packet at the hook: median of the rounds (quartiles)",
+		title: costTitle,
 		head:  []string{"traffic", "program", "a run", "above empty"},
 	}
 	for _, c := range costs {
@@ -41,7 +50,7 @@ func costTable(costs []cost) table {
 
 func comparisonTable(costs []cost) table {
 	t := table{
-		title: "Compared within each round: median (quartiles)",
+		title: comparisonTitle,
 		head:  []string{"traffic", "what", "measured", "target"},
 	}
 	row := func(c cost, what string, measured spread, precision int, most float64) {
@@ -78,7 +87,7 @@ func resultTable(results []result) table {
 
 func lossTable(losses []loss) table {
 	t := table{
-		title: "What the workload loses: medians of interleaved pairs (quartiles)",
+		title: lossTitle,
 		head:  []string{"workload", "beside", "without", "with", "slower by", "saw", "pairs", "target"},
 	}
 	for _, l := range losses {
@@ -112,7 +121,7 @@ func lessThanOthers(l loss, losses []loss) string {
 
 func watchingTable(all []watched) table {
 	t := table{
-		title: "flows --watch 1s as there is more to watch",
+		title: watchingTitle,
 		head: []string{
 			"asked for", "made", "CPU in user space", "CPU in all", "memory", "of it its own", "overflow", "target",
 		},
@@ -130,7 +139,7 @@ func megabytes(n uint64) string { return fmt.Sprintf("%d MB", n/1e6) }
 
 func growthTable(all []growth) table {
 	t := table{
-		title: "Nanoseconds per packet as flows become more: median of the rounds (quartiles)",
+		title: growthTitle,
 		head:  []string{"walk", "flows", "a run", "above empty", fmt.Sprintf("to %d flows", fewFlows), "target"},
 	}
 	for _, g := range all {
@@ -183,6 +192,11 @@ func (t table) text(b *strings.Builder) {
 
 func (t table) markdown(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## %s\n\n", t.title)
+	t.rowsTo(b)
+}
+
+// rowsTo writes the rows as Markdown.
+func (t table) rowsTo(b *strings.Builder) {
 	rule := strings.Split(strings.Repeat("---,", len(t.head)-1)+"---", ",")
 	for _, row := range append([][]string{t.head, rule}, t.rows...) {
 		fmt.Fprintf(b, "| %s |\n", strings.Join(row, " | "))

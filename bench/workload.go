@@ -89,6 +89,9 @@ const (
 	sockperfPort = 11111
 )
 
+// tries is how often a client may fail for being too slow to begin.
+const tries = 3
+
 // conns is how many connections wrk and redis-benchmark keep busy.
 const conns = "8"
 
@@ -108,27 +111,61 @@ func beginWrk(p plan) (func(context.Context) (float64, error), func(), error) {
 	if err != nil {
 		return nil, nothingToEnd, err
 	}
-	return func(ctx context.Context) (float64, error) {
-		wrk, err := services.Start(exec.Command("wrk", "-t", "1", "-c", conns, "-d", "1m",
-			fmt.Sprintf("http://127.0.0.1:%d/", nginxPort)))
-		if err != nil {
-			return 0, err
+	return func(ctx context.Context) (rate float64, err error) {
+		// Interrupted before it listens to that, it says nothing.
+		for range tries {
+			if rate, err = runWrk(ctx, p.load); err == nil {
+				break
+			}
 		}
-		defer wrk.Kill()
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-time.After(p.load):
-		}
-		if err := wrk.Stop(syscall.SIGINT); err != nil {
-			return 0, err
-		}
-		if wrkErrors.MatchString(wrk.Output()) {
-			return 0, fmt.Errorf("wrk: %s", wrk.Output())
-		}
-		rate, err := number(wrkRate, wrk.Output())
 		return 1 / rate, err
 	}, func() { _ = serving.Stop(syscall.SIGTERM); serving.Kill() }, nil
+}
+
+// runWrk returns the requests a second.
+func runWrk(ctx context.Context, length time.Duration) (float64, error) {
+	before, err := onDevice()
+	if err != nil {
+		return 0, err
+	}
+	wrk, err := services.Start(exec.Command("wrk", "-t", "1", "-c", conns, "-d", "1m",
+		fmt.Sprintf("http://127.0.0.1:%d/", nginxPort)))
+	if err != nil {
+		return 0, err
+	}
+	defer wrk.Kill()
+	if err := awaitPackets(ctx, before); err != nil {
+		return 0, err
+	}
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(length):
+	}
+	if err := wrk.Stop(syscall.SIGINT); err != nil {
+		return 0, err
+	}
+	if wrkErrors.MatchString(wrk.Output()) {
+		return 0, fmt.Errorf("wrk: %s", wrk.Output())
+	}
+	return number(wrkRate, wrk.Output())
+}
+
+// awaitPackets waits until there are more packets than before.
+func awaitPackets(ctx context.Context, before amount) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience * time.Second); time.Now().Before(end); {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		if now, err := onDevice(); err != nil || now.packets > before.packets {
+			return err
+		}
+	}
+	return errors.New("no traffic begins")
 }
 
 func beginRedis(p plan) (func(context.Context) (float64, error), func(), error) {
@@ -147,37 +184,61 @@ func beginRedis(p plan) (func(context.Context) (float64, error), func(), error) 
 	}, serving.Kill, nil
 }
 
-// beginSockperf: UDP, as it has it by default. A client takes two seconds to begin, so one runs throughout, is
-// stopped between runs, and goes on from message to message; the device counts them.
+// beginSockperf: UDP, as it has it by default.
 func beginSockperf(p plan) (func(context.Context) (float64, error), func(), error) {
-	var ends []*services.Proc
-	kill := func() {
-		for _, p := range ends {
-			p.Kill()
-		}
-	}
-	err := onCPU(0, func() error {
-		server, err := services.Sockperf(sockperfPort).Start()
-		if err != nil {
-			return err
-		}
-		ends = append(ends, server)
-		client, err := services.Start(services.SockperfPingPong(sockperfPort, time.Hour))
-		if err != nil {
-			return err
-		}
-		ends = append(ends, client)
-		_, err = client.Await(regexp.MustCompile(`Starting test`), 1)
-		return errors.Join(err, client.Process.Signal(syscall.SIGSTOP))
+	var server *services.Proc
+	err := onCPU(0, func() (err error) {
+		server, err = services.Sockperf(sockperfPort).Start()
+		return err
 	})
+	if err != nil {
+		return nil, nothingToEnd, err
+	}
+	var client sockperf
 	return func(ctx context.Context) (float64, error) {
-		client := ends[1].Process
-		if err := client.Signal(syscall.SIGCONT); err != nil {
+		if err := client.wake(); err != nil {
 			return 0, err
 		}
 		each, err := countTrips(ctx, p.load)
-		return each, errors.Join(err, client.Signal(syscall.SIGSTOP))
-	}, kill, err
+		return each, errors.Join(err, client.sleep())
+	}, func() { client.kill(); server.Kill() }, nil
+}
+
+// sockperf is a client. One takes two seconds to begin, so it runs throughout, is stopped between runs and goes
+// on from message to message; the device counts them. It wants memory for every second that it may run.
+type sockperf struct {
+	*services.Proc
+	until time.Time
+}
+
+const (
+	sockperfLife = time.Minute
+	longestRun   = 10 * time.Second
+)
+
+var sockperfStarted = regexp.MustCompile(`Starting test`)
+
+func (s *sockperf) wake() error {
+	if s.Proc != nil && time.Until(s.until) > longestRun {
+		return s.Process.Signal(syscall.SIGCONT)
+	}
+	s.kill()
+	return onCPU(0, func() (err error) {
+		s.until = time.Now().Add(sockperfLife)
+		if s.Proc, err = services.Start(services.SockperfPingPong(sockperfPort, sockperfLife)); err != nil {
+			return err
+		}
+		_, err = s.Await(sockperfStarted, 1)
+		return err
+	})
+}
+
+func (s *sockperf) sleep() error { return s.Process.Signal(syscall.SIGSTOP) }
+
+func (s *sockperf) kill() {
+	if s.Proc != nil {
+		s.Kill()
+	}
 }
 
 // countTrips is the seconds that a round trip takes, of two packets, where nothing else goes on.

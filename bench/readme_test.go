@@ -1,0 +1,93 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The README's block is made from results, not by hand.
+func TestReadmeIsMadeFromResults(t *testing.T) {
+	readme, err := os.ReadFile("../" + readmePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := regexp.MustCompile(`\(` + resultsDir + `/[^)]+\)`).FindString(block.FindString(string(readme)))
+	path = strings.Trim(path, "()")
+	report, err := os.ReadFile(filepath.Join("..", path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := withBlock(string(readme), path, string(report))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(readme)); diff != "" {
+		t.Errorf("go run ./bench -readme %s (-made +found):\n%s", path, diff)
+	}
+}
+
+func TestReadmeBlock(t *testing.T) {
+	us := watcher{name: everything, args: []string{"lotrace"}, ours: true}
+	tables := []table{
+		lossTable([]loss{
+			{workload: workloads[0], watcher: nobody, slower: spread{-0.04, -1, 1}},
+			{workload: workloads[1], watcher: nobody, slower: spread{0.1, -1, 1}},
+			{workload: workloads[0], watcher: us, slower: spread{1.52, 1, 2}},
+		}),
+		growthTable([]growth{{
+			walk: walk{name: "round"}, flows: []int{10, 100_000},
+			run: make([]spread, 2), above: []spread{{90, 80, 99}, {120, 110, 130}}, ratio: make([]spread, 2),
+		}}),
+		watchingTable([]watched{
+			{what: "1,000 flows", made: "990 packets/s", all: 1.25, rss: 50e6},
+			{what: "50,000 connections/s", made: "20,000 connections/s", all: 80, rss: 300e6},
+		}),
+	}
+	var report strings.Builder
+	if err := printReport(&report, tables, true); err != nil {
+		t.Fatal(err)
+	}
+	readme := "above\n<!-- bench:begin: x -->\nold\n<!-- bench:end -->\nbelow\n"
+	got, err := withBlock(readme, resultsDir+"/x.md", report.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, got, _ = strings.Cut(got, "(bench/results/x.md)).\n")
+	want := `
+How much slower services are while somebody watches; beside nothing is the noise:
+
+| beside | ping-pong | wrk |
+| --- | --- | --- |
+| nothing | 0.0 % | 0.1 % |
+| lotrace | 1.5 % |  |
+
+Nanoseconds per packet, above an empty program, by the number of flows that live:
+
+| walk | 10 | 100,000 |
+| --- | --- | --- |
+| round | 90 | 120 |
+
+` + "`lotrace flows --watch 1s`" + ` itself:
+
+| what there is | CPU | memory |
+| --- | --- | --- |
+| 1,000 flows | 1.2 % | 50 MB |
+| 50,000 connections/s (made: 20,000 connections/s) | 80.0 % | 300 MB |
+<!-- bench:end -->
+below
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if _, err := withBlock("no block", "x", report.String()); err == nil {
+		t.Error("a README without a block is written")
+	}
+	if _, err := withBlock(readme, "x", "no results"); err == nil {
+		t.Error("a block is made of nothing")
+	}
+}
