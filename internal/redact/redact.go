@@ -3,8 +3,8 @@
 // masks byte for byte, so lengths and offsets stay.
 //
 // It goes by what bytes look like, as no protocol is parsed. When in doubt it masks: a line of a body
-// that reads like a header is one. What is encrypted, compressed (HTTP/2 headers) or encoded is not
-// recognised, and neither is a password in SQL.
+// that reads like a header is one, and of HTTP/2, which compresses them, all headers are masked. What is
+// encrypted or encoded is not recognised, and neither is a password in SQL.
 package redact
 
 // mask replaces each byte of a secret.
@@ -66,13 +66,15 @@ type side struct {
 	skip   int
 	secret bool
 
-	line line
-	url  url
-	resp resp
+	line  line
+	url   url
+	resp  resp
+	http2 http2
 }
 
 // write masks p, which follows what was written before.
 func (s *side) write(p []byte) {
+	s.http2.write(p)
 	rest := p
 	if s.skip == 0 {
 		rest = s.login(p)
@@ -124,6 +126,7 @@ func (s *side) pass(p []byte) []byte {
 
 // lose forgets what n bytes that were not seen, 0 if it is not known how many, may have changed.
 func (s *side) lose(n int) {
+	s.http2.lose(n)
 	switch {
 	case n > 0 && n < s.skip: // still within a secret of known length
 		s.skip -= n
