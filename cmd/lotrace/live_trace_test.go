@@ -308,6 +308,22 @@ func TestTraceEndsBehindTheLastLine(t *testing.T) {
 	}
 }
 
+// With --packets, each is a line, as many as asked for.
+func TestTracePackets(t *testing.T) {
+	ns := newLiveNetns(t, "auto")
+	trace := startCounting(t, ns, "trace", "--packets", "-n", "7", "-f", "port:80")
+	client, server := connect(t, ns, 80)
+	for range 5 {
+		exchange(t, client, server, []byte("ask"), []byte("answer"))
+	}
+	if code := trace.end(); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, &trace.stderr)
+	}
+	if n := strings.Count(trace.stdout.String(), ": Flags ["); n != 7 || strings.Count(trace.stdout.String(), "\n") != 7 {
+		t.Errorf("%d lines in\n%s", n, &trace.stdout)
+	}
+}
+
 const secret = "s3cr3tHunter2"
 
 // secrets are messages with one, whose beginnings stay as they are.

@@ -35,6 +35,7 @@ type traceOptions struct {
 	slow                         time.Duration // turns to show; watching.slow is what the kernel tells one by one
 	payload                      int
 	errors, conns, hex, noRedact bool
+	packets                      bool
 }
 
 func traceCommand() *command {
@@ -50,6 +51,9 @@ until the answer began and ended. Passwords and the like in payload are masked.`
 			"sudo lotrace trace --slow 50ms --errors --breakdown",
 			"sudo lotrace trace --payload 200 -o jsonl -f server:nginx | jq .request_head",
 		},
+		groups: []flagGroup{
+			{"As with flows", []string{"filter", "breakdown", "netns", "hook", "max-flows", "exclude-self", "quiet", "verbose"}},
+		},
 		flags: o.register,
 		run:   o.run,
 	}
@@ -63,6 +67,7 @@ func (o *traceOptions) register(fs *pflag.FlagSet) {
 	intVar(fs, &o.payload, "payload", "", 0, 0, 16<<10, "show the first `N` bytes of request and answer")
 	fs.BoolVar(&o.hex, "hex", false, "payload as a hex dump")
 	fs.BoolVar(&o.noRedact, "no-redact", false, "payload with its secrets")
+	fs.BoolVar(&o.packets, "packets", false, "a line per packet instead, as capture prints them")
 	fs.BoolVar(&o.breakdown, "breakdown", false, "measure where the time of turns goes")
 	filterFlag(fs, &o.filter)
 	outputFlag(fs, &o.output, export.TraceFormats()...)
@@ -76,6 +81,9 @@ func (o *traceOptions) register(fs *pflag.FlagSet) {
 }
 
 func (o *traceOptions) run(ctx context.Context, inv *invocation) error {
+	if o.packets {
+		return o.listPackets(ctx, inv)
+	}
 	encoder, err := export.NewTrace(o.output, export.TraceOptions{Parts: o.breakdown, Troubles: o.errors, Hex: o.hex})
 	if err != nil {
 		return usagef("%v", err)
@@ -101,6 +109,25 @@ func (o *traceOptions) run(ctx context.Context, inv *invocation) error {
 		o.watching.slow = 1 // all of them: each comes with its parts
 	}
 	return o.do(inv, func(w *session) error { return o.follow(ctx, inv, w, table, encoder) })
+}
+
+// listPackets prints packets instead of turns. A limit per second is the kernel's budget then.
+func (o *traceOptions) listPackets(ctx context.Context, inv *invocation) error {
+	for _, flag := range []string{"slow", "conns", "payload", "hex", "breakdown"} {
+		if inv.isSet(flag) {
+			return usagef("--packets: no --%s is known of packets", flag)
+		}
+	}
+	if o.output != "table" {
+		return usagef("--packets: lines of packets are for people; for programs there is lotrace capture -w -")
+	}
+	c := captureOptions{watching: o.watching, errors: o.errors}
+	if o.limit.perSecond {
+		c.sample.PerSecond = uint32(o.limit.n)
+	} else {
+		c.packets = o.limit.n
+	}
+	return c.run(ctx, inv)
 }
 
 // follow runs while packets are counted and sampled.
