@@ -24,7 +24,7 @@ import (
 // to cost no more than that.
 const (
 	traceSamples = 200_000 // a second
-	traceBuffer  = 8 << 20
+	traceBuffer  = 16 << 20
 )
 
 // traceOptions is what the flags of trace say.
