@@ -120,7 +120,7 @@ func TestTraceTellsEveryTurn(t *testing.T) {
 				if err := client.Close(); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := server.Read(make([]byte, 1)); err != io.EOF {
+				if _, err := server.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 					t.Fatal(err)
 				}
 				if err := server.Close(); err != nil {

@@ -135,10 +135,10 @@ func describe(f *model.Flow, e *Event) {
 	}
 	if conn := e.Conn; conn != nil {
 		f.Health = &model.Health{}
-		switch conn.Change {
-		case model.ConnRefused:
+		if conn.Change == model.ConnRefused {
 			f.Health.Refused = 1
-		case model.ConnReset:
+		}
+		if conn.Change == model.ConnReset {
 			f.Health.Client.Resets = 1
 		}
 	}
