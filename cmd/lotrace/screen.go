@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
@@ -111,13 +112,32 @@ func (s *screen) filter(_ tea.Model, msg tea.Msg) tea.Msg {
 		return nil
 	}
 	s.stopped.Store(true)
-	return tea.Exec(without{func() error { return unix.Kill(0, unix.SIGSTOP) }}, nil)()
+	return tea.Exec(without{stop}, nil)()
+}
+
+// stop stops the process group until somebody continues it. Kill may return before any thread is stopped.
+func stop() error {
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, syscall.SIGCONT)
+	defer signal.Stop(continued)
+	if err := unix.Kill(0, unix.SIGSTOP); err != nil {
+		return err
+	}
+	<-continued
+	return nil
 }
 
 // without runs while the terminal is given back; after that all is drawn anew.
 type without struct{ run func() error }
 
-func (w without) Run() error        { return w.run() }
+// settling is time for Bubble Tea's old drawing goroutine to stop the ticker that it shares with the next one.
+// Nothing tells when it has; should it come late, it stops the next one's, and nothing is drawn any more.
+const settling = 50 * time.Millisecond
+
+func (w without) Run() error {
+	time.Sleep(settling)
+	return w.run()
+}
 func (without) SetStdin(io.Reader)  {}
 func (without) SetStdout(io.Writer) {}
 func (without) SetStderr(io.Writer) {}
