@@ -112,11 +112,11 @@ func (s *screen) filter(_ tea.Model, msg tea.Msg) tea.Msg {
 		return nil
 	}
 	s.stopped.Store(true)
-	return tea.Exec(without{stop}, nil)()
+	return tea.Exec(without{stopGroup}, nil)()
 }
 
-// stop stops the process group until somebody continues it. Kill may return before any thread is stopped.
-func stop() error {
+// stopGroup stops the process group until somebody continues it. Kill may return before any thread is stopped.
+func stopGroup() error {
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, syscall.SIGCONT)
 	defer signal.Stop(continued)
