@@ -27,6 +27,10 @@ import (
 // lineSnaplen is enough for the headers that a line is about.
 const lineSnaplen = 192
 
+// wholeBuffer is what waits in the kernel when all of each skb is copied: a bulk transfer makes more in one
+// burst than can be written meanwhile.
+const wholeBuffer = 64 << 20
+
 // captureOptions is what the flags of capture say.
 type captureOptions struct {
 	watching
@@ -164,8 +168,12 @@ func (o *captureOptions) choose() {
 	o.sample.OneIn = max(o.sampleIn, o.flowsIn)
 	o.sample.First = uint32(o.first)
 	o.sample.Snaplen = uint32(o.snaplen)
-	if o.path == "" && o.snaplen == 0 {
+	switch {
+	case o.snaplen > 0:
+	case o.path == "":
 		o.sample.Snaplen = lineSnaplen
+	default:
+		o.sample.Buffer = wholeBuffer
 	}
 }
 

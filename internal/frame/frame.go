@@ -170,8 +170,9 @@ func (h *Headers) parseTransport(b []byte) bool {
 	case model.ProtoUDP:
 		h.Payload += udpLen
 		return h.Payload <= len(b)
+	default:
+		return true
 	}
-	return true
 }
 
 // TCP is what a TCP header says of its segment.

@@ -266,11 +266,17 @@ func (p *Proc) Kill() {
 // RequirePerl skips the test where there is no Perl; Debian always has one, an initramfs has none.
 func RequirePerl(tb testing.TB) {
 	tb.Helper()
-	if _, err := exec.LookPath("perl"); err != nil {
-		enter(tb, "skip", "perl")
-		tb.Skipf("needs perl: %v", err)
+	RequireProgram(tb, "perl")
+}
+
+// RequireProgram skips the test where there is no such program, as in an initramfs.
+func RequireProgram(tb testing.TB, name string) {
+	tb.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		enter(tb, "skip", name)
+		tb.Skipf("needs %s: %v", name, err)
 	}
-	enter(tb, "run", "perl")
+	enter(tb, "run", name)
 }
 
 // PerlClient is a script for a client that lives for one TCP connection: it sends a line, reads one
