@@ -61,8 +61,8 @@ func readWithTshark(t *testing.T, file, match string, fields ...string) (lines [
 const (
 	badChecksums = "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0 || " +
 		"udp.checksum.status == 0 || icmp.checksum.status == 0 || icmpv6.checksum.status == 0"
-	wrongPackets = badChecksums + " || tcp.analysis.lost_segment || tcp.analysis.ack_lost_segment || " +
-		"tcp.analysis.out_of_order || tcp.analysis.retransmission"
+	lostPackets = "tcp.analysis.lost_segment || tcp.analysis.ack_lost_segment"
+	sentAgain   = "tcp.analysis.out_of_order || tcp.analysis.retransmission"
 )
 
 // everyKind sends traffic of all kinds.
@@ -113,9 +113,13 @@ func TestCaptureIsWhatTheDeviceSaw(t *testing.T) {
 			if len(unnamed) > 0 && hook != "xdp" { // which knows no sockets
 				t.Errorf("%d TCP packets of others, as %s", len(unnamed), unnamed[0])
 			}
-			wrong := wrongPackets
-			if hook == "xdp" { // where TCP does lose packets
-				wrong = badChecksums
+			wrong := badChecksums
+			if hook != "xdp" { // where TCP does lose packets
+				wrong += " || " + lostPackets
+				// On a busy machine TCP may take a late acknowledgement for a lost one.
+				if ns.Counter("TcpRetransSegs") == 0 {
+					wrong += " || " + sentAgain
+				}
 			}
 			if wrong := tshark(t, file, wrong, "frame.number", "_ws.col.Info"); len(wrong) > 0 {
 				t.Errorf("%d wrong packets, as %s", len(wrong), wrong[0])
@@ -176,7 +180,7 @@ func TestCaptureMasksSecrets(t *testing.T) {
 		if !bytes.Contains(text, []byte("Host: cave")) || bytes.Contains(text, []byte("sesame")) != showsAll {
 			t.Errorf("shows all %v: the secret is there: %v", showsAll, !showsAll)
 		}
-		if wrong := tshark(t, file, wrongPackets, "frame.number"); len(wrong) > 0 {
+		if wrong := tshark(t, file, badChecksums+" || "+lostPackets, "frame.number"); len(wrong) > 0 {
 			t.Errorf("%d wrong packets", len(wrong))
 		}
 	}

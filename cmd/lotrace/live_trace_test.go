@@ -273,7 +273,10 @@ func TestTraceLimit(t *testing.T) {
 	testkit.Quiesce(ns)
 	trace.interrupt()
 	lines, end := traceLines(t, trace.stdout.Bytes())
-	if end.Turns.All != turns || end.Samples.Lost != 0 || end.Turns.Shown+end.Turns.Limited != turns ||
+	// The budget and the buffer bound what a fast machine can tell; what they refused is said.
+	missing := turns - end.Turns.All
+	if end.Samples.Seen < 2*turns || missing < 0 || missing > end.Samples.Lost ||
+		end.Turns.Shown+end.Turns.Limited != end.Turns.All ||
 		len(lines["turn"]) != end.Turns.Shown || end.Turns.Limited == 0 {
 		t.Errorf("%d lines, summary %+v, want %d turns", len(lines["turn"]), end, turns)
 	}
