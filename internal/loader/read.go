@@ -76,18 +76,23 @@ func (l *Loader) trailing() (uint64, error) {
 }
 
 // learnOffset finds the constant: the most by which the trailing counter, read first, was ever ahead of
-// the leading one. It is found in any moment without a packet between the two.
+// the leading one. It is found in any moment without a packet between the two, for which there may be a wait
+// where there is traffic.
 func (l *Loader) learnOffset() error {
 	const samples = 100
+	var first, leading uint64
 	l.offset = math.MinInt64
-	for range samples {
+	deadline := time.Now().Add(settleLimit)
+	for n := 0; n < samples || leading != first && time.Now().Before(deadline); n++ {
 		trailing, err := l.trailing()
 		if err != nil {
 			return err
 		}
-		leading, err := l.leading()
-		if err != nil {
+		if leading, err = l.leading(); err != nil {
 			return err
+		}
+		if n == 0 {
+			first = leading
 		}
 		l.offset = max(l.offset, int64(trailing-leading))
 	}
