@@ -31,7 +31,7 @@ func strikeKill(o *ordeal) {
 // strikeEarly kills runs on their way to counting: at moments spread over it, and between load and
 // attach.
 func strikeEarly(o *ordeal) {
-	o.send(false)
+	o.send(o.hook == "clsact") // as with any qdisc of that kind that comes or goes
 	begin := time.Now()
 	late := startCounting(o, o.ns, o.args()...)
 	whole := time.Since(begin)
@@ -40,7 +40,7 @@ func strikeEarly(o *ordeal) {
 	left.checkGone(o)
 	moments := 5
 	if testkit.Long() {
-		moments = 200
+		moments = 60
 	}
 	for i := range moments {
 		begin := time.Now()
@@ -276,7 +276,9 @@ func strikeReplacement(o *ordeal) {
 
 // strikeQdisc is "tc qdisc del dev lo clsact", which takes everybody's filters away.
 func strikeQdisc(o *ordeal) {
-	o.watch()
+	o.run = prepare(o, o.args()...)
+	o.run.start(o.ns)
+	o.counts(true)
 	stop(o.run)
 	o.do(func() error {
 		return netlink.QdiscDel(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
