@@ -45,12 +45,12 @@ var (
 		pairs: 20, datagrams: 100_000, requests: 20_000, load: 300 * time.Millisecond,
 		glances: 11, watch: 6 * time.Second,
 		flows: []int{10, 1000, 10_000, 100_000, 1_000_000}, rates: []int{100, 1000, 10_000, 50_000},
-		growthRounds: 7,
+		growthRounds: 5,
 		connections:  []int{1, 10, 1000, 10_000, 100_000}, peers: []int{1, 10, 1000, 10_000, 100_000, 1_000_000},
 	}
 	shortPlan = plan{
-		rounds: 1, trips: 5000, bulkBytes: 1 << 28,
-		pairs: 1, datagrams: 50_000, requests: 10_000, load: 100 * time.Millisecond,
+		rounds: 2, trips: 5000, bulkBytes: 1 << 28,
+		pairs: 2, datagrams: 50_000, requests: 10_000, load: 100 * time.Millisecond,
 		glances: 1, watch: 2 * time.Second,
 		flows: []int{10, 10_000, 100_000}, rates: []int{100, 10_000},
 		growthRounds: 1,
