@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -24,6 +25,7 @@ type watcher struct {
 	ready *regexp.Regexp // printed when it watches
 	look  *regexp.Regexp // printed with every look at what came in so far; nil: it says all at its end
 	saw   func(text string) (amount, error)
+	lag   time.Duration // how long packets wait in the kernel before it gets them; at its end they are lost
 	ours  bool
 	deaf  bool // it may miss the signal to end
 }
@@ -62,11 +64,13 @@ func watchers(binary string) []watcher {
 			name:  "tcpdump",
 			args:  []string{"tcpdump", "-i", "lo", "-n", "-w", "/dev/null"},
 			ready: regexp.MustCompile(`listening on lo`), saw: sawPackets(regexp.MustCompile(`(\d+) packets captured`)),
+			lag: time.Second,
 		},
 		{
 			name:  "tshark",
 			args:  []string{"tshark", "-i", "lo", "-n", "-q", "-z", "conv,tcp", "-z", "conv,udp"},
 			ready: regexp.MustCompile(`Capture started`), saw: sawPackets(regexp.MustCompile(`(\d+) packets captured`)),
+			lag: time.Second / 4,
 		},
 		{
 			name:  "iftop",
@@ -114,6 +118,8 @@ func (w watcher) during(f func() error) (share float64, err error) {
 	if err := f(); err != nil {
 		return 0, err
 	}
+	// A little more, as timers go.
+	time.Sleep(w.lag + w.lag/10)
 	if w.look != nil {
 		if err := w.awaitLook(p); err != nil {
 			return 0, err
