@@ -76,38 +76,37 @@ func (l *Loader) trailing() (uint64, error) {
 }
 
 // learnOffset finds the constant: the most by which the trailing counter, read first, was ever ahead of
-// the leading one. It is found in any moment without a packet between the two, for which there may be a wait
-// where there is traffic.
+// the leading one. It is found in any moment without a packet between the two.
 func (l *Loader) learnOffset() error {
 	const samples = 100
-	var first, leading uint64
 	l.offset = math.MinInt64
-	deadline := time.Now().Add(settleLimit)
-	for n := 0; n < samples || leading != first && time.Now().Before(deadline); n++ {
+	for range samples {
 		trailing, err := l.trailing()
 		if err != nil {
 			return err
 		}
-		if leading, err = l.leading(); err != nil {
+		leading, err := l.leading()
+		if err != nil {
 			return err
 		}
-		if n == 0 {
-			first = leading
-		}
 		l.offset = max(l.offset, int64(trailing-leading))
+		letPass()
 	}
 	return nil
 }
 
 // settle waits until every packet that the leading counter had has reached the trailing one.
 func (l *Loader) settle(leading uint64) error {
-	for deadline := time.Now().Add(settleLimit); ; {
+	for deadline := time.Now().Add(settleLimit); ; letPass() {
 		trailing, err := l.trailing()
 		if err != nil || int64(trailing-leading) >= l.offset || time.Now().After(deadline) {
 			return err
 		}
 	}
 }
+
+// letPass gives the CPU away for a moment: packets may be waiting for ksoftirqd to have it.
+func letPass() { time.Sleep(20 * time.Microsecond) }
 
 // ReadSlots reads the flow table and the slow turns alone, without the device's counters around them.
 func (l *Loader) ReadSlots(r *model.Reading) (err error) {
