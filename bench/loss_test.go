@@ -53,17 +53,23 @@ ready
 `
 )
 
+const captureSays = `lotrace: counting on lo (tcx), network namespace 4026532177
+lotrace: 6,008 packets written to /dev/null
+`
+
 func TestWatchersProveWhatTheySaw(t *testing.T) {
 	says := map[string]struct {
 		text string
 		saw  amount
 	}{
-		everything: {lotraceSays, amount{packets: 42}},
-		"tcpdump":  {tcpdumpSays, amount{packets: 20}},
-		"tshark":   {tsharkSays, amount{packets: 509}},
-		"iftop":    {iftopSays, amount{bytes: 1.5 * (1 << 20)}},
-		"nethogs":  {nethogsSays, amount{bytes: 5600.25}},
-		"bpftrace": {bpftraceSays, amount{packets: 701}},
+		everything:                  {lotraceSays, amount{packets: 42}},
+		"tcpdump":                   {tcpdumpSays, amount{packets: 20}},
+		"tcpdump, 96 bytes":         {tcpdumpSays, amount{packets: 20}},
+		"lotrace capture, 96 bytes": {captureSays, amount{packets: 6008}},
+		"tshark":                    {tsharkSays, amount{packets: 509}},
+		"iftop":                     {iftopSays, amount{bytes: 1.5 * (1 << 20)}},
+		"nethogs":                   {nethogsSays, amount{bytes: 5600.25}},
+		"bpftrace":                  {bpftraceSays, amount{packets: 701}},
 	}
 	for _, w := range watchers("lotrace") {
 		if w.args == nil {

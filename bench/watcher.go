@@ -48,6 +48,11 @@ var errSawNothing = errors.New("saw no traffic")
 // nobody is what all others are compared with, itself too: that shows the noise.
 var nobody = watcher{name: "nothing"}
 
+var (
+	tcpdumpReady = regexp.MustCompile(`listening on lo`)
+	tcpdumpSaw   = sawPackets(regexp.MustCompile(`(\d+) packets captured`))
+)
+
 // watchers are those that run beside the workloads. New ways of ours to watch go behind the last of ours.
 func watchers(binary string) []watcher {
 	flows := func(name string, flags ...string) watcher {
@@ -61,10 +66,20 @@ func watchers(binary string) []watcher {
 		flows(everything),
 		flows("lotrace with parts of turns", "--breakdown"),
 		{
+			name:  "lotrace capture, 96 bytes",
+			args:  []string{binary, "capture", "-w", "/dev/null", "--snaplen", "96"},
+			ready: lotraceReady, saw: sawPackets(regexp.MustCompile(`lotrace: ([\d,]+) packets written`)),
+			ours: true,
+		},
+		{
+			name:  "tcpdump, 96 bytes",
+			args:  []string{"tcpdump", "-i", "lo", "-n", "-s", "96", "-w", "/dev/null"},
+			ready: tcpdumpReady, saw: tcpdumpSaw, lag: time.Second,
+		},
+		{
 			name:  "tcpdump",
 			args:  []string{"tcpdump", "-i", "lo", "-n", "-w", "/dev/null"},
-			ready: regexp.MustCompile(`listening on lo`), saw: sawPackets(regexp.MustCompile(`(\d+) packets captured`)),
-			lag: time.Second,
+			ready: tcpdumpReady, saw: tcpdumpSaw, lag: time.Second,
 		},
 		{
 			name:  "tshark",
@@ -179,7 +194,7 @@ func sawPackets(pattern *regexp.Regexp) func(string) (amount, error) {
 		if match == nil || match[1] == "0" {
 			return amount{}, errSawNothing
 		}
-		n, err := strconv.ParseFloat(match[1], 64)
+		n, err := strconv.ParseFloat(strings.ReplaceAll(match[1], ",", ""), 64)
 		return amount{packets: n}, err
 	}
 }
