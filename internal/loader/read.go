@@ -9,8 +9,9 @@ import (
 )
 
 // settleLimit bounds the wait for packets that are between the hook and the device's counters. They
-// are there for microseconds, with bottom halves off; a virtual CPU may be taken away meanwhile.
-const settleLimit = 20 * time.Millisecond
+// are there for microseconds, with bottom halves off; but a virtual CPU may be taken away meanwhile, and under
+// XDP they wait for ksoftirqd, which on a busy machine waits for its turn.
+const settleLimit = 250 * time.Millisecond
 
 // Read takes a reading into r, reusing its memory. It takes a handful of system calls, however
 // many flows there are.
@@ -76,18 +77,26 @@ func (l *Loader) trailing() (uint64, error) {
 }
 
 // learnOffset finds the constant: the most by which the trailing counter, read first, was ever ahead of
-// the leading one. It is found in any moment without a packet between the two.
+// the leading one. It is found in any moment without a packet between the two; under XDP those are rarer.
 func (l *Loader) learnOffset() error {
-	const samples = 100
+	const looks = 100
+	longest := time.Duration(0)
+	if l.hook == HookXDP {
+		longest = 50 * time.Millisecond
+	}
 	l.offset = math.MinInt64
-	for range samples {
+	var first, leading uint64
+	begin := time.Now()
+	for n := 0; n < looks || leading != first && time.Since(begin) < longest; n++ {
 		trailing, err := l.trailing()
 		if err != nil {
 			return err
 		}
-		leading, err := l.leading()
-		if err != nil {
+		if leading, err = l.leading(); err != nil {
 			return err
+		}
+		if n == 0 {
+			first = leading
 		}
 		l.offset = max(l.offset, int64(trailing-leading))
 		letPass()
