@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -26,13 +25,12 @@ type keeper struct {
 // takes no right away but lets files be made as that user later, without CAP_SETUID. Where that is refused
 // files will be root's.
 func newKeeper(env map[string]string) keeper {
-	uid, uidErr := strconv.Atoi(env["SUDO_UID"])
-	gid, gidErr := strconv.Atoi(env["SUDO_GID"])
-	if os.Geteuid() != 0 || uidErr != nil || gidErr != nil || uid <= 0 || gid < 0 ||
-		syscall.Setresgid(gid, -1, -1) != nil || syscall.Setresuid(uid, -1, -1) != nil {
+	user := invokingUser(env)
+	if user == nil || user.UID == 0 ||
+		syscall.Setresgid(user.GID, -1, -1) != nil || syscall.Setresuid(user.UID, -1, -1) != nil {
 		return keeper{-1, -1}
 	}
-	return keeper{uid, gid}
+	return keeper{user.UID, user.GID}
 }
 
 // write makes a file in the working directory and says which.
