@@ -8,10 +8,13 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// settleLimit bounds the wait for packets that are between the hook and the device's counters. They
-// are there for microseconds, with bottom halves off; but a virtual CPU may be taken away meanwhile, and under
-// XDP they wait for ksoftirqd, which on a busy machine waits for its turn.
-const settleLimit = 250 * time.Millisecond
+// These bound the wait for packets that are between the hook and the device's counters. They are there for
+// microseconds, with bottom halves off; but a virtual CPU may be taken away meanwhile, and under XDP they wait
+// for ksoftirqd, which on a busy machine waits for its turn.
+const (
+	settleLimit    = 20 * time.Millisecond
+	settleLimitXDP = 250 * time.Millisecond
+)
 
 // Read takes a reading into r, reusing its memory. It takes a handful of system calls, however
 // many flows there are.
@@ -106,7 +109,11 @@ func (l *Loader) learnOffset() error {
 
 // settle waits until every packet that the leading counter had has reached the trailing one.
 func (l *Loader) settle(leading uint64) error {
-	for deadline := time.Now().Add(settleLimit); ; letPass() {
+	limit := settleLimit
+	if l.hook == HookXDP {
+		limit = settleLimitXDP
+	}
+	for deadline := time.Now().Add(limit); ; letPass() {
 		trailing, err := l.trailing()
 		if err != nil || int64(trailing-leading) >= l.offset || time.Now().After(deadline) {
 			return err

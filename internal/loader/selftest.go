@@ -32,7 +32,7 @@ func (l *Loader) selfTestXDP() error {
 	}
 	sent := after.Packets - device.Packets
 	var seen uint64
-	for deadline := time.Now().Add(settleLimit); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(settleLimitXDP); time.Now().Before(deadline); letPass() {
 		now, err := l.hookCount()
 		if err != nil {
 			return err
