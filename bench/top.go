@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/services"
 )
@@ -178,7 +175,7 @@ type top struct {
 
 // onTop runs f while top runs.
 func onTop(ctx context.Context, binary string, f func(*top, *fanout) error, args ...string) (err error) {
-	typist, program, err := openTerminal(200, 60)
+	typist, program, err := services.OpenTerminal(200, 60)
 	if err != nil {
 		return fmt.Errorf("open a terminal: %w", err)
 	}
@@ -249,23 +246,4 @@ func (t *top) pressKeys(ctx context.Context) (took []float64, err error) {
 		}
 	}
 	return took, nil
-}
-
-// openTerminal returns both sides of a new pseudo-terminal.
-func openTerminal(columns, lines uint16) (typist, program *os.File, err error) {
-	typist, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	fd := int(typist.Fd())
-	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	err = errors.Join(err, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0),
-		unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: lines, Col: columns}))
-	if err == nil {
-		program, err = os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
-	}
-	if err != nil {
-		return nil, nil, errors.Join(err, typist.Close())
-	}
-	return typist, program, nil
 }

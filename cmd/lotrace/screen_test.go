@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,6 +12,8 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 // brokenScreen is a program that draws until a key is pressed, and panics in the place that it is told.
@@ -108,10 +109,7 @@ func (w *watched) checkTermios() {
 
 // A shell in which top is stopped, however that is done, has its terminal; fg draws everything anew.
 func TestLiveTopStops(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skip("no bash to stop top in")
-	}
+	testkit.RequireProgram(t, "bash")
 	for name, stop := range map[string]func(*watched, int){
 		"^Z":      func(w *watched, _ int) { w.types("\x1a") },
 		"SIGTSTP": func(_ *watched, pid int) { _ = syscall.Kill(pid, syscall.SIGTSTP) },
@@ -119,7 +117,7 @@ func TestLiveTopStops(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := newLiveNetns(t, "tcx")
-			w := onTerminal(t, prepareProgram(t, bash, "--norc", "--noediting", "-i"))
+			w := onTerminal(t, prepareProgram(t, "bash", "--norc", "--noediting", "-i"))
 			w.Stderr = w.Stdin.(*os.File)
 			w.Env = append(w.Env, "PS1=ready$ ")
 			w.start(ns)
@@ -171,9 +169,7 @@ func (w *watched) child() int {
 
 // TestLiveTopInTmux runs testdata/tmux/top.sh: the whole program on a whole terminal.
 func TestLiveTopInTmux(t *testing.T) {
-	if _, err := exec.LookPath("tmux"); err != nil {
-		t.Skip("no tmux to draw in")
-	}
+	testkit.RequireProgram(t, "tmux")
 	ns := newLiveNetns(t, "tcx")
 	dir, err := os.MkdirTemp("", "top") // a socket's path has to be short
 	if err != nil {

@@ -24,9 +24,10 @@ type ring struct {
 
 // The head of a record (BPF_RINGBUF_HDR_SZ, BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT).
 const (
-	ringBusy    = 1 << 31
-	ringDiscard = 1 << 30
-	ringFlags   = ringBusy | ringDiscard
+	ringHeaderSize = 8
+	ringBusy       = 1 << 31
+	ringDiscard    = 1 << 30
+	ringFlags      = ringBusy | ringDiscard
 )
 
 func openRing(m *ebpf.Map) (_ *ring, err error) {

@@ -5,8 +5,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/cilium/ebpf/ringbuf"
-
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -14,17 +12,13 @@ import (
 const slowBytes = 256 << 10
 
 // slow is the ring buffer of slow turns. What has been read from it is gone.
-type slow struct {
-	ring   *ringbuf.Reader
-	record ringbuf.Record
-}
+type slow struct{ ring *ring }
 
 func (l *Loader) openSlow() error {
-	ring, err := ringbuf.NewReader(l.coll.Maps["lt_slow_turns"])
+	ring, err := openRing(l.coll.Maps["lt_slow_turns"])
 	if err != nil {
 		return fmt.Errorf("open slow turns: %w", err)
 	}
-	ring.SetDeadline(time.Unix(0, 0)) // past: nobody waits for what is not there yet
 	l.slow = &slow{ring: ring}
 	l.onClose(ring.Close)
 	return nil
@@ -40,10 +34,7 @@ type slowRecord struct {
 	DeliveryNS, WaitNS, ThinkNS uint64
 }
 
-const (
-	slowSize       = int(unsafe.Sizeof(slowRecord{}))
-	ringHeaderSize = 8 // BPF_RINGBUF_HDR_SZ
-)
+const slowSize = int(unsafe.Sizeof(slowRecord{}))
 
 // read appends what was told since it was called last, oldest first. What comes meanwhile is for the next
 // call, so that it ends however fast the kernel tells.
@@ -51,17 +42,14 @@ func (s *slow) read(into []model.SlowTurn) ([]model.SlowTurn, error) {
 	if s == nil {
 		return into, nil
 	}
-	for range s.ring.AvailableBytes() / (ringHeaderSize + slowSize) {
-		if err := s.ring.ReadInto(&s.record); err != nil {
-			return into, fmt.Errorf("read slow turns: %w", err)
+	err := s.ring.read(func(record []byte) error {
+		if len(record) != slowSize {
+			return fmt.Errorf("read slow turns: %d bytes are no record", len(record))
 		}
-		var record slowRecord
-		if copy(unsafe.Slice((*byte)(unsafe.Pointer(&record)), slowSize), s.record.RawSample) != slowSize {
-			return into, fmt.Errorf("read slow turns: %d bytes are no record", len(s.record.RawSample))
-		}
-		into = append(into, decodeSlow(&record))
-	}
-	return into, nil
+		into = append(into, decodeSlow((*slowRecord)(unsafe.Pointer(&record[0]))))
+		return nil
+	})
+	return into, err
 }
 
 func decodeSlow(from *slowRecord) model.SlowTurn {

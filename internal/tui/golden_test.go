@@ -146,7 +146,7 @@ func goldenCases() []goldenCase {
 		{name: "crowd-flow-120x40", columns: 120, lines: 40, options: Options{By: "flow"}, frames: []*model.Snapshot{crowd(manyFlows, 200, 20)}, keys: []string{"end"}},
 		{name: "detail-slow-120x40", columns: 120, lines: 40, options: Options{By: "pair"}, frames: []*model.Snapshot{slow(1), slow(2)}, keys: []string{"down", "enter", "end"}},
 		{name: "write-80x24", columns: 80, lines: 24, frames: shops(2), keys: []string{"w"}},
-		{name: "written-80x24", columns: 80, lines: 24, frames: shops(2), then: []tea.Msg{Written{Where: "/home/me/lotrace-20260301-120002.json"}}},
+		{name: "written-80x24", columns: 80, lines: 24, frames: shops(2), then: []tea.Msg{Written{Where: "/srv/lotrace-20260301-120002.json"}}},
 		{name: "ended-80x24", columns: 80, lines: 24, frames: shops(2), then: []tea.Msg{Ended{errors.New("network namespace is gone: counting ended")}}},
 	}
 }

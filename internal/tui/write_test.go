@@ -15,7 +15,7 @@ func TestWrite(t *testing.T) {
 	var got Export
 	write := func(e Export) (string, error) {
 		got = e
-		return "/home/me/lotrace.json", nil
+		return "/srv/lotrace.json", nil
 	}
 	frame := shop(2)
 	m := screenOf(t, Options{Sort: "-p99", Write: write}, 80, 24, []*model.Snapshot{shop(1), frame}, "/", "type:client:curl", "enter")
@@ -40,7 +40,7 @@ func TestWrite(t *testing.T) {
 	if s.Totals.Packets != sum.Packets || s.Device != nil || s.Origin.Filter != "client:curl" {
 		t.Errorf("%d packets of %d, device %v, filter %q", s.Totals.Packets, sum.Packets, s.Device, s.Origin.Filter)
 	}
-	if !strings.Contains(text(m), "written to /home/me/lotrace.json") {
+	if !strings.Contains(text(m), "written to /srv/lotrace.json") {
 		t.Errorf("it does not say where:\n%s", text(m))
 	}
 	press(m, "down")
