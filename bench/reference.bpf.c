@@ -14,6 +14,7 @@
 #include <bpf/bpf_core_read.h>
 
 #include "lotrace.h"
+#include "records.h"
 #include "config.bpf.h"
 #include "maps.bpf.h"
 #include "reasons.bpf.h"

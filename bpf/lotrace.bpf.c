@@ -7,6 +7,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "lotrace.h"
+#include "records.h"
 #include "config.bpf.h"
 #include "maps.bpf.h"
 #include "reasons.bpf.h"

@@ -14,11 +14,16 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// contract is the header that both sides are held to. Test binaries may run away from the tree, as
-// they do in a virtual machine.
+// contract is the header that both sides are held to.
 func contract(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "bpf", "lotrace.h"))
+	return header(t, "lotrace.h")
+}
+
+// header is one of bpf/. Test binaries may run away from the tree, as they do in a virtual machine.
+func header(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "bpf", name))
 	if os.IsNotExist(err) {
 		t.Skip("not in the source tree")
 	}
@@ -119,6 +124,24 @@ func TestLimitsAgree(t *testing.T) {
 			t.Errorf("no %s in the header", name)
 		} else if got, err := strconv.Atoi(match[1]); err != nil || got != want {
 			t.Errorf("%s is %s in C and %d in Go", name, match[1], want)
+		}
+	}
+}
+
+// Records are in no map, so the object's types do not have them: the header's assertions stand for them.
+func TestRecordsHaveTheirSize(t *testing.T) {
+	text := header(t, "records.h")
+	for name, want := range map[string]uintptr{
+		"lt_slow":         unsafe.Sizeof(slowRecord{}),
+		"lt_sample":       unsafe.Sizeof(sampleRecord{}),
+		"lt_queue_record": unsafe.Sizeof(queueRecord{}),
+		"lt_holder":       unsafe.Sizeof(holderRecord{}),
+	} {
+		match := regexp.MustCompile(`sizeof\(struct ` + name + `\) == (\d+)`).FindStringSubmatch(text)
+		if match == nil {
+			t.Errorf("no size of %s in the header", name)
+		} else if got, err := strconv.Atoi(match[1]); err != nil || uintptr(got) != want {
+			t.Errorf("%s has %s bytes in C and %d in Go", name, match[1], want)
 		}
 	}
 }
