@@ -13,6 +13,8 @@ CHECK_PACKAGES := $(BPF_PACKAGES) clang-format-19 shellcheck
 # How long each fuzz target runs, and the soak test; short where every change waits for them.
 FUZZTIME ?= $(if $(CI),5s,1m)
 SOAK ?= $(if $(CI),1m,30m)
+# There "make test" has just been run on the running kernel.
+KERNELS ?= $(if $(CI),6.1 6.12)
 
 REAL_PACKAGES := $(TEST_PACKAGES) redis-server nginx postgresql wrk apache2-utils curl sockperf
 BENCH_PACKAGES := redis-server nginx wrk sockperf strace tcpdump tshark iftop nethogs bpftrace
@@ -49,7 +51,7 @@ test-faults: build ## Let everything go wrong that may, at length (root)
 		./cmd/lotrace ./internal/loader
 
 test-kernels: ## Run the tests of the kernel side on a matrix of kernels, in qemu
-	@scripts/test-kernels
+	@scripts/test-kernels $(KERNELS)
 
 test-real: build ## Hold lotrace against Redis, nginx, PostgreSQL and a Go service (root)
 	@test/real/install $(REAL_PACKAGES)

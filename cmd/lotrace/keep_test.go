@@ -95,7 +95,7 @@ func mustGetwd(t *testing.T) string {
 // left that would help it.
 func TestLiveTopWrites(t *testing.T) {
 	const uid, gid = 4242, 4343
-	ns := newLiveNetns(t, "tcx")
+	ns := newLiveNetns(t, "auto")
 	dir := t.TempDir()
 	for path := dir; path != "/" && path != os.TempDir(); path = filepath.Dir(path) {
 		if err := os.Chmod(path, 0o711); err != nil { // the way there

@@ -142,7 +142,7 @@ func readable(t *testing.T, file string) {
 
 // As the stack has them: skbs whole, checksums unfinished.
 func TestRawCapture(t *testing.T) {
-	ns := newLiveNetns(t, "tcx")
+	ns := newLiveNetns(t, "auto")
 	file := filepath.Join(t.TempDir(), "x.pcapng")
 	l := startCounting(t, ns, "capture", "-w", file, "--raw-checksums", "--no-segment", "--snaplen", "100", "tcp")
 	for _, family := range []uint8{4, 6} {
@@ -156,7 +156,7 @@ func TestRawCapture(t *testing.T) {
 
 // A secret is in no byte of the file, however it was sent.
 func TestCaptureMasksSecrets(t *testing.T) {
-	ns := newLiveNetns(t, "tcx")
+	ns := newLiveNetns(t, "auto")
 	for _, showsAll := range []bool{false, true} {
 		file := filepath.Join(t.TempDir(), "x.pcapng")
 		args := []string{"capture", "-w", file}
@@ -210,7 +210,7 @@ func countPackets(text []byte) int {
 
 // Whoever kills it loses the last packets at most.
 func TestKilledCapture(t *testing.T) {
-	ns := newLiveNetns(t, "tcx")
+	ns := newLiveNetns(t, "auto")
 	file := filepath.Join(t.TempDir(), "x.pcapng")
 	l := startCounting(t, ns, "capture", "-w", file)
 	sendDatagrams(t, ns, 100)
@@ -237,7 +237,7 @@ func TestKilledCapture(t *testing.T) {
 }
 
 func TestCaptureOnFullDisk(t *testing.T) {
-	ns := newLiveNetns(t, "tcx")
+	ns := newLiveNetns(t, "auto")
 	dir := t.TempDir()
 	if err := unix.Mount("lotrace", dir, "tmpfs", 0, "size=256k"); err != nil {
 		t.Fatal(err)
@@ -263,7 +263,7 @@ func TestCaptureOnFullDisk(t *testing.T) {
 
 // Files belong to who uses sudo, in a directory of theirs and after rights were given up.
 func TestCaptureUnderSudo(t *testing.T) {
-	ns := newLiveNetns(t, "tcx")
+	ns := newLiveNetns(t, "auto")
 	dir := t.TempDir()
 	if err := errors.Join(os.Chmod(dir, 0o700), os.Chown(dir, nobody, nobody)); err != nil {
 		t.Fatal(err)
@@ -296,7 +296,7 @@ func TestCaptureUnderSudo(t *testing.T) {
 
 // A pipe gets packets while they come, and statistics in the end; a filter and a count hold.
 func TestCaptureToPipe(t *testing.T) {
-	ns := newLiveNetns(t, "tcx")
+	ns := newLiveNetns(t, "auto")
 	l := startCounting(t, ns, "capture", "-w", "-", "-c", "7", "udp", "and", "net", "127.0.0.0/8", "and", "client:lotrace.test")
 	if _, err := testkit.ClosedPort(ns, 4, 10); err != nil {
 		t.Fatal(err)
@@ -322,7 +322,7 @@ func TestCaptureToPipe(t *testing.T) {
 
 // What the budget refuses is said, on stderr and in the file.
 func TestCaptureBudget(t *testing.T) {
-	ns := newLiveNetns(t, "tcx")
+	ns := newLiveNetns(t, "auto")
 	file := filepath.Join(t.TempDir(), "x.pcapng")
 	l := startCounting(t, ns, "capture", "-w", file, "--budget", "10/s")
 	sendDatagrams(t, ns, 1000)

@@ -240,6 +240,9 @@ func TestFullTableIsDeclared(t *testing.T) {
 		"csv":      fmt.Sprintf("table_full %d", more), // rows have no place for it: on stderr
 	} {
 		t.Run(format, func(t *testing.T) {
+			if format != "json" {
+				testkit.OneKernel(t)
+			}
 			ns := newLiveNetns(t, "auto")
 			l := startCounting(t, ns, "flows", "-d", "60", "-o", format, "--max-flows", fmt.Sprint(loader.MinFlows))
 			before := ns.Device()

@@ -375,6 +375,7 @@ func TestWatch(t *testing.T) {
 func TestFormats(t *testing.T) {
 	for _, format := range outputFormats {
 		t.Run(format, func(t *testing.T) {
+			testkit.OneKernel(t)
 			ns := newLiveNetns(t, "auto")
 			l := prepare(t, "flows", "-d", "60", "--by", "flow")
 			l.Env = append(os.Environ(), "LOTRACE_OUTPUT="+format)

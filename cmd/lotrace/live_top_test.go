@@ -129,7 +129,7 @@ func TestLiveTopEnds(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ns := newLiveNetns(t, "tcx")
+			ns := newLiveNetns(t, "auto")
 			before := ns.Attached()
 			w := watchTop(t, ns) // no command means top
 			left := tracesOf(w.live, ns, before)
@@ -147,7 +147,7 @@ func TestLiveTopEnds(t *testing.T) {
 
 // Keys get to the view, flags to the count.
 func TestLiveTopShows(t *testing.T) {
-	ns := newLiveNetns(t, "tcx")
+	ns := newLiveNetns(t, "auto")
 	w := watchTop(t, ns, "-f", "proto:udp", "--by", "flow", "-s", "client")
 	sendDatagrams(t, ns, 31)
 	w.await("1 flow")

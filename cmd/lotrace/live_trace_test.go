@@ -362,6 +362,7 @@ func undump(text string) string {
 
 // No byte of a secret is in what is written, in whatever form; asked for, it is.
 func TestTraceMasksSecrets(t *testing.T) {
+	testkit.OneKernel(t)
 	forms := [][]string{
 		{"--payload", "4096"}, {"--payload", "4096", "--hex"},
 		{"--payload", "4096", "-o", "jsonl"}, {"--payload", "4096", "-o", "jsonl", "--hex"},

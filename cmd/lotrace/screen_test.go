@@ -116,7 +116,7 @@ func TestLiveTopStops(t *testing.T) {
 		"SIGSTOP": func(_ *watched, pid int) { _ = syscall.Kill(pid, syscall.SIGSTOP) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			ns := newLiveNetns(t, "tcx")
+			ns := newLiveNetns(t, "auto")
 			w := onTerminal(t, prepareProgram(t, "bash", "--norc", "--noediting", "-i"))
 			w.Stderr = w.Stdin.(*os.File)
 			w.Env = append(w.Env, "PS1=ready$ ")
@@ -170,7 +170,7 @@ func (w *watched) child() int {
 // TestLiveTopInTmux runs testdata/tmux/top.sh: the whole program on a whole terminal.
 func TestLiveTopInTmux(t *testing.T) {
 	testkit.RequireProgram(t, "tmux")
-	ns := newLiveNetns(t, "tcx")
+	ns := newLiveNetns(t, "auto")
 	dir, err := os.MkdirTemp("", "top") // a socket's path has to be short
 	if err != nil {
 		t.Fatal(err)

@@ -43,6 +43,14 @@ func RequireRoot(tb testing.TB) {
 	tb.Skipf("needs root: %s missing", missing)
 }
 
+// OneKernel skips a test of what the kernel has no part in where time is short: on a matrix of kernels.
+func OneKernel(tb testing.TB) {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("the same on every kernel")
+	}
+}
+
 // RequireKernel skips the test on kernels before minimum ("6.6"); what names the feature.
 func RequireKernel(tb testing.TB, minimum, what string) {
 	tb.Helper()

@@ -13,7 +13,7 @@ match($0, /--- (PASS|FAIL|SKIP): [^ ]+/) {
 	verdict = substr($0, RSTART + 4, 4)
 	test = substr($0, RSTART + 10, RLENGTH - 10)
 	if (test !~ /\//)
-		count[verdict]++
+		of_binary[verdict]++
 	if (verdict == "SKIP")
 		skips = skips "  skip " test ": " last[test] "\n"
 	if (verdict == "FAIL")
@@ -26,8 +26,20 @@ match($0, /--- (PASS|FAIL|SKIP): [^ ]+/) {
 /^@@ kernel / { release = $3; next }
 /^@@ ledger / { next }
 /^@@ end/ { ended = 1; next }
+# What failed is run once more: the second time counts, the first is told of.
+/^@@ again / {
+	gsub(/\|$/, "", $3)
+	gsub(/\|/, ", ", $3)
+	agains = agains "  failed, and ran again: " substr($0, index($0, $3)) "\n"
+	of_binary["FAIL"] = 0
+	flush()
+	next
+}
 /^@@ exit / {
 	flush()
+	for (verdict in of_binary)
+		count[verdict] += of_binary[verdict]
+	split("", of_binary)
 	if ($3 != 0) {
 		broken = 1
 		failures = failures "  " $4 ": exit status " $3 "\n"
@@ -41,7 +53,7 @@ END {
 	flush()
 	printf "%-8s %-28s %3d pass %3d fail %3d skip %4d s\n",
 		name, release, count["PASS"], count["FAIL"], count["SKIP"], seconds
-	printf "%s%s", skips, failures
+	printf "%s%s%s", skips, agains, failures
 	if (!ended)
 		print "  ended too early; the last test begun is " (begun ? begun : "none")
 	else if (!count["PASS"])

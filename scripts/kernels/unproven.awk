@@ -1,9 +1,9 @@
 # Reads outputs of scripts/kernels/run-tests and prints what ran nowhere and so proves nothing: tests that
 # every kernel skipped, and requirements that no kernel met. The second says more than the first: a test
-# may have asked before a part of it. Tests of the source tree, long ones and those of the time are for
-# "make test" and are not asked for here. A ledger line is "run|skip TEST NEED KERNEL".
+# may have asked before a part of it. Not asked for here, but by "make test", are tests of the source tree, of
+# the time, long ones and those that no kernel has a part in. A ledger line is "run|skip TEST NEED KERNEL".
 match($0, /=== (RUN|NAME|CONT) +[^ ]+/) { running = substr($0, RSTART, RLENGTH); sub(/.* /, "", running) }
-/(not in the source tree|takes a minute|keeps no time)\r?$/ { excused[running] }
+/(not in the source tree|takes a minute|keeps no time|the same on every kernel)\r?$/ { excused[running] }
 match($0, /--- (PASS|FAIL|SKIP): [^ ]+/) {
 	verdict[substr($0, RSTART + 10, RLENGTH - 10)] = substr($0, RSTART + 4, 4)
 }
