@@ -42,9 +42,9 @@ func (r *rig) tally(before *tally) (out tally) {
 		r.Fatal(err)
 	}
 	out.slow, out.lost = reading.Slow, reading.SlowLost
-	for i := range reading.Slots {
+	for _, slot := range loader.SlotsForTest(r.loader, &reading) {
 		var e model.Exchange
-		if place := reading.Slots[i].Exchange; place == 0 || !r.loader.ReadExchange(place, &e, 0, 0) {
+		if place := slot.Exchange; place == 0 || !r.loader.ReadExchange(place, &e, 0, 0) {
 			continue
 		}
 		out.Add(&e.Breakdown)

@@ -39,7 +39,7 @@ func (r *rig) drops() drops {
 		r.Fatal(err)
 	}
 	all := make(drops)
-	for _, s := range reading.Slots {
+	for _, s := range loader.SlotsForTest(r.loader, &reading) {
 		if s.Trouble == 0 {
 			continue
 		}

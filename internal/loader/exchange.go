@@ -20,7 +20,7 @@ func Exchanges(maxFlows int) int { return max(minExchanges, maxFlows/16*3) }
 // caller knows, it reads no more and returns false: most of two kilobytes are histograms. It takes the
 // extremes with it: the next call has those of what came since.
 func (l *Loader) ReadExchange(place uint32, into *model.Exchange, asked, answered uint32) bool {
-	from := &l.table.exchanges[place-1]
+	from := &l.table.exchanges.at[place-1]
 	nowAsked, nowAnswered := atomic.LoadUint32(&from.Asked), atomic.LoadUint32(&from.Answered)
 	if nowAnswered == 0 || nowAsked == asked && nowAnswered == answered {
 		return false
@@ -31,8 +31,8 @@ func (l *Loader) ReadExchange(place uint32, into *model.Exchange, asked, answere
 	into.AnsweredNS = atomic.LoadUint64(&from.AnsweredNs)
 	decodeLatency(&into.Turn, &from.Turn, &from.TurnHist)
 	decodeLatency(&into.Response, &from.Response, &from.ResponseHist)
-	if int(place) <= len(l.table.breakdowns) {
-		decodeBreakdown(&into.Breakdown, &l.table.breakdowns[place-1])
+	if int(place) <= l.table.breakdowns.reached {
+		decodeBreakdown(&into.Breakdown, &l.table.breakdowns.at[place-1])
 	}
 	return true
 }
@@ -62,9 +62,9 @@ func decodeBreakdown(to *model.Breakdown, from *lotraceLtBreakdown) {
 
 // ReleaseExchange gives a place back. Its slot must have been freed.
 func (l *Loader) ReleaseExchange(place uint32) error {
-	l.table.exchanges[place-1] = lotraceLtExchange{}
-	if int(place) <= len(l.table.breakdowns) {
-		l.table.breakdowns[place-1] = lotraceLtBreakdown{}
+	l.table.exchanges.at[place-1] = lotraceLtExchange{}
+	if int(place) <= l.table.breakdowns.reached {
+		l.table.breakdowns.at[place-1] = lotraceLtBreakdown{}
 	}
 	if err := l.table.exchangesFree.Put(nil, place-1); err != nil {
 		return fmt.Errorf("give exchange back: %w", err)
@@ -75,7 +75,7 @@ func (l *Loader) ReleaseExchange(place uint32) error {
 // Tell says which end of a slot is the client, of a connection that is older than we are: from then on
 // its turns are followed.
 func (l *Loader) Tell(index uint32, client uint8) {
-	slot := &l.table.slots[index]
+	slot := &l.table.slots.at[index]
 	slot.Client = client
 	slot.Role = uint8(model.SlotRoleTold)
 }

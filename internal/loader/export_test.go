@@ -18,6 +18,18 @@ func FinishForTest(l *Loader, slot *model.Slot) error {
 	if err := l.table.unlink(slot.Index); err != nil {
 		return err
 	}
-	_, err := l.Retire([]model.Slot{*slot}, nil)
+	_, err := l.Retire([]uint32{slot.Index}, nil)
 	return err
+}
+
+// SlotsForTest is all that there is to say of the slots of the newest reading.
+func SlotsForTest(l *Loader, r *model.Reading) []model.Slot { return l.table.slotsOf(r.Slots) }
+
+func (t *table) slotsOf(counts []model.SlotCount) []model.Slot {
+	slots := make([]model.Slot, len(counts))
+	for i := range counts {
+		slots[i].SlotCount = counts[i]
+		t.readSlot(&slots[i])
+	}
+	return slots
 }

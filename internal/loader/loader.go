@@ -147,9 +147,13 @@ func (l *Loader) open(c Config) (err error) {
 
 // empty frees every slot and forgets every sample, so that what ran before counting began leaves none.
 func (l *Loader) empty() error {
-	slots, err := l.table.read(nil)
+	counts, err := l.table.read(nil)
 	if err != nil {
 		return err
+	}
+	slots := make([]uint32, len(counts))
+	for i := range counts {
+		slots[i] = counts[i].Index
 	}
 	if _, err = l.table.retire(slots, nil); err != nil {
 		return err
@@ -232,7 +236,7 @@ func (l *Loader) load(c Config) error {
 		return loadError(err)
 	}
 	l.onClose(func() error { l.coll.Close(); return nil })
-	if l.table, err = openTable(l.coll, c.MaxFlows); err != nil {
+	if l.table, err = openTable(l.coll); err != nil {
 		return err
 	}
 	l.onClose(l.table.Close)

@@ -16,18 +16,38 @@ type knownEnds struct {
 }
 
 // read returns who is behind the ends now. An owner that is just being written is the one before.
-func (k *knownEnds) read(ends *lotraceLtEnds) [2]*model.Process {
+func (k *knownEnds) read(ends *lotraceLtEnds, processes *processes) [2]*model.Process {
 	for i := range ends.End {
 		version := atomic.LoadUint32(&ends.End[i].Version)
 		if version == k.version[i] || version&1 != 0 {
 			continue
 		}
-		owner := decodeOwner(&ends.End[i])
+		owner := ends.End[i]
 		if atomic.LoadUint32(&ends.End[i].Version) == version {
-			k.version[i], k.owner[i] = version, owner
+			k.version[i], k.owner[i] = version, processes.of(owner)
 		}
 	}
 	return k.owner
+}
+
+// processes has one model.Process for all ends that a process is behind: a server may have a hundred
+// thousand.
+type processes map[lotraceLtOwner]*model.Process
+
+// maxProcesses is when they are forgotten and begun anew. Who is known beside a slot stays so.
+const maxProcesses = 1 << 13
+
+func (p *processes) of(owner lotraceLtOwner) *model.Process {
+	owner.Version = 0
+	known := (*p)[owner]
+	if known == nil {
+		if *p == nil || len(*p) >= maxProcesses {
+			*p = make(processes)
+		}
+		known = decodeOwner(&owner)
+		(*p)[owner] = known
+	}
+	return known
 }
 
 func decodeOwner(from *lotraceLtOwner) *model.Process {

@@ -56,7 +56,7 @@ func (l *Loader) selfCheck() (Check, map[string]uint64, error) {
 		c.Status = StatusFail
 		c.Found = fmt.Sprintf("%s, the device %d", counted, to.After.Packets-from.After.Packets)
 		c.Fix = "stop what sends past the hook (PACKET_QDISC_BYPASS) or drops behind it (tc qdisc show), or report this"
-	case !sent.isIn(to.Slots):
+	case !sent.isIn(l.table, to.Slots):
 		c.Status = StatusFail
 		c.Found = counted + ", but a datagram that was sent is in no flow"
 		c.Fix = "report this"
@@ -114,9 +114,10 @@ func sendDatagram() (datagram, error) {
 }
 
 // isIn reports whether a slot has the datagram and nothing else.
-func (d datagram) isIn(slots []model.Slot) bool {
-	for i := range slots {
-		slot := &slots[i]
+func (d datagram) isIn(t *table, counts []model.SlotCount) bool {
+	for i := range counts {
+		slot := model.Slot{SlotCount: counts[i]}
+		t.readSlot(&slot)
 		for end := range slot.Dir {
 			if slot.Key.Proto == model.ProtoUDP && slot.Key.Endpoint(end) == d.from && slot.Key.Endpoint(1-end) == d.to {
 				sent, answered := slot.Dir[end], slot.Dir[1-end]

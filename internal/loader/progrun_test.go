@@ -77,23 +77,25 @@ func (b *bench) run(frame []byte) (outcome, error) {
 			out.Reasons[model.Reason(i).String()] = d
 		}
 	}
-	if out.Slots, err = b.table.read(nil); err != nil {
+	counts, err := b.table.read(nil)
+	if err != nil {
 		return out, err
 	}
+	out.Slots = b.table.slotsOf(counts)
 	return out, b.reset()
 }
 
 // reset empties table, index and fragments.
 func (b *bench) reset() error {
-	used, err := b.table.used()
+	used, err := b.table.reach()
 	if err != nil {
 		return err
 	}
 	for i := range used {
-		if err := b.table.index.Delete(b.table.slots[i].Key); err != nil {
+		if err := b.table.index.Delete(b.table.slots.at[i].Key); err != nil {
 			return fmt.Errorf("empty index: %w", err)
 		}
-		b.table.slots[i] = lotraceLtSlot{}
+		b.table.slots.at[i] = lotraceLtSlot{}
 	}
 	if err := b.table.pool.Set(lotraceLtPool{}); err != nil {
 		return err
@@ -254,11 +256,11 @@ func TestPortsUsedAgainInFullTable(t *testing.T) {
 		}
 		read := func() []model.Slot {
 			t.Helper()
-			slots, err := b.table.read(nil)
+			counts, err := b.table.read(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return slots
+			return b.table.slotsOf(counts)
 		}
 		reuse := func() { pass(testkit.IPv4(), testkit.TCP(testkit.SYN), testkit.Seq(1<<20)) }
 
@@ -273,7 +275,7 @@ func TestPortsUsedAgainInFullTable(t *testing.T) {
 			t.Fatalf("%d slots, the first %+v", len(full), full[0])
 		}
 		// The old slot and one other are freed: the key must be gone with it.
-		if _, err := b.table.retire(full[:2], nil); err != nil {
+		if _, err := b.table.retire([]uint32{full[0].Index, full[1].Index}, nil); err != nil {
 			t.Fatal(err)
 		}
 		reuse()

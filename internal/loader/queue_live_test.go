@@ -35,14 +35,14 @@ func (r *rig) queues() (map[netip.AddrPort]queue, []model.Backlog) {
 	if err := errors.Join(r.loader.Read(&reading), r.loader.ReadQueues(&reading)); err != nil {
 		r.Fatal(err)
 	}
-	slots := make(map[uint32]*model.Slot)
-	for i := range reading.Slots {
-		slots[reading.Slots[i].Index] = &reading.Slots[i]
+	slots := make(map[uint32]model.Slot)
+	for _, slot := range loader.SlotsForTest(r.loader, &reading) {
+		slots[slot.Index] = slot
 	}
 	queues := make(map[netip.AddrPort]queue)
 	for _, q := range reading.Queues {
-		slot := slots[q.Slot]
-		if slot == nil {
+		slot, used := slots[q.Slot]
+		if !used {
 			r.Fatalf("%+v is of no slot", q)
 		}
 		queues[slot.Key.Endpoint(int(q.End))] = queue{q.Receive, q.Send, q.OutOfOrder, q.Drops}

@@ -52,9 +52,9 @@ func TestZeroWindow(t *testing.T) {
 		for range 3 {
 			sent, since := r.stuff(t, client, server)
 			_, slots := r.troubles()
-			for _, d := range slots[0].Dir {
-				if d.SRTT > time.Second {
-					t.Errorf("round trip of %v", d.SRTT)
+			for _, srtt := range slots[0].SRTT {
+				if srtt > time.Second {
+					t.Errorf("round trip of %v", srtt)
 				}
 			}
 			time.Sleep(100 * time.Millisecond) // what a slow reader does

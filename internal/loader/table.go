@@ -6,24 +6,23 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
 
 // table is the flow slots as memory shared with the kernel, and the way back for the used ones.
 type table struct {
-	slots []lotraceLtSlot
-	ends  []lotraceLtEnds // beside the slots
-	known []knownEnds     // what was read of ends last
+	slots     array[lotraceLtSlot]
+	ends      array[lotraceLtEnds] // beside the slots
+	known     []knownEnds          // what was read of ends last
+	processes processes
 
-	exchanges     []lotraceLtExchange
+	exchanges     array[lotraceLtExchange]
 	exchangesFree *ebpf.Map
-	breakdowns    []lotraceLtBreakdown // beside the exchanges; one unless they are measured
-	troubles      []lotraceLtTrouble
+	breakdowns    array[lotraceLtBreakdown] // beside the exchanges; one unless they are measured
+	troubles      array[lotraceLtTrouble]
 	troublesFree  *ebpf.Map
 
 	index *ebpf.Map
@@ -34,47 +33,24 @@ type table struct {
 	inner *ebpf.Map
 }
 
-func openTable(coll *ebpf.Collection, maxFlows int) (*table, error) {
+func openTable(coll *ebpf.Collection) (*table, error) {
 	t := &table{
 		index: coll.Maps["lt_index"], free: coll.Maps["lt_free"], pool: coll.Variables["pool"],
 		exchangesFree: coll.Maps["lt_exchanges_free"],
 		troublesFree:  coll.Maps["lt_troubles_free"],
 	}
-	t.known = make([]knownEnds, maxFlows)
-	var slotsErr, endsErr, exchangesErr, breakdownsErr, troublesErr error
-	t.slots, slotsErr = mapArray[lotraceLtSlot](coll.Maps["lt_slots"])
-	t.ends, endsErr = mapArray[lotraceLtEnds](coll.Maps["lt_owners"])
-	t.exchanges, exchangesErr = mapArray[lotraceLtExchange](coll.Maps["lt_exchanges"])
-	t.breakdowns, breakdownsErr = mapArray[lotraceLtBreakdown](coll.Maps["lt_breakdowns"])
-	t.troubles, troublesErr = mapArray[lotraceLtTrouble](coll.Maps["lt_troubles"])
-	if err := errors.Join(slotsErr, endsErr, exchangesErr, breakdownsErr, troublesErr, t.openGrace()); err != nil {
+	if err := errors.Join(
+		t.slots.reserve(coll.Maps["lt_slots"]), t.ends.reserve(coll.Maps["lt_owners"]),
+		t.exchanges.reserve(coll.Maps["lt_exchanges"]), t.breakdowns.reserve(coll.Maps["lt_breakdowns"]),
+		t.troubles.reserve(coll.Maps["lt_troubles"]), t.openGrace()); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
 func (t *table) Close() error {
-	return errors.Join(t.outer.Close(), t.inner.Close(), unmapArray(t.slots), unmapArray(t.ends),
-		unmapArray(t.exchanges), unmapArray(t.breakdowns), unmapArray(t.troubles))
-}
-
-// mapArray is the memory of an array map.
-func mapArray[T any](m *ebpf.Map) ([]T, error) {
-	n := int(m.MaxEntries())
-	size := n * int(unsafe.Sizeof(*new(T)))
-	memory, err := unix.Mmap(m.FD(), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map %s: %w", m, err)
-	}
-	return unsafe.Slice((*T)(unsafe.Pointer(&memory[0])), n), nil
-}
-
-func unmapArray[T any](array []T) error {
-	if len(array) == 0 {
-		return nil
-	}
-	size := len(array) * int(unsafe.Sizeof(array[0]))
-	return unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(&array[0])), size))
+	return errors.Join(t.outer.Close(), t.inner.Close(), t.slots.Close(), t.ends.Close(),
+		t.exchanges.Close(), t.breakdowns.Close(), t.troubles.Close())
 }
 
 func (t *table) openGrace() (err error) {
@@ -100,16 +76,27 @@ func (t *table) grace() error {
 	return nil
 }
 
-// noPlace is LT_NO_PLACE.
-const noPlace = ^uint32(0)
-
 // closedWindow is LT_CLOSED.
 const closedWindow = 1 << 31
 
-// used is how many slots, from the first, were ever in use.
-func (t *table) used() (int, error) {
+// reach makes all that was ever in use readable, and returns how many slots, from the first, those are.
+// What comes into use later is for the next reading.
+func (t *table) reach() (int, error) {
 	pool, err := t.readPool()
-	return int(min(pool.Fresh, uint64(len(t.slots)))), err
+	if err != nil {
+		return 0, err
+	}
+	err = errors.Join(t.slots.reach(pool.Fresh), t.ends.reach(pool.Fresh),
+		t.exchanges.reach(pool.FreshExchanges), t.breakdowns.reach(pool.FreshExchanges),
+		t.troubles.reach(pool.FreshTroubles))
+	if err != nil {
+		return 0, fmt.Errorf("map flow table: %w", err)
+	}
+	used := int(min(pool.Fresh, uint64(len(t.slots.at))))
+	if len(t.known) < used {
+		t.known = append(t.known, make([]knownEnds, used-len(t.known))...)
+	}
+	return used, nil
 }
 
 func (t *table) readPool() (pool lotraceLtPool, err error) {
@@ -119,102 +106,116 @@ func (t *table) readPool() (pool lotraceLtPool, err error) {
 	return pool, nil
 }
 
-// read appends every slot in use to into.
-func (t *table) read(into []model.Slot) ([]model.Slot, error) {
-	used, err := t.used()
+// read appends what every slot in use has counted to into.
+func (t *table) read(into []model.SlotCount) ([]model.SlotCount, error) {
+	used, err := t.reach()
 	if err != nil {
 		return into, err
 	}
 	into = slices.Grow(into, used)
 	for i := range used {
-		switch state := model.SlotState(atomic.LoadUint32(&t.slots[i].State)); state {
+		slot := &t.slots.at[i]
+		switch model.SlotState(atomic.LoadUint32(&slot.State)) {
 		case model.SlotLive, model.SlotOrphan:
-			into = append(into, model.Slot{})
-			t.decode(&into[len(into)-1], i, state)
+			into = append(into, model.SlotCount{Index: uint32(i)})
+			decodeCount(&into[len(into)-1], slot)
 		case model.SlotFree, model.SlotRetiring:
 		}
 	}
 	return into, nil
 }
 
-// decode reads slot i and what lies beside it.
-func (t *table) decode(to *model.Slot, i int, state model.SlotState) {
-	decodeSlot(to, &t.slots[i], state)
-	to.Index = uint32(i)
-	ends := &t.ends[i]
+// readSlot reads a slot without its counts, and what lies beside it.
+func (t *table) readSlot(to *model.Slot) {
+	i := to.Index
+	slot, ends := &t.slots.at[i], &t.ends.at[i]
+	to.State = model.SlotState(atomic.LoadUint32(&slot.State))
+	to.Key = decodeKey(&slot.Key)
+	to.Client = slot.Client
+	to.Role = model.SlotRole(slot.Role)
+	to.Exchange = place(&slot.Exchange1, t.exchanges.reached)
+	to.Trouble = place(&ends.Trouble1, t.troubles.reached)
+	for i := range slot.Dir {
+		dir := &slot.Dir[i]
+		to.SRTT[i] = time.Duration(atomic.LoadUint32(&dir.SrttUs8)&^closedWindow) * time.Microsecond / 8
+		// Without a socket the word is the sequence gap instead.
+		to.Cwnd[i] = 0
+		if to.SRTT[i] != 0 {
+			to.Cwnd[i] = atomic.LoadUint32(&dir.Cwnd)
+		}
+	}
 	to.CreatedNS = ends.CreatedNs
 	to.ConnectedNS = atomic.LoadUint64(&ends.ConnectedNs)
 	to.AcceptedNS = atomic.LoadUint64(&ends.AcceptedNs)
 	to.FirstByteNS = atomic.LoadUint64(&ends.FirstByteNs)
-	if trouble := atomic.LoadUint32(&ends.Trouble1); trouble != noPlace {
-		to.Trouble = trouble
+	to.Owner = t.known[i].read(ends, &t.processes)
+}
+
+// place is one that the newest reading could reach; 0: none.
+func place(of *uint32, reached int) uint32 {
+	if place := atomic.LoadUint32(of); place <= uint32(reached) {
+		return place
 	}
-	to.Owner = t.known[i].read(ends)
+	return 0
 }
 
 func decodeKey(from *lotraceLtKey) model.SlotKey {
 	return model.SlotKey{Addr: from.Addr, Port: from.Port, Netns: from.Netns, Proto: model.Proto(from.Proto)}
 }
 
-// decodeSlot reads a slot that the kernel may be writing. Each counter is whole; a packet being
+// decodeCount reads a slot that the kernel may be writing. Each counter is whole; a packet being
 // counted at this moment may be in some of them and not yet in others.
-func decodeSlot(to *model.Slot, from *lotraceLtSlot, state model.SlotState) {
-	to.State = state
-	to.Key = decodeKey(&from.Key)
+func decodeCount(to *model.SlotCount, from *lotraceLtSlot) {
 	to.TCPFlags = from.TcpFlags
-	to.Client = from.Client
-	to.Role = model.SlotRole(from.Role)
-	if exchange := atomic.LoadUint32(&from.Exchange1); exchange != noPlace {
-		to.Exchange = exchange
-	}
 	for i := range to.Dir {
 		dir, unlocked := &from.Dir[i], &from.Unlocked[i]
-		to.Dir[i] = model.SlotDir{
-			Counters: model.Counters{
-				Packets:      atomic.LoadUint64(&dir.Packets) + atomic.LoadUint64(&unlocked.Packets),
-				Bytes:        atomic.LoadUint64(&dir.Bytes) + atomic.LoadUint64(&unlocked.Bytes),
-				SKBs:         atomic.LoadUint64(&dir.Skbs) + atomic.LoadUint64(&unlocked.Skbs),
-				PayloadBytes: atomic.LoadUint64(&dir.PayloadBytes) + atomic.LoadUint64(&unlocked.PayloadBytes),
-				Retransmits:  uint64(atomic.LoadUint32(&dir.Retransmits)),
-				RetransBytes: atomic.LoadUint64(&dir.RetransBytes),
-			},
-			LastNS: atomic.LoadUint64(&dir.LastNs),
-			SRTT:   time.Duration(atomic.LoadUint32(&dir.SrttUs8)&^closedWindow) * time.Microsecond / 8,
+		to.Dir[i].Counters = model.Counters{
+			Packets:      atomic.LoadUint64(&dir.Packets) + atomic.LoadUint64(&unlocked.Packets),
+			Bytes:        atomic.LoadUint64(&dir.Bytes) + atomic.LoadUint64(&unlocked.Bytes),
+			SKBs:         atomic.LoadUint64(&dir.Skbs) + atomic.LoadUint64(&unlocked.Skbs),
+			PayloadBytes: atomic.LoadUint64(&dir.PayloadBytes) + atomic.LoadUint64(&unlocked.PayloadBytes),
+			Retransmits:  uint64(atomic.LoadUint32(&dir.Retransmits)),
+			RetransBytes: atomic.LoadUint64(&dir.RetransBytes),
 		}
-		// Without a socket the word is the sequence gap instead.
-		if to.Dir[i].SRTT != 0 {
-			to.Dir[i].Cwnd = atomic.LoadUint32(&dir.Cwnd)
-		}
+		to.Dir[i].LastNS = atomic.LoadUint64(&dir.LastNs)
 	}
 }
 
-// Retire frees the given slots, which must come from the newest reading, and appends their final
-// counts to into. No packet is lost to it: first sockets stop trusting them, then the index forgets
+// ReadSlot reads what there is to say of a slot of the newest reading but its counts, which stay as they are:
+// to says which slot it is. What has changed since the reading is as it is now.
+func (l *Loader) ReadSlot(to *model.Slot) { l.table.readSlot(to) }
+
+// Retire frees the given slots, which must come from the newest reading, and appends what they were at
+// last to into. No packet is lost to it: first sockets stop trusting them, then the index forgets
 // them, then every program that may still hold one has ended, and only then are the
 // counts read for the last time. One grace period (some milliseconds) serves all of them.
-func (l *Loader) Retire(slots, into []model.Slot) ([]model.Slot, error) {
+func (l *Loader) Retire(slots []uint32, into []model.Slot) ([]model.Slot, error) {
 	return l.table.retire(slots, into)
 }
 
-func (t *table) retire(slots, into []model.Slot) ([]model.Slot, error) {
+func (t *table) retire(slots []uint32, into []model.Slot) ([]model.Slot, error) {
 	if len(slots) == 0 {
 		return into, nil
 	}
-	for i := range slots {
-		if err := t.forget(slots[i].Index); err != nil {
+	for _, index := range slots {
+		if err := t.forget(index); err != nil {
 			return into, err
 		}
 	}
 	if err := t.grace(); err != nil {
 		return into, err
 	}
-	for i := range slots {
-		into = append(into, model.Slot{})
-		t.decode(&into[len(into)-1], int(slots[i].Index), model.SlotRetiring)
+	if _, err := t.reach(); err != nil {
+		return into, err
 	}
-	for i := range slots {
-		index := slots[i].Index
-		t.slots[index], t.ends[index], t.known[index] = lotraceLtSlot{}, lotraceLtEnds{}, knownEnds{}
+	for _, index := range slots {
+		into = append(into, model.Slot{SlotCount: model.SlotCount{Index: index}})
+		final := &into[len(into)-1]
+		decodeCount(&final.SlotCount, &t.slots.at[index])
+		t.readSlot(final)
+	}
+	for _, index := range slots {
+		t.slots.at[index], t.ends.at[index], t.known[index] = lotraceLtSlot{}, lotraceLtEnds{}, knownEnds{}
 		if err := t.free.Put(nil, index); err != nil {
 			return into, fmt.Errorf("give slot back: %w", err)
 		}
@@ -235,7 +236,7 @@ func (t *table) forget(index uint32) error {
 
 // mark reports whether the slot's key was still its own.
 func (t *table) mark(index uint32) bool {
-	state := &t.slots[index].State
+	state := &t.slots.at[index].State
 	if atomic.CompareAndSwapUint32(state, uint32(model.SlotLive), uint32(model.SlotRetiring)) {
 		return true
 	}
@@ -244,7 +245,7 @@ func (t *table) mark(index uint32) bool {
 }
 
 func (t *table) unlink(index uint32) error {
-	key := t.slots[index].Key
+	key := t.slots.at[index].Key
 	var found uint32
 	switch err := t.index.LookupAndDelete(&key, &found); {
 	case errors.Is(err, ebpf.ErrKeyNotExist):

@@ -32,7 +32,7 @@ func TestRetireLeavesSuccessor(t *testing.T) {
 			if err := r.loader.ReadSlots(&reading); err != nil {
 				t.Fatal(err)
 			}
-			ended := reading.Slots[0]
+			ended := loader.SlotsForTest(r.loader, &reading)[0]
 
 			if err := c.before(r.loader, &ended); err != nil {
 				t.Fatal(err)
@@ -53,11 +53,12 @@ func TestRetireLeavesSuccessor(t *testing.T) {
 			if err := r.loader.ReadSlots(&reading); err != nil {
 				t.Fatal(err)
 			}
-			if n := len(reading.Slots); n != 1 {
+			slots := loader.SlotsForTest(r.loader, &reading)
+			if n := len(slots); n != 1 {
 				t.Errorf("%d slots for one connection", n)
 			}
-			for i := range reading.Slots {
-				if s := &reading.Slots[i]; s.Role != model.SlotRoleSYN || s.Owner[0] == nil || s.Owner[1] == nil {
+			for i := range slots {
+				if s := &slots[i]; s.Role != model.SlotRoleSYN || s.Owner[0] == nil || s.Owner[1] == nil {
 					t.Errorf("role %v, owners %v", s.Role, s.Owner)
 				}
 			}
@@ -68,7 +69,7 @@ func TestRetireLeavesSuccessor(t *testing.T) {
 func nothing(*loader.Loader, *model.Slot) error { return nil }
 
 func retire(l *loader.Loader, ended *model.Slot) error {
-	_, err := l.Retire([]model.Slot{*ended}, nil)
+	_, err := l.Retire([]uint32{ended.Index}, nil)
 	return err
 }
 

@@ -17,7 +17,7 @@ func Troubles(maxFlows int) int { return max(minTroubles, maxFlows/4) }
 // ReadTrouble reads what went wrong at a place (model.Slot.Trouble), which stays valid until it is
 // released.
 func (l *Loader) ReadTrouble(place uint32, into *model.Trouble) {
-	from := &l.table.troubles[place-1]
+	from := &l.table.troubles.at[place-1]
 	into.Refused = atomic.LoadUint32(&from.Refused)
 	into.SYNRetries = atomic.LoadUint32(&from.SynRetries)
 	into.SYNACKRetries = atomic.LoadUint32(&from.SynackRetries)
@@ -41,7 +41,7 @@ func (l *Loader) ReadTrouble(place uint32, into *model.Trouble) {
 
 // ReleaseTrouble gives a place back. Its slot must have been freed.
 func (l *Loader) ReleaseTrouble(place uint32) error {
-	l.table.troubles[place-1] = lotraceLtTrouble{}
+	l.table.troubles.at[place-1] = lotraceLtTrouble{}
 	if err := l.table.troublesFree.Put(nil, place-1); err != nil {
 		return fmt.Errorf("give trouble back: %w", err)
 	}

@@ -29,7 +29,7 @@ func (r *rig) troubles() (sum troubles, slots []model.Slot) {
 	if err := r.loader.Read(&reading); err != nil {
 		r.Fatal(err)
 	}
-	for _, s := range reading.Slots {
+	for _, s := range loader.SlotsForTest(r.loader, &reading) {
 		if s.Key.Proto != model.ProtoTCP {
 			continue
 		}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"net/netip"
+	"sort"
 	"time"
 )
 
@@ -80,31 +81,37 @@ func (k *SlotKey) Endpoint(i int) netip.AddrPort {
 // SlotDir is what one end of a slot has sent, cumulative.
 type SlotDir struct {
 	Counters
-	LastNS uint64        // CLOCK_MONOTONIC; 0 if nothing was sent
-	SRTT   time.Duration // TCP; 0 unknown
-	Cwnd   uint32        // TCP, segments; 0 unknown
+	LastNS uint64 // CLOCK_MONOTONIC; 0 if nothing was sent
 }
 
-// Slot is one flow as the kernel counts it. Dir[i] is what Key.Addr[i], Key.Port[i] sent.
+// SlotCount is what a slot had counted at the moment of a reading. Dir[i] is what Key.Addr[i],
+// Key.Port[i] sent. It holds no pointer.
+type SlotCount struct {
+	Index    uint32
+	TCPFlags [2]uint8
+	Dir      [2]SlotDir
+}
+
+// LastNS is the time of the newest packet of either direction, CLOCK_MONOTONIC.
+func (s *SlotCount) LastNS() uint64 { return max(s.Dir[0].LastNS, s.Dir[1].LastNS) }
+
+// Slot is one flow as the kernel counts it.
 type Slot struct {
-	Index       uint32
+	SlotCount
 	State       SlotState
 	Key         SlotKey
 	CreatedNS   uint64 // CLOCK_MONOTONIC of the first packet, as are the three that follow; 0: not yet
 	ConnectedNS uint64 // TCP whose SYN was seen: the client's acknowledgement of the SYN-ACK
 	AcceptedNS  uint64 // the first sign of a process at the server's socket
 	FirstByteNS uint64 // the server's first payload
-	TCPFlags    [2]uint8
-	Client      uint8 // index of the client end; meaningful unless Role is SlotRoleNone
+	Client      uint8  // index of the client end; meaningful unless Role is SlotRoleNone
 	Role        SlotRole
-	Exchange    uint32 // place of its requests and answers, from 1; 0: it has none
-	Trouble     uint32 // place of what went wrong, from 1; 0: nothing did
-	Dir         [2]SlotDir
-	Owner       [2]*Process // who sends as Key.Addr[i], Key.Port[i]; nil: not seen
+	Exchange    uint32           // place of its requests and answers, from 1; 0: it has none
+	Trouble     uint32           // place of what went wrong, from 1; 0: nothing did
+	SRTT        [2]time.Duration // TCP, by end; 0 unknown
+	Cwnd        [2]uint32        // TCP, by end, segments; 0 unknown
+	Owner       [2]*Process      // who sends as Key.Addr[i], Key.Port[i]; nil: not seen
 }
-
-// LastNS is the time of the newest packet of either direction, CLOCK_MONOTONIC.
-func (s *Slot) LastNS() uint64 { return max(s.Dir[0].LastNS, s.Dir[1].LastNS) }
 
 // DeviceCount is the interface's own cumulative counters.
 type DeviceCount struct {
@@ -120,7 +127,7 @@ type Reading struct {
 	Wall    time.Time // the same moment by the wall clock
 	Before  DeviceCount
 	After   DeviceCount // at or after the moment every packet in Slots had reached the device
-	Slots   []Slot      // those in use, in the order of their Index
+	Slots   []SlotCount // of those in use, in the order of their Index
 	Reasons [ReasonCount]Count
 	Ingress *Count // nil unless stages are counted
 
@@ -132,6 +139,15 @@ type Reading struct {
 	Backlogs []Backlog  // listening TCP sockets, each of those that share a port
 	Slow     []SlowTurn // since the reading before, oldest first
 	SlowLost uint64     // slow turns that there was no room for
+}
+
+// Slot returns what a slot had counted; nil: it was free.
+func (r *Reading) Slot(index uint32) *SlotCount {
+	i := sort.Search(len(r.Slots), func(i int) bool { return r.Slots[i].Index >= index }) // by value they are copied
+	if i == len(r.Slots) || r.Slots[i].Index != index {
+		return nil
+	}
+	return &r.Slots[i]
 }
 
 // Listener is a socket that waits for others: a listening TCP or an unconnected UDP socket.

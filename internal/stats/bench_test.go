@@ -21,7 +21,7 @@ func newBusySource() *busySource {
 	client := &model.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: 1}}
 	for i := range manyFlows {
 		slot := model.Slot{
-			Index:     uint32(i),
+			SlotCount: model.SlotCount{Index: uint32(i)},
 			State:     model.SlotLive,
 			Key:       model.SlotKey{Port: [2]uint16{40000, 9000}, Netns: 1, Proto: model.ProtoUDP},
 			CreatedNS: s.now.MonoNS,
@@ -57,8 +57,17 @@ func (s *busySource) Read(r *model.Reading) error {
 
 func (s *busySource) ReadSlots(r *model.Reading) error {
 	r.MonoNS, r.Wall = s.now.MonoNS, s.now.Wall
-	r.Slots = append(r.Slots[:0], s.all...)
+	r.Slots = r.Slots[:0]
+	for i := range s.all {
+		r.Slots = append(r.Slots, s.all[i].SlotCount)
+	}
 	return nil
+}
+
+func (s *busySource) ReadSlot(to *model.Slot) {
+	count := to.SlotCount
+	*to = s.all[count.Index]
+	to.SlotCount = count
 }
 
 func busyEngine(tb testing.TB) (*Engine, *busySource) {

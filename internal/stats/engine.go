@@ -19,8 +19,10 @@ type Source interface {
 	ReadSlots(r *model.Reading) error
 	// ReadQueues reads what sockets have in their queues, reusing r's memory.
 	ReadQueues(r *model.Reading) error
-	// Retire frees slots of the newest reading and appends their final counts to into.
-	Retire(slots, into []model.Slot) ([]model.Slot, error)
+	// ReadSlot reads what there is to say of a slot of the newest reading but its counts: to says which.
+	ReadSlot(to *model.Slot)
+	// Retire frees slots of the newest reading and appends what they were at last to into.
+	Retire(slots []uint32, into []model.Slot) ([]model.Slot, error)
 	// ReadExchange reads the requests and answers at a place, model.Slot.Exchange. While nothing was
 	// answered, or nothing asked or answered beyond the numbers given, it returns false and leaves into
 	// alone.
@@ -103,11 +105,11 @@ type Engine struct {
 	version uint64            // of the owners' answers that are in there
 	hidden  model.Hidden      // of the window that is being shown
 
-	calls    int        // of Sweep
-	part     model.Slot // the window's part of the one that is being looked at
-	retiring []model.Slot
-	finals   []model.Slot
-	flows    []model.Flow
+	calls  int          // of Sweep
+	slot   model.Slot   // the one that is being looked at
+	census census       // of the newest reading
+	finals []model.Slot // what was freed since, in the order of Index
+	flows  []model.Flow
 
 	kept struct { // the newest window's, with KeepRows
 		flows      []model.Flow
@@ -137,19 +139,21 @@ func Start(source Source, config Config) (*Engine, error) {
 	if err := e.read(); err != nil {
 		return nil, fmt.Errorf("take first reading: %w", err)
 	}
+	e.survey(func(*model.Slot) {})
 	e.restart()
 	return e, nil
 }
 
 func (e *Engine) read() error {
+	e.finals = e.finals[:0]
 	return errors.Join(e.source.Read(&e.now), e.source.ReadQueues(&e.now))
 }
 
 // restart makes the newest reading the beginning of a window.
 func (e *Engine) restart() {
 	for i := range e.now.Slots {
-		slot := &e.now.Slots[i]
-		*e.baseOf(slot.Index) = [2]model.Counters{slot.Dir[0].Counters, slot.Dir[1].Counters}
+		count := &e.now.Slots[i]
+		*e.baseOf(count.Index) = [2]model.Counters{count.Dir[0].Counters, count.Dir[1].Counters}
 	}
 	e.start = e.now
 	e.start.Slots = nil
@@ -158,7 +162,6 @@ func (e *Engine) restart() {
 	clear(e.cut)
 	e.histograms.reset()
 	e.restartSigns()
-	e.tellClients()
 }
 
 func (e *Engine) baseOf(index uint32) *[2]model.Counters {
@@ -173,17 +176,17 @@ func (e *Engine) baseOf(index uint32) *[2]model.Counters {
 // there is plenty of room, most calls do nothing.
 func (e *Engine) Sweep() error {
 	e.calls++
-	if e.calls > sweepAtFirst && !underPressure(e.now.Slots, e.config) && e.calls%sweepInPlenty != 0 {
+	if e.calls > sweepAtFirst && !e.census.underPressure(&e.config) && e.calls%sweepInPlenty != 0 {
 		return nil
 	}
 	if err := e.Look(); err != nil {
 		return err
 	}
-	e.retiring = retirable(e.retiring[:0], e.now.Slots, e.now.MonoNS, e.config)
 	var err error
-	e.finals, err = e.source.Retire(e.retiring, e.finals[:0])
+	e.finals, err = e.source.Retire(e.census.retirable(&e.config), e.finals)
 	for i := range e.finals {
-		slot := e.partOf(&e.finals[i])
+		slot := &e.finals[i]
+		e.takePart(slot)
 		*e.baseOf(slot.Index) = [2]model.Counters{}
 		talk := e.talkOf(slot)
 		err = errors.Join(err, e.releaseExchange(slot.Exchange), e.releaseTrouble(slot.Trouble))
@@ -195,13 +198,31 @@ func (e *Engine) Sweep() error {
 	return nil
 }
 
-// partOf returns the slot with the window's part of its counters, valid until the next call.
-func (e *Engine) partOf(slot *model.Slot) *model.Slot {
+// slotAt reads slot i of the newest reading. It is valid until the next call.
+func (e *Engine) slotAt(i int) *model.Slot { return e.slotOf(&e.now.Slots[i]) }
+
+func (e *Engine) slotOf(count *model.SlotCount) *model.Slot {
+	e.slot.SlotCount = *count
+	e.source.ReadSlot(&e.slot)
+	return &e.slot
+}
+
+// survey goes over all slots of the newest reading, once.
+func (e *Engine) survey(do func(*model.Slot)) {
+	e.census.reset()
+	for i := range e.now.Slots {
+		slot := e.slotAt(i)
+		e.census.add(slot, e.now.MonoNS)
+		e.tellClient(slot)
+		do(slot)
+	}
+}
+
+// takePart leaves the window's part of the slot's counters.
+func (e *Engine) takePart(slot *model.Slot) {
 	base := e.baseOf(slot.Index)
-	e.part = *slot
-	e.part.Dir[0].Counters = slot.Dir[0].Counters.Sub(base[0])
-	e.part.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
-	return &e.part
+	slot.Dir[0].Counters = slot.Dir[0].Counters.Sub(base[0])
+	slot.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
 }
 
 // keep holds an ended flow's part of the window until the window is shown.
@@ -235,7 +256,7 @@ func (to *endedSlot) merge(from *model.Slot, ends *ends, talk talk) {
 		to.TCPFlags[i] |= from.TCPFlags[i]
 		if from.Dir[i].LastNS > to.Dir[i].LastNS {
 			to.Dir[i].LastNS = from.Dir[i].LastNS
-			to.Dir[i].SRTT, to.Dir[i].Cwnd = from.Dir[i].SRTT, from.Dir[i].Cwnd
+			to.SRTT[i], to.Cwnd[i] = from.SRTT[i], from.Cwnd[i]
 		}
 		if from.Owner[i] != nil {
 			to.Owner[i] = from.Owner[i]

@@ -63,7 +63,7 @@ func (s *fakeSource) reason(r model.Reason) {
 func (s *fakeSource) open(index uint32, port uint16, proto model.Proto, role model.SlotRole) *model.Slot {
 	lo := netip.MustParseAddr("127.0.0.1").As16()
 	slot := &model.Slot{
-		Index:     index,
+		SlotCount: model.SlotCount{Index: index},
 		State:     model.SlotLive,
 		Key:       model.SlotKey{Addr: [2][16]byte{lo, lo}, Port: [2]uint16{80, port}, Proto: proto},
 		CreatedNS: s.now.MonoNS,
@@ -94,7 +94,7 @@ func (s *fakeSource) ReadSlots(r *model.Reading) error {
 	r.Slots = r.Slots[:0]
 	for index := range uint32(64) {
 		if slot := s.slots[index]; slot != nil {
-			r.Slots = append(r.Slots, *slot)
+			r.Slots = append(r.Slots, slot.SlotCount)
 		}
 	}
 	return s.fail
@@ -127,9 +127,18 @@ func (s *fakeSource) ReleaseTrouble(place uint32) error {
 
 func (s *fakeSource) Tell(index uint32, client uint8) { s.told[index] = client }
 
-func (s *fakeSource) Retire(slots, into []model.Slot) ([]model.Slot, error) {
-	for i := range slots {
-		index := slots[i].Index
+// ReadSlot tells of a slot as it is now, and nothing of one that is free.
+func (s *fakeSource) ReadSlot(to *model.Slot) {
+	count := to.SlotCount
+	*to = model.Slot{}
+	if slot := s.slots[count.Index]; slot != nil {
+		*to = *slot
+	}
+	to.SlotCount = count
+}
+
+func (s *fakeSource) Retire(slots []uint32, into []model.Slot) ([]model.Slot, error) {
+	for _, index := range slots {
 		s.retired = append(s.retired, index)
 		into = append(into, *s.slots[index])
 		into[len(into)-1].State = model.SlotRetiring
@@ -446,6 +455,11 @@ func (g *growing) Read(r *model.Reading) error {
 	for i := range g.slots {
 		g.slots[i].Dir[1].Packets++
 	}
-	r.Slots = append(r.Slots[:0], g.slots...)
+	r.Slots = r.Slots[:0]
+	for i := range g.slots {
+		r.Slots = append(r.Slots, g.slots[i].SlotCount)
+	}
 	return nil
 }
+
+func (g *growing) ReadSlot(to *model.Slot) { *to = g.slots[to.Index] }

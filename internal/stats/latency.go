@@ -134,14 +134,11 @@ func (e *Engine) releaseExchange(place uint32) error {
 	return e.source.ReleaseExchange(place)
 }
 
-// tellClients says who is the client where the kernel did not see it.
-func (e *Engine) tellClients() {
-	for i := range e.now.Slots {
-		slot := &e.now.Slots[i]
-		if slot.Role == model.SlotRoleNone && slot.State == model.SlotLive {
-			client, _ := e.listeners.roleOf(slot)
-			e.source.Tell(slot.Index, uint8(client))
-		}
+// tellClient says who is the client where the kernel did not see it.
+func (e *Engine) tellClient(slot *model.Slot) {
+	if slot.Role == model.SlotRoleNone && slot.State == model.SlotLive {
+		client, _ := e.listeners.roleOf(slot)
+		e.source.Tell(slot.Index, uint8(client))
 	}
 }
 

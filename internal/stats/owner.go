@@ -39,7 +39,8 @@ func (e *Engine) endsOf(slot *model.Slot) *ends {
 
 // settle has what the window will show looked up, once more, and waits a moment for it.
 func (e *Engine) settle() {
-	e.askOwners()
+	e.beginAsking()
+	e.survey(e.askOwners)
 	if e.config.Owners == nil {
 		return
 	}
@@ -47,24 +48,27 @@ func (e *Engine) settle() {
 	for _, limit := range []time.Duration{settleOwners, settleHolders} {
 		e.config.Owners.Settle(limit)
 		if e.config.Owners.Version() != e.version {
-			e.askOwners()
+			e.beginAsking()
+			for i := range e.now.Slots {
+				e.askOwners(e.slotAt(i))
+			}
 		}
 	}
 }
 
-// askOwners asks who is behind the ends of all flows.
-func (e *Engine) askOwners() {
+func (e *Engine) beginAsking() {
 	if e.config.Owners != nil {
 		e.version = e.config.Owners.Version()
 	}
 	e.owners = e.owners[:0]
-	for i := range e.now.Slots {
-		slot := &e.now.Slots[i]
-		ends := e.endsOf(slot)
-		ends.waiting = [2]bool{mayWait(slot, 0), mayWait(slot, 1)}
-		ends.asked = slot.Owner
-		e.owners = append(e.owners, e.ownersOf(slot, ends))
-	}
+}
+
+// askOwners asks who is behind the ends of the newest reading's next flow.
+func (e *Engine) askOwners(slot *model.Slot) {
+	ends := e.endsOf(slot)
+	ends.waiting = [2]bool{mayWait(slot, 0), mayWait(slot, 1)}
+	ends.asked = slot.Owner
+	e.owners = append(e.owners, e.ownersOf(slot, ends))
 }
 
 // isNews reports whether nobody was asked yet who is behind the end, or to no avail.
@@ -75,21 +79,18 @@ func isNews(slot *model.Slot, ends *ends, end int) bool {
 
 // noticeOwners asks, early, for those of the owners that the next window will show: a process may end
 // any moment.
-func (e *Engine) noticeOwners() {
+func (e *Engine) noticeOwners(slot *model.Slot) {
 	if e.config.Owners == nil {
 		return
 	}
-	for i := range e.now.Slots {
-		slot := &e.now.Slots[i]
-		ends := e.endsOf(slot)
-		for end := range slot.Owner {
-			ends.waiting[end] = mayWait(slot, end)
-			if isNews(slot, ends, end) {
-				e.ownerOf(slot, ends, end)
-			}
+	ends := e.endsOf(slot)
+	for end := range slot.Owner {
+		ends.waiting[end] = mayWait(slot, end)
+		if isNews(slot, ends, end) {
+			e.ownerOf(slot, ends, end)
 		}
-		ends.asked = slot.Owner
 	}
+	ends.asked = slot.Owner
 }
 
 func (e *Engine) ownersOf(slot *model.Slot, ends *ends) [2]*model.Owner {

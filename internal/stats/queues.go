@@ -3,7 +3,6 @@ package stats
 import (
 	"net/netip"
 	"slices"
-	"sort"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -21,23 +20,14 @@ type socket struct {
 	old  bool        // was there then
 }
 
-// slotAt returns the slot of that index in the newest reading; nil: it is free.
-func (e *Engine) slotAt(index uint32) *model.Slot {
-	slots := e.now.Slots // large: what compares them by value copies more than it compares
-	i := sort.Search(len(slots), func(i int) bool { return slots[i].Index >= index })
-	if i == len(slots) || slots[i].Index != index {
-		return nil
-	}
-	return &slots[i]
-}
-
 // socketOf returns what is kept of the socket that a queue is about, anew if that was another flow's; nil
 // if the slot is free.
 func (e *Engine) socketOf(q *model.Queue) *socket {
-	slot := e.slotAt(q.Slot)
-	if slot == nil {
+	count := e.now.Slot(q.Slot)
+	if count == nil {
 		return nil
 	}
+	slot := e.slotOf(count)
 	for int(q.Slot) >= len(e.sockets) {
 		e.sockets = append(e.sockets, nil)
 	}

@@ -18,41 +18,47 @@ var patience = struct{ closed, idleTCP, idle [2]time.Duration }{
 // maxRetire bounds the work of one sweep.
 const maxRetire = 1 << 15
 
-// retirable appends to into the slots that may be freed at now (CLOCK_MONOTONIC, ns).
-func retirable(into, slots []model.Slot, now uint64, c Config) []model.Slot {
-	pressure := 0
-	if underPressure(slots, c) {
-		pressure = 1
+// census is what a reading's slots take, and which of them may be freed.
+type census struct {
+	slots, exchanges, troubles int
+	over                       [2][]uint32 // without and with pressure
+}
+
+func (c *census) reset() {
+	*c = census{over: [2][]uint32{c.over[0][:0], c.over[1][:0]}}
+}
+
+// add looks at a slot as it is at now (CLOCK_MONOTONIC, ns).
+func (c *census) add(slot *model.Slot, now uint64) {
+	c.slots++
+	if slot.Exchange != 0 {
+		c.exchanges++
 	}
-	for i := range slots {
-		slot := &slots[i]
-		if len(into) == maxRetire {
-			break
-		}
-		last := slot.LastNS()
-		if slot.State == model.SlotOrphan || last < now && now-last > uint64(patienceWith(slot, pressure)) {
-			into = append(into, *slot)
+	if slot.Trouble != 0 {
+		c.troubles++
+	}
+	last := slot.LastNS()
+	for pressure, over := range c.over {
+		quiet := last < now && now-last > uint64(patienceWith(slot, pressure))
+		if (quiet || slot.State == model.SlotOrphan) && len(over) < maxRetire {
+			c.over[pressure] = append(over, slot.Index)
 		}
 	}
-	return into
+}
+
+// retirable is the slots that may be freed.
+func (c *census) retirable(config *Config) []uint32 {
+	if c.underPressure(config) {
+		return c.over[1]
+	}
+	return c.over[0]
 }
 
 // underPressure reports whether the table, or the places for turns or for troubles, are more than half
 // taken.
-func underPressure(slots []model.Slot, c Config) bool {
-	if len(slots) > c.MaxFlows/2 {
-		return true
-	}
-	exchanges, troubles := 0, 0
-	for i := range slots {
-		if slots[i].Exchange != 0 {
-			exchanges++
-		}
-		if slots[i].Trouble != 0 {
-			troubles++
-		}
-	}
-	return c.Exchanges > 0 && exchanges > c.Exchanges/2 || c.Troubles > 0 && troubles > c.Troubles/2
+func (c *census) underPressure(config *Config) bool {
+	return c.slots > config.MaxFlows/2 ||
+		config.Exchanges > 0 && c.exchanges > config.Exchanges/2 || config.Troubles > 0 && c.troubles > config.Troubles/2
 }
 
 func patienceWith(slot *model.Slot, pressure int) time.Duration {

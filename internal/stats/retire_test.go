@@ -9,9 +9,9 @@ import (
 // Whatever there may be too little of, more than half of it taken is pressure.
 func TestUnderPressure(t *testing.T) {
 	plenty := Config{MaxFlows: 100, Exchanges: 100, Troubles: 100}
-	slots := make([]model.Slot, 5)
-	for i := range slots {
-		slots[i].Exchange, slots[i].Trouble = uint32(i+1), uint32(i+1)
+	var five census
+	for place := range uint32(5) {
+		five.add(&model.Slot{Exchange: place + 1, Trouble: place + 1}, 1)
 	}
 	for name, c := range map[string]struct {
 		few  func(*Config)
@@ -26,7 +26,7 @@ func TestUnderPressure(t *testing.T) {
 	} {
 		config := plenty
 		c.few(&config)
-		if got := underPressure(slots, config); got != c.want {
+		if got := five.underPressure(&config); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}

@@ -6,7 +6,8 @@ import "github.com/lotrace/lotrace/internal/model"
 func (e *Engine) rows() []model.Flow {
 	e.flows, e.hidden = e.flows[:0], model.Hidden{}
 	for i := range e.now.Slots {
-		slot := e.partOf(&e.now.Slots[i])
+		slot := e.slotAt(i)
+		e.takePart(slot)
 		if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 && !e.isStuck(slot) {
 			continue
 		}
@@ -50,8 +51,8 @@ func (e *Engine) fill(row *model.Flow, slot *model.Slot, owners [2]*model.Owner)
 	row.Server = endOf(slot, server, owners[server])
 	row.ToServer = slot.Dir[client].Counters
 	row.ToClient = slot.Dir[server].Counters
-	row.ClientSRTT, row.ServerSRTT = slot.Dir[client].SRTT, slot.Dir[server].SRTT
-	row.ClientCwnd, row.ServerCwnd = slot.Dir[client].Cwnd, slot.Dir[server].Cwnd
+	row.ClientSRTT, row.ServerSRTT = slot.SRTT[client], slot.SRTT[server]
+	row.ClientCwnd, row.ServerCwnd = slot.Cwnd[client], slot.Cwnd[server]
 	row.FirstSeen = e.wall(slot.CreatedNS)
 	row.LastSeen = e.wall(slot.LastNS())
 	if slot.Key.Proto == model.ProtoTCP {

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"fmt"
+	"sort"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -12,8 +13,8 @@ func (e *Engine) Look() error {
 	if err := e.source.ReadSlots(&e.now); err != nil {
 		return fmt.Errorf("read flows: %w", err)
 	}
-	e.tellClients()
-	e.noticeOwners()
+	e.finals = e.finals[:0]
+	e.survey(e.noticeOwners)
 	e.noticeSlow()
 	return nil
 }
@@ -36,8 +37,14 @@ func (e *Engine) FlowOf(s *model.Sample) (f model.Flow, known bool) {
 // and never an earlier or a later connection's on the same ports; nil: unknown.
 func (e *Engine) find(index uint32, key *model.SlotKey, ns uint64) (*model.Slot, *ends) {
 	isIt := func(slot *model.Slot) bool { return slot.Key == *key && slot.CreatedNS <= ns }
-	if slot := e.slotAt(index); slot != nil && isIt(slot) {
-		return slot, e.endsOf(slot)
+	if count := e.now.Slot(index); count != nil {
+		if slot := e.slotOf(count); isIt(slot) {
+			return slot, e.endsOf(slot)
+		}
+	}
+	at := sort.Search(len(e.finals), func(i int) bool { return e.finals[i].Index >= index })
+	if at < len(e.finals) && e.finals[at].Index == index && isIt(&e.finals[at]) {
+		return &e.finals[at], e.endsOf(&e.finals[at])
 	}
 	if i, ok := e.byKey[*key]; ok && isIt(&e.ended[i].Slot) {
 		return &e.ended[i].Slot, &e.ended[i].ends

@@ -1,7 +1,6 @@
 package trace
 
 import (
-	"slices"
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
@@ -46,14 +45,15 @@ func (t *Table) takeSlow() []model.SlowTurn {
 
 // progress says how far the flow of a sample has come; false: it is not in the newest reading.
 func (t *Table) progress(of *model.Sample) (p Progress, known bool) {
-	slots := t.reading.Slots
-	i, found := slices.BinarySearchFunc(slots, of.Slot, func(s model.Slot, index uint32) int {
-		return int(s.Index) - int(index)
-	})
-	if !found || slots[i].Key != of.Key || slots[i].CreatedNS > of.MonoNS {
+	count := t.reading.Slot(of.Slot)
+	if count == nil {
 		return p, false
 	}
-	slot := &slots[i]
+	slot := model.Slot{SlotCount: *count}
+	t.ReadSlot(&slot)
+	if slot.Key != of.Key || slot.CreatedNS > of.MonoNS {
+		return p, false
+	}
 	p.Sent = [2]uint64{slot.Dir[0].PayloadBytes, slot.Dir[1].PayloadBytes}
 	if slot.Exchange > 0 && t.ReadExchange(slot.Exchange, &t.exchange, 0, 0) {
 		p.Asked, p.Answered, p.AnsweredNS = t.exchange.Asked, t.exchange.Answered, t.exchange.AnsweredNS
