@@ -117,7 +117,7 @@ type feed struct {
 }
 
 func (f *feed) run(ctx context.Context, inv *invocation) error {
-	f.o.keepRows, f.o.notice, f.o.begun = true, f.notice, func() { close(f.begun) }
+	f.o.pack, f.o.notice, f.o.begun = true, f.notice, func() { close(f.begun) }
 	err := f.o.watching.run(ctx, inv, func(s *model.Snapshot) error {
 		taken := make(chan struct{})
 		f.screen.Send(frame{s, taken})

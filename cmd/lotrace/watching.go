@@ -32,9 +32,9 @@ type watching struct {
 	keep   []uint                                     // capabilities that the job needs
 
 	// For a screen, which stderr would disturb.
-	keepRows bool                   // rows stay while it draws
-	begun    func()                 // called when counting has begun
-	notice   func(text string) bool // gets what is said, and reports whether stderr should have it, too
+	pack   bool                   // rows are packed, and stay while it draws
+	begun  func()                 // called when counting has begun
+	notice func(text string) bool // gets what is said, and reports whether stderr should have it, too
 }
 
 // registerTurns registers what is told of turns beyond how long they took.
@@ -112,7 +112,7 @@ func (c *watching) begin(inv *invocation, l *loader.Loader, expr *filter.Filter,
 		Origin:     origin(l, expr),
 		Owners:     owners,
 		Listeners:  listeners,
-		KeepRows:   c.keepRows,
+		Pack:       c.pack,
 		Slow:       c.slow,
 		DropReason: loader.DropReason,
 	}

@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"iter"
+	"time"
+)
 
 // Count is an amount of traffic in no flow in particular. Packets and bytes are the device's.
 type Count struct {
@@ -78,8 +81,25 @@ type Snapshot struct {
 	Samples    SampleCounts
 	Self       Self
 	Flows      []Flow
+	Packed     *PackedFlows // nil, or what would be in Flows
 
 	SlowFrom time.Duration // turns of this length and more are slow; 0: nobody asked
 	Slow     []SlowTurnRow // newest first
 	SlowLost uint64        // slow turns for which there was no room; the longest is never one of them
+}
+
+// All goes over the flows, packed or not. Each is valid until the next.
+func (s *Snapshot) All() iter.Seq[*Flow] {
+	return func(yield func(*Flow) bool) {
+		for i := range s.Flows {
+			if !yield(&s.Flows[i]) {
+				return
+			}
+		}
+		for i := 0; s.Packed != nil && i < s.Packed.Len(); i++ {
+			if !yield(s.Packed.At(i)) {
+				return
+			}
+		}
+	}
 }

@@ -65,7 +65,7 @@ type Config struct {
 	Listeners []model.Listener       // sockets that waited when counting began
 	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
 
-	KeepRows   bool                // rows of a window stay until the next one was made, at the cost of twice the memory
+	Pack       bool                // rows go to Snapshot.Packed, and stay until the next window was made
 	Slow       time.Duration       // turns that the source tells of one by one; 0: none
 	DropReason func(uint32) string // names of model.Drop.Reason; nil: they go by number
 }
@@ -110,11 +110,9 @@ type Engine struct {
 	census census       // of the newest reading
 	finals []model.Slot // what was freed since, in the order of Index
 	flows  []model.Flow
-
-	kept struct { // the newest window's, with KeepRows
-		flows      []model.Flow
-		histograms histograms
-	}
+	row    model.Flow            // the one that is being packed
+	packed [2]*model.PackedFlows // the newest window's, and the next one's; with Pack
+	shown  model.Count           // in the rows
 }
 
 // endedSlot is a flow that has no slot any more; Dir holds the window's part.
@@ -280,7 +278,7 @@ func countOf(c model.Counters) model.Count {
 }
 
 // Window ends the current window and begins the next. The snapshot's rows are valid until the next
-// call of a method; with Config.KeepRows, until the next call of Window has returned.
+// call of a method; with Config.Pack, until the next call of Window has returned.
 func (e *Engine) Window() (*model.Snapshot, error) {
 	if err := e.read(); err != nil {
 		return nil, fmt.Errorf("take reading: %w", err)
@@ -292,9 +290,9 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 		End:      e.now.Wall,
 		Duration: time.Duration(e.now.MonoNS - e.start.MonoNS),
 		Origin:   e.config.Origin,
-		Flows:    e.rows(),
 	}
-	s.Hidden = e.hidden
+	e.makeRows()
+	s.Flows, s.Packed, s.Hidden = e.flows, e.packed[0], e.hidden
 	s.Unmeasured = e.now.Unmeasured - e.start.Unmeasured
 	s.Samples = e.now.Samples.Sub(e.start.Samples)
 	e.tellSigns(s)
@@ -310,10 +308,6 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 			Ingress: e.now.Ingress.Sub(*e.start.Ingress),
 		}
 	}
-	if e.config.KeepRows {
-		e.flows, e.kept.flows = e.kept.flows, e.flows
-		e.histograms, e.kept.histograms = e.kept.histograms, e.histograms
-	}
 	e.restart()
 	return s, nil
 }
@@ -325,10 +319,7 @@ func (e *Engine) wall(ns uint64) time.Time {
 
 // total adds up what was counted: rows and overflow, and nothing twice.
 func (e *Engine) total(s *model.Snapshot) {
-	for i := range s.Flows {
-		s.Totals.Add(countOf(s.Flows[i].ToServer))
-		s.Totals.Add(countOf(s.Flows[i].ToClient))
-	}
+	s.Totals = e.shown
 	s.ByCause = make(map[string]model.Count)
 	for cause, count := range e.cut {
 		s.ByCause[cause] = count

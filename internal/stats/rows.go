@@ -2,10 +2,14 @@ package stats
 
 import "github.com/lotrace/lotrace/internal/model"
 
-// rows makes one row of each flow with traffic in the window, or stuck without any.
-func (e *Engine) rows() []model.Flow {
-	e.flows, e.hidden = e.flows[:0], model.Hidden{}
+// makeRows makes one row of each flow with traffic in the window, or stuck without any.
+func (e *Engine) makeRows() {
+	e.flows, e.hidden, e.shown = e.flows[:0], model.Hidden{}, model.Count{}
+	if e.config.Pack {
+		e.nextPacked()
+	}
 	for i := range e.now.Slots {
+		lent := e.histograms.used
 		slot := e.slotAt(i)
 		e.takePart(slot)
 		if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 && !e.isStuck(slot) {
@@ -16,17 +20,31 @@ func (e *Engine) rows() []model.Flow {
 			continue
 		}
 		e.addRow(slot, e.owners[i], e.talkOf(slot))
+		if e.config.Pack {
+			e.histograms.used = lent // the row has a copy
+		}
 	}
 	for i := range e.ended {
 		ended := &e.ended[i]
 		e.addRow(&ended.Slot, e.ownersOf(&ended.Slot, &ended.ends), ended.talk)
 	}
-	return e.flows
+}
+
+// nextPacked empties the list of the window before the newest one.
+func (e *Engine) nextPacked() {
+	e.packed[0], e.packed[1] = e.packed[1], e.packed[0]
+	if e.packed[0] == nil {
+		e.packed[0] = new(model.PackedFlows)
+	}
+	e.packed[0].Reset()
 }
 
 func (e *Engine) addRow(slot *model.Slot, owners [2]*model.Owner, talk talk) {
-	e.flows = append(e.flows, model.Flow{})
-	row := &e.flows[len(e.flows)-1]
+	row := &e.row
+	if !e.config.Pack {
+		e.flows = append(e.flows, model.Flow{})
+		row = &e.flows[len(e.flows)-1]
+	}
 	e.fill(row, slot, owners)
 	e.addSigns(row, slot, &talk)
 	switch {
@@ -35,15 +53,22 @@ func (e *Engine) addRow(slot *model.Slot, owners [2]*model.Owner, talk talk) {
 		e.hidden.Flows++
 		e.hidden.Add(sumOf(slot))
 	default:
+		e.shown.Add(sumOf(slot))
+		if e.config.Pack {
+			e.packed[0].Append(row)
+		}
 		return
 	}
 	e.slow.reject(&slot.Key)
-	e.flows = e.flows[:len(e.flows)-1]
+	if !e.config.Pack {
+		e.flows = e.flows[:len(e.flows)-1]
+	}
 }
 
 func (e *Engine) fill(row *model.Flow, slot *model.Slot, owners [2]*model.Owner) {
 	client, source := e.listeners.roleOf(slot)
 	server := 1 - client
+	*row = model.Flow{}
 	row.Netns = slot.Key.Netns
 	row.Proto = slot.Key.Proto
 	row.RoleSource = source

@@ -141,8 +141,7 @@ func longestMissing(s *model.Snapshot) []model.SlowTurnRow {
 		longest[of] = max(longest[of], t.Turn)
 	}
 	var missing []model.SlowTurnRow
-	for i := range s.Flows {
-		f := &s.Flows[i]
+	for f := range s.All() {
 		// The row's may be the bound of its bucket.
 		known := longest[tuple{f.Proto, f.Client.AddrPort(), f.Server.AddrPort()}]
 		if f.Turn.Max < s.SlowFrom || model.Bucket(known) >= model.Bucket(f.Turn.Max) {

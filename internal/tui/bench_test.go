@@ -76,9 +76,10 @@ func BenchmarkFrame(b *testing.B) {
 		b.Run(bench.name, func(b *testing.B) {
 			s := crowd(manyFlows, bench.clients, bench.services)
 			m := screenOf(b, bench.options, 200, 60, []*model.Snapshot{s}, bench.keys...)
+			f := frame(s)
 			b.ReportAllocs()
 			reportCPU(b, func() {
-				m.Update(Frame{s})
+				m.Update(f)
 				m.View()
 			})
 		})

@@ -83,8 +83,8 @@ func (m *Model) collectPairs() {
 	m.begin(kindService)
 	m.begin(kindPair)
 	m.pairs, m.services = m.pairs[:0], m.services[:0]
-	for i := range m.snapshot.Flows {
-		f := &m.snapshot.Flows[i]
+	for i := range m.flows.Len() {
+		f := m.flows.At(i)
 		if !m.matches(f) {
 			continue
 		}
@@ -122,8 +122,8 @@ func (m *Model) collectPairs() {
 
 func (m *Model) collectFlows() {
 	m.all = m.all[:0]
-	for i := range m.snapshot.Flows {
-		if m.matches(&m.snapshot.Flows[i]) {
+	for i := range m.flows.Len() {
+		if m.filter == nil || m.matches(m.flows.At(i)) {
 			m.all = append(m.all, int32(i))
 		}
 	}
@@ -136,7 +136,7 @@ func (m *Model) listFlows(parent *node, flows []int32) {
 	listed := m.largest(flows, maxFlows)
 	m.unlisted += len(flows) - len(listed)
 	for _, i := range listed {
-		f := &m.snapshot.Flows[i]
+		f := m.flows.At(int(i))
 		k := flowKey(f)
 		known := m.nodes[k]
 		if known == nil && m.counts[kindFlow] >= maxNodes {
@@ -161,10 +161,7 @@ func (m *Model) largest(flows []int32, most int) []int32 {
 	if len(flows) <= most {
 		return flows
 	}
-	bytes := func(i int32) uint64 {
-		f := &m.snapshot.Flows[i]
-		return f.ToServer.Bytes + f.ToClient.Bytes
-	}
+	bytes := func(i int32) uint64 { return m.flows.Bytes(int(i)) }
 	compare := func(a, b int32) int { return cmp.Or(cmp.Compare(bytes(b), bytes(a)), cmp.Compare(a, b)) }
 	m.top = m.top[:0]
 	for _, i := range flows {
@@ -194,8 +191,8 @@ func (m *Model) collectUsage(kind kind, keyOf func(*model.Owner) key) {
 		n.client.Owner = stats.Common(n.client.Owner, o)
 		return n
 	}
-	for i := range m.snapshot.Flows {
-		f := &m.snapshot.Flows[i]
+	for i := range m.flows.Len() {
+		f := m.flows.At(i)
 		if !m.matches(f) {
 			continue
 		}

@@ -41,7 +41,7 @@ func (m *Model) inspect(n *node) *parts {
 		return p
 	}
 	for _, i := range m.flowsOf(n) {
-		f := &m.snapshot.Flows[i]
+		f := m.flows.At(int(i))
 		p.response.Add(&f.Response)
 		p.signs.AddSigns(f)
 		if p.queue == nil {
@@ -127,7 +127,7 @@ func (m *Model) oneFlow(n *node) *model.Flow {
 	case n.kind() == kindFlow:
 		return &n.flow
 	case n.pass == m.pass && n.kind() == kindPair && len(n.flows) == 1:
-		return &m.snapshot.Flows[n.flows[0]]
+		return m.flows.At(int(n.flows[0]))
 	}
 	return nil
 }

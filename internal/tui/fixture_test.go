@@ -110,6 +110,16 @@ func finish(n int, s model.Snapshot) *model.Snapshot {
 	return &s
 }
 
+// frame is the window with its flows packed.
+func frame(s *model.Snapshot) Frame {
+	packed := *s
+	packed.Flows, packed.Packed = nil, &model.PackedFlows{}
+	for i := range s.Flows {
+		packed.Packed.Append(&s.Flows[i])
+	}
+	return Frame{&packed}
+}
+
 // screenOf is a view of so many columns and lines that has seen the frames, and then the keys.
 func screenOf(t testing.TB, o Options, columns, lines int, frames []*model.Snapshot, keys ...string) *Model {
 	t.Helper()
@@ -119,7 +129,7 @@ func screenOf(t testing.TB, o Options, columns, lines int, frames []*model.Snaps
 	}
 	m.Update(tea.WindowSizeMsg{Width: columns, Height: lines})
 	for _, f := range frames {
-		m.Update(Frame{f})
+		m.Update(frame(f))
 	}
 	press(m, keys...)
 	return m

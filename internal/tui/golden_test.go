@@ -132,7 +132,7 @@ func goldenCases() []goldenCase {
 		{name: "gone-quiet-80x24", columns: 80, lines: 24, frames: append(shops(2), finish(3, model.Snapshot{}))},
 		{name: "first-80x24", columns: 80, lines: 24},
 		{name: "lossy-80x24", columns: 80, lines: 24, frames: []*model.Snapshot{lossy(1), lossy(2)}, then: []tea.Msg{Warning("roles are guessed")}},
-		{name: "paused-80x24", columns: 80, lines: 24, frames: shops(2), keys: []string{"space", "o"}, then: []tea.Msg{Frame{shop(9)}}},
+		{name: "paused-80x24", columns: 80, lines: 24, frames: shops(2), keys: []string{"space", "o"}, then: []tea.Msg{frame(shop(9))}},
 		{name: "small-39x9", columns: 39, lines: 9, frames: shops(1)},
 		{name: "resized-80x24", columns: 200, lines: 60, frames: shops(3), keys: []string{"end"}, then: []tea.Msg{tea.WindowSizeMsg{Width: 80, Height: 10}}},
 		{name: "names-80x24", columns: 80, lines: 24, frames: []*model.Snapshot{names()}},

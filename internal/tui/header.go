@@ -60,12 +60,11 @@ func (m *Model) lasting() time.Duration {
 }
 
 func (m *Model) totalsLine() string {
-	s := m.snapshot
 	_, truly, total := m.clock.window(m.window)
 	left := []string{
 		m.paint(strong, human.Rate(total.Packets, truly, human.Amount)) + " packets/s",
 		m.paint(strong, human.Rate(total.Bytes, truly, human.Size)) + "/s",
-		human.Counted(uint64(len(s.Flows)), "flow"),
+		human.Counted(uint64(m.flows.Len()), "flow"),
 		m.attribution(),
 	}
 	right := m.agreement()
@@ -89,7 +88,7 @@ func (m *Model) totalSpark(cells int) string {
 
 // attribution is the part of flows with both ends named, rounded down: 100 % would be a lie.
 func (m *Model) attribution() string {
-	flows := len(m.snapshot.Flows)
+	flows := m.flows.Len()
 	if flows == 0 {
 		return ""
 	}

@@ -23,7 +23,7 @@ type Options struct {
 	Write func(Export) (where string, err error)
 }
 
-// Frame is the next window. Its snapshot must stay as it is until the next Frame was taken.
+// Frame is the next window, its flows packed. Its snapshot must stay as it is until the next Frame was taken.
 type Frame struct{ *model.Snapshot }
 
 // Warning is something that makes the numbers worth less, or the view poorer.
@@ -65,7 +65,8 @@ type Model struct {
 	said       string // in the last line, until the next key
 	ended      error
 
-	snapshot  *model.Snapshot // the newest; a copy while paused
+	snapshot  *model.Snapshot    // the newest
+	flows     *model.PackedFlows // its flows; a copy while paused
 	clock     clock
 	nodes     map[key]*node
 	rests     [kindCgroup + 1]*node // of nodes, those for the rest; most flows may be theirs
@@ -159,13 +160,8 @@ func (m *Model) take(s *model.Snapshot) {
 		m.missed++
 		return
 	}
-	m.snapshot = s
-	m.named = 0
-	for i := range s.Flows {
-		if s.Flows[i].Client.Owner != nil && s.Flows[i].Server.Owner != nil {
-			m.named++
-		}
-	}
+	m.snapshot, m.flows = s, s.Packed
+	m.named = m.flows.Named()
 	m.clock.take(s)
 	m.rememberSlow(s)
 	m.collect()
@@ -195,19 +191,8 @@ func (m *Model) restart() {
 func (m *Model) pause() {
 	m.paused, m.missed = !m.paused, 0
 	if m.paused && m.snapshot != nil {
-		m.snapshot = clone(m.snapshot)
+		m.flows = m.flows.Clone()
 	}
-}
-
-func clone(s *model.Snapshot) *model.Snapshot {
-	c := *s
-	c.Flows = slices.Clone(s.Flows)
-	for i := range c.Flows {
-		f := &c.Flows[i]
-		f.Turn.Histogram = slices.Clone(f.Turn.Histogram)
-		f.Response.Histogram = slices.Clone(f.Response.Histogram)
-	}
-	return &c
 }
 
 // setFilter shows what matches from now on: what rows did before was of other flows.

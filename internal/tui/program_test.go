@@ -53,7 +53,7 @@ func TestWritesWhatChanges(t *testing.T) {
 			time.Sleep(100 * time.Millisecond) // of the bubble's clock: a few of the renderer's ticks
 			return screen.since()
 		}
-		first := draw(Frame{shop(1)})
+		first := draw(frame(shop(1)))
 		if !strings.Contains(first, "\x1b[?1049h") || !strings.Contains(first, "redis-server") {
 			t.Fatalf("first: %q", first)
 		}
@@ -70,10 +70,10 @@ func TestWritesWhatChanges(t *testing.T) {
 		}
 
 		// The drawings go on, whatever happens.
-		quiet := draw(Frame{shop(1)})
+		quiet := draw(frame(shop(1)))
 		other := shop(1)
 		other.Flows[10].ToServer.Bytes += 100
-		changed := draw(Frame{finish(1, *other)})
+		changed := draw(frame(finish(1, *other)))
 		if len(quiet) > 600 || len(changed) > 900 {
 			t.Errorf("first %d bytes, unchanged %d, one row changed %d", len(first), len(quiet), len(changed))
 		}

@@ -47,12 +47,12 @@ func TestOrder(t *testing.T) {
 		}
 	}
 	expect("at first", "s0 s1 s2")
-	m.Update(Frame{servers(2, 10, 20, 30)})
+	m.Update(frame(servers(2, 10, 20, 30)))
 	expect("nobody looks", "s2 s1 s0")
 	press(m, "down", "down") // s0
-	m.Update(Frame{servers(3, 90, 20, 30)})
+	m.Update(frame(servers(3, 90, 20, 30)))
 	expect("the cursor is on s0", "s2 s1 s0")
-	m.Update(Frame{servers(4, 90, 40, 30)})
+	m.Update(frame(servers(4, 90, 40, 30)))
 	expect("and keeps it there", "s1 s2 s0")
 	if !strings.Contains(at(m), "s0") {
 		t.Errorf("the cursor is on %q", at(m))
@@ -60,12 +60,12 @@ func TestOrder(t *testing.T) {
 	press(m, "home")
 	expect("it lets go", "s0 s1 s2")
 	press(m, "o")
-	m.Update(Frame{servers(5, 10, 20, 30, 99)})
+	m.Update(frame(servers(5, 10, 20, 30, 99)))
 	expect("frozen, a new one comes last", "s0 s1 s2 s3")
 	press(m, "o")
-	m.Update(Frame{servers(6, 10, 20, 30, 99)})
+	m.Update(frame(servers(6, 10, 20, 30, 99)))
 	expect("thawed", "s3 s2 s1 s0")
-	m.Update(Frame{servers(7, 50, 50, 50, 50)})
+	m.Update(frame(servers(7, 50, 50, 50, 50)))
 	expect("equals go by their address", "s0 s1 s2 s3")
 }
 
@@ -81,7 +81,7 @@ func TestCursorKeepsItsLine(t *testing.T) {
 		many[i] = 0
 	}
 	for n := range 15 {
-		m.Update(Frame{servers(2+n, many...)})
+		m.Update(frame(servers(2+n, many...)))
 		if at(m) != name || m.cursorLine() != line {
 			t.Fatalf("frame %d: %q on line %d, was %q on line %d", n, at(m), m.cursorLine(), name, line)
 		}
@@ -96,19 +96,19 @@ func TestForget(t *testing.T) {
 	m := screenOf(t, Options{}, 80, 24, []*model.Snapshot{servers(1, 30, 20, 10)})
 	press(m, "t")
 	for n := range 9 {
-		m.Update(Frame{servers(2+n, 0, 20, 10)})
+		m.Update(frame(servers(2+n, 0, 20, 10)))
 	}
 	if got := order(m); got != "s1 s2 s0" {
 		t.Errorf("after 9 s: %s", got)
 	}
-	m.Update(Frame{servers(11, 0, 20, 10)})
-	m.Update(Frame{servers(12, 0, 20, 10)})
+	m.Update(frame(servers(11, 0, 20, 10)))
+	m.Update(frame(servers(12, 0, 20, 10)))
 	if got := order(m); got != "s1 s2" {
 		t.Errorf("after 11 s: %s", got)
 	}
 	press(m, "3")
 	for n := range 30 {
-		m.Update(Frame{servers(13+n, 0, 0, 10)})
+		m.Update(frame(servers(13+n, 0, 0, 10)))
 	}
 	if got := order(m); got != "s2 s1" {
 		t.Errorf("over a minute those of the last 30 s belong to it: %s", got)
@@ -131,10 +131,10 @@ func TestWindows(t *testing.T) {
 		t.Errorf("the connection: %v a second over %v", perSecond(f.shown.toServer, f), f.truly)
 	}
 	press(m, "g", "g", "g") // by process
-	m.Update(Frame{servers(4, 400)})
-	m.Update(Frame{servers(5, 500)})
+	m.Update(frame(servers(4, 400)))
+	m.Update(frame(servers(5, 500)))
 	press(m, "g", "g") // by service again
-	m.Update(Frame{servers(6, 300)})
+	m.Update(frame(servers(6, 300)))
 	if got := rate(); got != 400 {
 		t.Errorf("after two frames that were seen: %v", got)
 	}
@@ -157,13 +157,13 @@ func TestPauseKeepsTheFrame(t *testing.T) {
 		clear(f.Turn.Histogram)
 		*f = model.Flow{Client: f.Client, Server: f.Server}
 	}
-	m.Update(Frame{servers(2, 1)})
+	m.Update(frame(servers(2, 1)))
 	press(m, "right")
 	if got := rows(); got != opened {
 		t.Errorf("opened later:\n%s\nat once:\n%s", got, opened)
 	}
 	press(m, "left", "space", "home")
-	m.Update(Frame{servers(3, 1)})
+	m.Update(frame(servers(3, 1)))
 	if rows() == was {
 		t.Error("it goes on being paused")
 	}
@@ -182,7 +182,7 @@ func TestBounds(t *testing.T) {
 				Server: endpoint(fmt.Sprintf("127.0.0.2:%d", 1000+i), nil), ToServer: sent(1, 100),
 			})
 		}
-		m.Update(Frame{finish(n+1, s)})
+		m.Update(frame(finish(n+1, s)))
 		var shown uint64
 		for _, r := range m.rows {
 			if r.depth == 0 {
@@ -292,7 +292,7 @@ func TestShortFrames(t *testing.T) {
 	m := screenOf(t, Options{}, 120, 24, nil)
 	frames := func(from, to int) {
 		for n := from; n < to; n++ {
-			m.Update(Frame{short(n)})
+			m.Update(frame(short(n)))
 		}
 	}
 	check := func(what string, lasting time.Duration, turns uint64) {

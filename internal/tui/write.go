@@ -3,6 +3,7 @@ package tui
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -64,21 +65,23 @@ func (m *Model) write(format string) tea.Cmd {
 // shownSnapshot is a copy of the newest frame with the flows that the filter leaves.
 func (m *Model) shownSnapshot() *model.Snapshot {
 	s := *m.snapshot
-	if m.filter != nil {
-		s.Flows, s.Device, s.Totals = nil, nil, s.Overflow
-		for i := range m.snapshot.Flows {
-			f := &m.snapshot.Flows[i]
-			if !m.filter.Match(f) {
-				continue
-			}
-			s.Flows = append(s.Flows, *f)
-			for _, c := range []model.Counters{f.ToServer, f.ToClient} {
-				s.Totals.Add(model.Count{SKBs: c.SKBs, Packets: c.Packets, Bytes: c.Bytes})
-			}
+	s.Packed, s.Flows, s.Totals = nil, make([]model.Flow, 0, m.flows.Len()), s.Overflow
+	for i := range m.flows.Len() {
+		f := *m.flows.At(i)
+		if m.filter != nil && !m.filter.Match(&f) {
+			continue
 		}
+		f.Turn.Histogram, f.Response.Histogram = slices.Clone(f.Turn.Histogram), slices.Clone(f.Response.Histogram)
+		s.Flows = append(s.Flows, f)
+		for _, c := range []model.Counters{f.ToServer, f.ToClient} {
+			s.Totals.Add(model.Count{SKBs: c.SKBs, Packets: c.Packets, Bytes: c.Bytes})
+		}
+	}
+	if m.filter != nil {
+		s.Device = nil
 		s.Origin.Filter = both(s.Origin.Filter, m.filter.String())
 	}
-	return clone(&s)
+	return &s
 }
 
 // both is an expression for what two match.

@@ -17,12 +17,12 @@ func TestWrite(t *testing.T) {
 		got = e
 		return "/srv/lotrace.json", nil
 	}
-	frame := shop(2)
-	m := screenOf(t, Options{Sort: "-p99", Write: write}, 80, 24, []*model.Snapshot{shop(1), frame}, "/", "type:client:curl", "enter")
+	m := screenOf(t, Options{Sort: "-p99", Write: write}, 80, 24, shops(2), "/", "type:client:curl", "enter")
 	cmd := press(m, "w", "j")
-	for i := range frame.Flows {
-		clear(frame.Flows[i].Turn.Histogram)
-		frame.Flows[i] = model.Flow{}
+	flows := m.flows.Len()
+	m.flows.Reset()
+	for other := shop(3).Flows[0]; m.flows.Len() < flows; { // in the memory of those that are written
+		m.flows.Append(&other)
 	}
 	m.Update(cmd())
 	if got.Format != "json" || got.By != "pair" || got.Sort != "-p99" || len(got.Snapshot.Flows) != 4 {
@@ -94,8 +94,8 @@ func TestWriteFilter(t *testing.T) {
 			t.Fatal(err)
 		}
 		matched := 0
-		for i := range m.snapshot.Flows {
-			if f.Match(&m.snapshot.Flows[i]) {
+		for i := range m.flows.Len() {
+			if f.Match(m.flows.At(i)) {
 				matched++
 			}
 		}

@@ -1,0 +1,285 @@
+package model
+
+import (
+	"encoding/binary"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// PackedFlows is a list of flows in a fifth of the memory of a []Flow, as long as most of them do little. It
+// holds few pointers, so that it costs the garbage collector nothing. The zero value is an empty list. It is
+// for one goroutine.
+type PackedFlows struct {
+	rows   []packedFlow
+	origin time.Time // what the rows' times are counted from
+
+	// What not every row has: rows hold its place, from 1.
+	ends   [][2]netip.Addr // unless both are of IPv4
+	large  [][2]Counters   // unless 32 bits are enough, and nothing was sent again
+	paths  []packedPath
+	talks  []packedTalk
+	counts []uint64 // of the talks' histograms
+
+	states  []string
+	roles   []RoleSource
+	owners  []*Owner
+	numbers map[*Owner]uint32 // places in owners
+	newest  [2]uint32         // owners of the row appended last
+
+	flow       Flow // what At returned last
+	histograms [2][HistogramBuckets]uint64
+}
+
+type packedFlow struct {
+	addr        [2]uint32 // client, server
+	owner       [2]uint32
+	first, last int64            // nanoseconds since origin
+	sent        [2]packedCounter // by client, by server
+	netns       uint32
+	ends, large uint32
+	path, talk  uint32
+	port        [2]uint16
+	proto       Proto
+	state, role uint8
+	closed      bool
+}
+
+type packedCounter struct{ packets, bytes, skbs, payload uint32 }
+
+// packedPath is what TCP alone has.
+type packedPath struct {
+	srtt                       [2]time.Duration
+	cwnd                       [2]uint32
+	connect, accept, firstByte time.Duration
+	connected                  bool
+	acceptQueue                *AcceptQueue
+}
+
+type packedTalk struct {
+	turn, response packedLatency
+	crossed        uint64
+	health         *Health
+	breakdown      Breakdown
+}
+
+type packedLatency struct {
+	count         uint64
+	sum, min, max time.Duration
+	at            int // in counts: buckets from that of min to that of max
+}
+
+// Len is how many flows there are.
+func (p *PackedFlows) Len() int { return len(p.rows) }
+
+// Reset empties the list, which keeps its memory.
+func (p *PackedFlows) Reset() {
+	p.rows, p.ends, p.large = p.rows[:0], p.ends[:0], p.large[:0]
+	clear(p.paths)
+	clear(p.talks)
+	clear(p.owners)
+	clear(p.numbers)
+	p.paths, p.talks, p.counts, p.owners = p.paths[:0], p.talks[:0], p.counts[:0], p.owners[:0]
+	p.newest = [2]uint32{}
+}
+
+// Append adds a copy of a flow. Its times must be within a century of the others'.
+func (p *PackedFlows) Append(f *Flow) {
+	if len(p.rows) == 0 {
+		p.origin = f.LastSeen
+	}
+	p.rows = append(p.rows, packedFlow{
+		owner:  [2]uint32{p.ownerPlace(0, f.Client.Owner), p.ownerPlace(1, f.Server.Owner)},
+		first:  int64(f.FirstSeen.Sub(p.origin)),
+		last:   int64(f.LastSeen.Sub(p.origin)),
+		netns:  f.Netns,
+		port:   [2]uint16{f.Client.Port, f.Server.Port},
+		proto:  f.Proto,
+		state:  place(&p.states, f.State),
+		role:   place(&p.roles, f.RoleSource),
+		closed: f.Closed,
+		path:   p.addPath(f),
+		talk:   p.addTalk(f),
+	})
+	row := &p.rows[len(p.rows)-1]
+	if f.Client.Addr.Is4() && f.Server.Addr.Is4() {
+		client, server := f.Client.Addr.As4(), f.Server.Addr.As4()
+		row.addr = [2]uint32{binary.BigEndian.Uint32(client[:]), binary.BigEndian.Uint32(server[:])}
+	} else {
+		row.ends = add(&p.ends, [2]netip.Addr{f.Client.Addr, f.Server.Addr})
+	}
+	if small(&f.ToServer) && small(&f.ToClient) {
+		row.sent = [2]packedCounter{pack(&f.ToServer), pack(&f.ToClient)}
+	} else {
+		row.large = add(&p.large, [2]Counters{f.ToServer, f.ToClient})
+	}
+}
+
+// add returns the place of what it appends, from 1.
+func add[T any](list *[]T, item T) uint32 {
+	*list = append(*list, item)
+	return uint32(len(*list))
+}
+
+// place finds one of a few names.
+func place[T comparable](list *[]T, name T) uint8 {
+	at := slices.Index(*list, name)
+	if at < 0 {
+		return uint8(add(list, name)) - 1
+	}
+	return uint8(at)
+}
+
+// ownerPlace is from 1; 0 is unknown. Flows of one owner often come together.
+func (p *PackedFlows) ownerPlace(end int, o *Owner) uint32 {
+	if o == nil {
+		return 0
+	}
+	if newest := p.newest[end]; newest > 0 && p.owners[newest-1] == o {
+		return newest
+	}
+	at, known := p.numbers[o]
+	if !known {
+		if p.numbers == nil {
+			p.numbers = make(map[*Owner]uint32)
+		}
+		at = add(&p.owners, o)
+		p.numbers[o] = at
+	}
+	p.newest[end] = at
+	return at
+}
+
+func small(c *Counters) bool {
+	return max(c.Packets, c.Bytes, c.SKBs, c.PayloadBytes) <= math.MaxUint32 && c.Retransmits == 0 && c.RetransBytes == 0
+}
+
+func pack(c *Counters) packedCounter {
+	return packedCounter{uint32(c.Packets), uint32(c.Bytes), uint32(c.SKBs), uint32(c.PayloadBytes)}
+}
+
+func (c *packedCounter) unpack() Counters {
+	return Counters{Packets: uint64(c.packets), Bytes: uint64(c.bytes), SKBs: uint64(c.skbs), PayloadBytes: uint64(c.payload)}
+}
+
+func (p *PackedFlows) addPath(f *Flow) uint32 {
+	path := packedPath{
+		srtt:    [2]time.Duration{f.ClientSRTT, f.ServerSRTT},
+		cwnd:    [2]uint32{f.ClientCwnd, f.ServerCwnd},
+		connect: f.Connect, accept: f.Accept, firstByte: f.FirstByte, connected: f.Connected,
+		acceptQueue: f.AcceptQueue,
+	}
+	if path == (packedPath{}) {
+		return 0
+	}
+	return add(&p.paths, path)
+}
+
+func (p *PackedFlows) addTalk(f *Flow) uint32 {
+	if f.Turn.Count == 0 && f.Response.Count == 0 && f.Crossed == 0 && f.Health == nil && f.Breakdown == (Breakdown{}) {
+		return 0
+	}
+	return add(&p.talks, packedTalk{
+		turn: p.packLatency(&f.Turn), response: p.packLatency(&f.Response),
+		crossed: f.Crossed, health: f.Health, breakdown: f.Breakdown,
+	})
+}
+
+func (p *PackedFlows) packLatency(l *Latency) packedLatency {
+	if l.Count == 0 {
+		return packedLatency{}
+	}
+	packed := packedLatency{l.Count, l.Sum, l.Min, l.Max, len(p.counts)}
+	p.counts = append(p.counts, l.Histogram[Bucket(l.Min):Bucket(l.Max)+1]...)
+	return packed
+}
+
+// Named is how many flows have owners at both ends.
+func (p *PackedFlows) Named() (n int) {
+	for i := range p.rows {
+		if owner := p.rows[i].owner; owner[0] > 0 && owner[1] > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Bytes is what both ends of flow i have sent.
+func (p *PackedFlows) Bytes(i int) uint64 {
+	row := &p.rows[i]
+	if row.large > 0 {
+		sent := &p.large[row.large-1]
+		return sent[0].Bytes + sent[1].Bytes
+	}
+	return uint64(row.sent[0].bytes) + uint64(row.sent[1].bytes)
+}
+
+// At returns flow i, valid until the next call. Its histograms may be read only until then, too.
+func (p *PackedFlows) At(i int) *Flow {
+	row, f := &p.rows[i], &p.flow
+	*f = Flow{
+		Netns:      row.netns,
+		Proto:      row.proto,
+		State:      p.states[row.state],
+		RoleSource: p.roles[row.role],
+		Client:     Endpoint{Port: row.port[0]},
+		Server:     Endpoint{Port: row.port[1]},
+		FirstSeen:  p.origin.Add(time.Duration(row.first)),
+		LastSeen:   p.origin.Add(time.Duration(row.last)),
+		Closed:     row.closed,
+	}
+	for end, of := range [...]*Endpoint{&f.Client, &f.Server} {
+		if row.owner[end] > 0 {
+			of.Owner = p.owners[row.owner[end]-1]
+		}
+		if row.ends > 0 {
+			of.Addr = p.ends[row.ends-1][end]
+			continue
+		}
+		var addr [4]byte
+		binary.BigEndian.PutUint32(addr[:], row.addr[end])
+		of.Addr = netip.AddrFrom4(addr)
+	}
+	if row.large > 0 {
+		f.ToServer, f.ToClient = p.large[row.large-1][0], p.large[row.large-1][1]
+	} else {
+		f.ToServer, f.ToClient = row.sent[0].unpack(), row.sent[1].unpack()
+	}
+	if row.path > 0 {
+		p.paths[row.path-1].unpack(f)
+	}
+	if row.talk > 0 {
+		talk := &p.talks[row.talk-1]
+		f.Turn, f.Response = p.latency(0, &talk.turn), p.latency(1, &talk.response)
+		f.Crossed, f.Health, f.Breakdown = talk.crossed, talk.health, talk.breakdown
+	}
+	return f
+}
+
+func (t *packedPath) unpack(f *Flow) {
+	f.ClientSRTT, f.ServerSRTT, f.ClientCwnd, f.ServerCwnd = t.srtt[0], t.srtt[1], t.cwnd[0], t.cwnd[1]
+	f.Connect, f.Accept, f.FirstByte, f.Connected = t.connect, t.accept, t.firstByte, t.connected
+	f.AcceptQueue = t.acceptQueue
+}
+
+func (p *PackedFlows) latency(which int, l *packedLatency) Latency {
+	if l.count == 0 {
+		return Latency{}
+	}
+	histogram := &p.histograms[which]
+	clear(histogram[:])
+	from, to := Bucket(l.min), Bucket(l.max)+1
+	copy(histogram[from:to], p.counts[l.at:])
+	return Latency{Count: l.count, Sum: l.sum, Min: l.min, Max: l.max, Histogram: histogram[:]}
+}
+
+// Clone returns a list of the same flows that shares nothing with this one but owners and what hangs on them.
+func (p *PackedFlows) Clone() *PackedFlows {
+	c := *p
+	c.rows, c.ends, c.large = slices.Clone(p.rows), slices.Clone(p.ends), slices.Clone(p.large)
+	c.paths, c.talks, c.counts = slices.Clone(p.paths), slices.Clone(p.talks), slices.Clone(p.counts)
+	c.owners, c.numbers = slices.Clone(p.owners), nil
+	c.states, c.roles = slices.Clone(p.states), slices.Clone(p.roles)
+	return &c
+}
