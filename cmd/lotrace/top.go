@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -75,6 +76,10 @@ func (v *intervalValue) Set(s string) error {
 	return nil
 }
 
+// gcPercent is by how much the heap may grow before it is looked through. What a frame leaves behind is
+// little beside what is kept, and that holds few pointers: looking often is cheap, and saves memory.
+const gcPercent = 20
+
 // run counts in the background and draws in the foreground, until either ends.
 func (o *topOptions) run(ctx context.Context, inv *invocation) error {
 	if inv.screen == nil || inv.env["TERM"] == "dumb" {
@@ -85,6 +90,7 @@ func (o *topOptions) run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return usagef("%v", err)
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
 	f := &feed{o: o, view: view, screen: newScreen(inv, color, framed{view}), begun: make(chan struct{})}
 	return f.screen.run(ctx, f.begun, func(ctx context.Context) error { return f.run(ctx, inv) })
 }

@@ -3,7 +3,6 @@ package loader
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +44,7 @@ func openTable(coll *ebpf.Collection) (*table, error) {
 		t.troubles.reserve(coll.Maps["lt_troubles"]), t.openGrace()); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
+	t.known = make([]knownEnds, len(t.slots.at))
 	return t, nil
 }
 
@@ -92,11 +92,7 @@ func (t *table) reach() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("map flow table: %w", err)
 	}
-	used := int(min(pool.Fresh, uint64(len(t.slots.at))))
-	if len(t.known) < used {
-		t.known = append(t.known, make([]knownEnds, used-len(t.known))...)
-	}
-	return used, nil
+	return int(min(pool.Fresh, uint64(len(t.slots.at)))), nil
 }
 
 func (t *table) readPool() (pool lotraceLtPool, err error) {
@@ -112,7 +108,9 @@ func (t *table) read(into []model.SlotCount) ([]model.SlotCount, error) {
 	if err != nil {
 		return into, err
 	}
-	into = slices.Grow(into, used)
+	if cap(into) < used { // all that there may ever be; what is not used takes no memory
+		into = make([]model.SlotCount, 0, len(t.slots.at))
+	}
 	for i := range used {
 		slot := &t.slots.at[i]
 		switch model.SlotState(atomic.LoadUint32(&slot.State)) {

@@ -84,6 +84,13 @@ func (p *PackedFlows) Reset() {
 	p.newest = [2]uint32{}
 }
 
+// Grow makes room for n flows in all, and little more.
+func (p *PackedFlows) Grow(n int) {
+	if cap(p.rows) < n {
+		p.rows = append(make([]packedFlow, 0, n+n/16), p.rows...)
+	}
+}
+
 // Append adds a copy of a flow. Its times must be within a century of the others'.
 func (p *PackedFlows) Append(f *Flow) {
 	if len(p.rows) == 0 {

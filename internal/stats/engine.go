@@ -55,7 +55,7 @@ type Owners interface {
 
 // Config says what the engine shows and how much it keeps.
 type Config struct {
-	MaxFlows  int                    // size of the source's table
+	MaxFlows  int                    // size of the source's table: no slot's index is as large
 	Exchanges int                    // flows whose turns it can follow at once
 	Troubles  int                    // flows whose troubles it can count at once
 	Origin    model.Origin           // copied into every snapshot
@@ -131,6 +131,9 @@ func Start(source Source, config Config) (*Engine, error) {
 		source:    source,
 		config:    config,
 		listeners: newListeners(config.Listeners),
+		base:      make([][2]model.Counters, config.MaxFlows),
+		ends:      make([]ends, config.MaxFlows),
+		owners:    make([][2]*model.Owner, 0, config.MaxFlows),
 		byKey:     make(map[model.SlotKey]int),
 		cut:       make(map[string]model.Count),
 	}
@@ -151,7 +154,7 @@ func (e *Engine) read() error {
 func (e *Engine) restart() {
 	for i := range e.now.Slots {
 		count := &e.now.Slots[i]
-		*e.baseOf(count.Index) = [2]model.Counters{count.Dir[0].Counters, count.Dir[1].Counters}
+		e.base[count.Index] = [2]model.Counters{count.Dir[0].Counters, count.Dir[1].Counters}
 	}
 	e.start = e.now
 	e.start.Slots = nil
@@ -160,13 +163,6 @@ func (e *Engine) restart() {
 	clear(e.cut)
 	e.histograms.reset()
 	e.restartSigns()
-}
-
-func (e *Engine) baseOf(index uint32) *[2]model.Counters {
-	for int(index) >= len(e.base) {
-		e.base = append(e.base, [2]model.Counters{})
-	}
-	return &e.base[index]
 }
 
 // Sweep frees the slots of flows that are over, keeping their counts for the window. Call it a few
@@ -185,7 +181,7 @@ func (e *Engine) Sweep() error {
 	for i := range e.finals {
 		slot := &e.finals[i]
 		e.takePart(slot)
-		*e.baseOf(slot.Index) = [2]model.Counters{}
+		e.base[slot.Index] = [2]model.Counters{}
 		talk := e.talkOf(slot)
 		err = errors.Join(err, e.releaseExchange(slot.Exchange), e.releaseTrouble(slot.Trouble))
 		e.keep(slot, talk)
@@ -218,7 +214,7 @@ func (e *Engine) survey(do func(*model.Slot)) {
 
 // takePart leaves the window's part of the slot's counters.
 func (e *Engine) takePart(slot *model.Slot) {
-	base := e.baseOf(slot.Index)
+	base := &e.base[slot.Index]
 	slot.Dir[0].Counters = slot.Dir[0].Counters.Sub(base[0])
 	slot.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
 }

@@ -27,9 +27,6 @@ type ends struct {
 
 // endsOf returns what is kept beside the slot, anew if that was about an earlier flow.
 func (e *Engine) endsOf(slot *model.Slot) *ends {
-	for int(slot.Index) >= len(e.ends) {
-		e.ends = append(e.ends, ends{})
-	}
 	kept := &e.ends[slot.Index]
 	if kept.createdNS != slot.CreatedNS {
 		*kept = ends{createdNS: slot.CreatedNS}

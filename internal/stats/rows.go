@@ -37,6 +37,7 @@ func (e *Engine) nextPacked() {
 		e.packed[0] = new(model.PackedFlows)
 	}
 	e.packed[0].Reset()
+	e.packed[0].Grow(len(e.now.Slots))
 }
 
 func (e *Engine) addRow(slot *model.Slot, owners [2]*model.Owner, talk talk) {

@@ -56,6 +56,9 @@ func (m *Model) find(k, rest key) (n *node, first bool) {
 	}
 	if n == nil {
 		n = &node{key: k, open: k.kind == kindService, rank: unranked}
+		if k.kind != kindService {
+			n.past = new(history)
+		}
 		m.nodes[k] = n
 		m.counts[k.kind]++
 		if k.rest {
@@ -100,7 +103,6 @@ func (m *Model) collectPairs() {
 		n.flows = append(n.flows, int32(i))
 	}
 	for _, n := range m.pairs {
-		n.remember(&m.clock)
 		s, first := m.find(n.key.service(), key{kind: kindService, rest: true})
 		if first {
 			m.services = append(m.services, s)
@@ -108,10 +110,16 @@ func (m *Model) collectPairs() {
 		}
 		s.server.Owner = stats.Common(s.server.Owner, n.server.Owner)
 		s.merge(n)
+		s.adopt(n)
 		n.parent = s
 	}
+	for _, n := range m.pairs {
+		n.remember(&m.clock)
+	}
 	for _, s := range m.services {
-		s.remember(&m.clock)
+		if s.solo == nil {
+			s.remember(&m.clock)
+		}
 	}
 	for _, n := range m.pairs {
 		if n.open {
@@ -150,7 +158,10 @@ func (m *Model) listFlows(parent *node, flows []int32) {
 		n.parent, n.proto, n.client, n.server = parent, f.Proto, f.Client, f.Server
 		n.add(f)
 		n.flows = append(n.flows, i)
-		n.flow = *f
+		if n.flow == nil {
+			n.flow = new(model.Flow)
+		}
+		*n.flow = *f
 		n.flow.Turn.Histogram, n.flow.Response.Histogram = nil, nil
 		n.remember(&m.clock)
 	}

@@ -125,7 +125,7 @@ func (m *Model) ends(n *node) []string {
 func (m *Model) oneFlow(n *node) *model.Flow {
 	switch {
 	case n.kind() == kindFlow:
-		return &n.flow
+		return n.flow
 	case n.pass == m.pass && n.kind() == kindPair && len(n.flows) == 1:
 		return m.flows.At(int(n.flows[0]))
 	}

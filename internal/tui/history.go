@@ -15,18 +15,24 @@ const (
 	wholeSlot = 950 * time.Millisecond
 )
 
-// sample is what a row did in one slot.
+// sample is what a row did in one slot, or in several.
 type sample struct {
-	frame              uint64 // which slot; another one's is none of ours
 	toServer, toClient uint64 // bytes
 	turns, errors      uint64
 }
 
-// history is a row's last slots. Its memory does not grow.
+// history is a row's last slots. Its memory does not grow, but for what many rows never have.
 type history struct {
-	tick  uint64 // the frame that was put in last
-	ring  [slots]sample
-	turns *[slots]spans // nil while there never was one
+	tick   uint64 // the frame that was put in last
+	ring   [slots]traffic
+	errors *[slots]uint64 // beside the ring; nil while there never was one
+	turns  *[slots]spans  // nil while there never was one
+}
+
+// traffic is the bytes of one slot.
+type traffic struct {
+	frame              uint64 // which slot; another one's is none of ours
+	toServer, toClient uint64
 }
 
 // spans is a latency of one slot, without the buckets that are empty.
@@ -43,24 +49,28 @@ type bin struct {
 	bucket int
 }
 
-// put adds the clock's newest frame to its slot. Once more replaces it where it has the slot for itself,
+// put adds the clock's newest frame, of turns those of turn, to its slot. Once more replaces it where it has the slot for itself,
 // and changes nothing where it has not.
 func (h *history) put(c *clock, s sample, turn *model.Latency) {
 	at := c.frame % slots
-	s.frame = c.frame
 	again := h.tick == c.tick
 	h.tick = c.tick
 	shared := c.before > 0 && h.ring[at].frame == c.frame
 	switch {
 	case shared && again:
 		return
-	case shared:
-		h.ring[at].add(s)
-	default:
-		h.ring[at] = s
-		if h.turns != nil {
-			h.turns[at].clear()
+	case !shared:
+		h.clear(at)
+	}
+	slot := &h.ring[at]
+	slot.frame = c.frame
+	slot.toServer += s.toServer
+	slot.toClient += s.toClient
+	if s.errors > 0 {
+		if h.errors == nil {
+			h.errors = new([slots]uint64)
 		}
+		h.errors[at] += s.errors
 	}
 	if turn.Count == 0 {
 		return
@@ -69,6 +79,33 @@ func (h *history) put(c *clock, s sample, turn *model.Latency) {
 		h.turns = new([slots]spans)
 	}
 	h.turns[at].add(c.frame, turn)
+}
+
+func (h *history) clear(at uint64) {
+	h.ring[at] = traffic{}
+	if h.errors != nil {
+		h.errors[at] = 0
+	}
+	if h.turns != nil {
+		h.turns[at].clear()
+	}
+}
+
+// clone is a history that goes on by itself.
+func (h *history) clone() *history {
+	c := *h
+	if h.errors != nil {
+		errors := *h.errors
+		c.errors = &errors
+	}
+	if h.turns != nil {
+		turns := *h.turns
+		for i := range turns {
+			turns[i].bins = slices.Clone(turns[i].bins)
+		}
+		c.turns = &turns
+	}
+	return &c
 }
 
 func (s *sample) add(o sample) {
@@ -104,10 +141,18 @@ func (s *spans) add(frame uint64, turn *model.Latency) {
 
 // at is the sample of a slot; what is not known is nothing.
 func (h *history) at(frame uint64) sample {
-	if s := h.ring[frame%slots]; s.frame == frame {
-		return s
+	at := frame % slots
+	if h.ring[at].frame != frame {
+		return sample{}
 	}
-	return sample{frame: frame}
+	s := sample{toServer: h.ring[at].toServer, toClient: h.ring[at].toClient}
+	if h.errors != nil {
+		s.errors = h.errors[at]
+	}
+	if h.turns != nil {
+		s.turns = h.turns[at].count
+	}
+	return s
 }
 
 // sum adds up slots up to and including the last one.

@@ -46,7 +46,8 @@ type node struct {
 	frame uint64 // the slot that it was part of last
 	flows []int32
 	now   sum
-	past  history
+	past  *history
+	solo  *node  // of a service: the only pair that it ever had, whose past is its own
 	since moment // what was before is not in its history, though something may have been
 
 	shown    sample        // over the window that is shown, or as much of it as is known
@@ -55,7 +56,7 @@ type node struct {
 	quantile time.Duration // the one that rows are sorted by, if they are
 	label    string        // the text that they are sorted by, if they are
 
-	flow model.Flow // of a flow, as it was seen last, without its histograms
+	flow *model.Flow // of a flow, as it was seen last, without its histograms; of others nil
 }
 
 const unranked = 1 << 30
@@ -102,14 +103,20 @@ func (n *node) merge(pair *node) {
 	n.now.closed += pair.now.closed
 }
 
+// adopt makes a service share the past of its pair, as long as that is its only one. It comes before the
+// pair remembers the newest frame.
+func (n *node) adopt(pair *node) {
+	switch {
+	case n.past == nil:
+		n.past, n.solo = pair.past, pair
+	case n.solo != nil && n.solo != pair:
+		n.past, n.solo = n.past.clone(), nil
+	}
+}
+
 // remember puts the newest frame into the node's history.
 func (n *node) remember(c *clock) {
-	n.past.put(c, sample{
-		toServer: n.now.toServer,
-		toClient: n.now.toClient,
-		turns:    n.now.turn.Count,
-		errors:   n.now.errors,
-	}, &n.now.turn)
+	n.past.put(c, sample{toServer: n.now.toServer, toClient: n.now.toClient, errors: n.now.errors}, &n.now.turn)
 }
 
 // closedFor says how long before now the flow was closed.

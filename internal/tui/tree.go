@@ -64,7 +64,7 @@ func (m *Model) belongs(n *node) bool {
 
 // matchesFlow asks the filter about a flow that is remembered only.
 func (m *Model) matchesFlow(n *node) bool {
-	return n.key.kind != kindFlow || m.filter == nil || n.pass == m.pass || m.filter.Match(&n.flow)
+	return n.key.kind != kindFlow || m.filter == nil || n.pass == m.pass || m.filter.Match(n.flow)
 }
 
 // add puts siblings in order and, with what is open below them, into the table. A service with a single

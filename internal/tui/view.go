@@ -175,8 +175,9 @@ func (m *Model) spark(n *node, cells int) string {
 	for i := range values {
 		back := uint64(len(values) - 1 - i)
 		if m.clock.frame > back {
-			s := n.past.at(m.clock.frame - back)
-			values[i] = m.clock.rate(s.frame, s.toServer+s.toClient)
+			frame := m.clock.frame - back
+			s := n.past.at(frame)
+			values[i] = m.clock.rate(frame, s.toServer+s.toClient)
 		}
 	}
 	return spark(values)
