@@ -76,3 +76,33 @@ func TestFlowOf(t *testing.T) {
 	nowhere.Slot, nowhere.Key.Netns = model.NoSlot, 1
 	expect("in no flow", nowhere, "unknown")
 }
+
+// A flow that a sweep has just freed still has its name, though nothing of it was counted in the window.
+func TestFlowOfJustFreed(t *testing.T) {
+	s := newFakeSource()
+	e := start(t, s, Config{})
+	var samples []*model.Sample
+	for i := range uint16(3) {
+		slot := s.open(uint32(i), 40000+i, model.ProtoUDP, model.SlotRoleFirst)
+		s.packet(slot, 1, 0)
+		samples = append(samples, s.sampleOf(slot))
+	}
+	window(t, e)
+	s.pass(time.Hour)
+	s.packet(s.slots[1], 1, 0)
+	if err := e.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.retired) != 2 {
+		t.Fatalf("%v were freed", s.retired)
+	}
+	for i, sample := range samples {
+		if f, known := e.FlowOf(sample); !known || f.Client.Port != 40000+uint16(i) {
+			t.Errorf("flow %d: known %v, %+v", i, known, f)
+		}
+	}
+	look(t, e)
+	if _, known := e.FlowOf(samples[0]); known {
+		t.Error("known after another reading")
+	}
+}

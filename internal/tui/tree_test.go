@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -142,8 +143,10 @@ func TestWindows(t *testing.T) {
 
 // What a pause shows is its own: the frame that it was made from is overwritten.
 func TestPauseKeepsTheFrame(t *testing.T) {
-	s := shop(1)
-	m := screenOf(t, Options{}, 120, 40, []*model.Snapshot{s}, "space")
+	lent := frame(shop(1))
+	m := screenOf(t, Options{}, 120, 40, nil)
+	m.Update(lent)
+	press(m, "space")
 	rows := func() string {
 		all, _, _ := strings.Cut(text(m), "? help")
 		return all
@@ -152,10 +155,10 @@ func TestPauseKeepsTheFrame(t *testing.T) {
 	press(m, "right")
 	opened := rows()
 	press(m, "left")
-	for i := range s.Flows {
-		f := &s.Flows[i]
-		clear(f.Turn.Histogram)
-		*f = model.Flow{Client: f.Client, Server: f.Server}
+	flows := lent.Packed.Len()
+	lent.Packed.Reset()
+	for other := shop(2).Flows[0]; lent.Packed.Len() < flows; {
+		lent.Packed.Append(&other)
 	}
 	m.Update(frame(servers(2, 1)))
 	press(m, "right")
@@ -166,6 +169,58 @@ func TestPauseKeepsTheFrame(t *testing.T) {
 	m.Update(frame(servers(3, 1)))
 	if rows() == was {
 		t.Error("it goes on being paused")
+	}
+}
+
+// A service has the past of its clients, whether it always had several, or one that others came to.
+func TestPastOfAService(t *testing.T) {
+	// ask is a frame in which client i of the server sent so many bytes.
+	ask := func(n int, bytes ...uint64) Frame {
+		var s model.Snapshot
+		for i, b := range bytes {
+			if b == 0 {
+				continue
+			}
+			f := model.Flow{
+				Proto: model.ProtoTCP, Client: endpoint("127.0.0.1:40000", process(uint32(i+1), "client", "", "")),
+				Server: endpoint("127.0.0.1:80", nil), ToServer: sent(1, b),
+			}
+			f.Turn.Record(time.Millisecond)
+			f.Health = &model.Health{Refused: 1}
+			s.Flows = append(s.Flows, f)
+		}
+		return frame(finish(n, s))
+	}
+	m := screenOf(t, Options{}, 80, 24, nil, "2")
+	past := func(of kind) (sums []sample) {
+		for _, n := range m.nodes {
+			if n.kind() == of {
+				sums = append(sums, n.past.sum(m.clock.frame, slots))
+			}
+		}
+		slices.SortFunc(sums, func(a, b sample) int { return cmp.Compare(a.toServer, b.toServer) })
+		return sums
+	}
+	for n, step := range []struct {
+		bytes        []uint64
+		service      sample
+		first, other uint64
+	}{
+		{[]uint64{10}, sample{10, 0, 1, 1}, 10, 0},
+		{[]uint64{20}, sample{30, 0, 2, 2}, 30, 0},
+		{[]uint64{0, 100}, sample{130, 0, 3, 3}, 30, 100},
+		{[]uint64{40, 200}, sample{370, 0, 5, 5}, 70, 300},
+		{[]uint64{1}, sample{371, 0, 6, 6}, 71, 300},
+	} {
+		m.Update(ask(n+1, step.bytes...))
+		press(m, "right", "left") // collected again
+		if got := past(kindService); len(got) != 1 || got[0] != step.service {
+			t.Errorf("frame %d: services %v, want %v", n+1, got, step.service)
+		}
+		pairs := past(kindPair)
+		if pairs[0].toServer != step.first || len(pairs) > 1 && pairs[1].toServer != step.other {
+			t.Errorf("frame %d: pairs %v, want %d and %d bytes", n+1, pairs, step.first, step.other)
+		}
 	}
 }
 
