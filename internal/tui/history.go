@@ -115,7 +115,9 @@ func (s *sample) add(o sample) {
 	s.errors += o.errors
 }
 
-func (s *spans) clear() { *s = spans{bins: s.bins[:0]} }
+// clear gives the memory back: what was kept for the next turn around would, in time, be what the widest
+// spread of latencies ever took, sixty times over for each row.
+func (s *spans) clear() { *s = spans{} }
 
 func (s *spans) add(frame uint64, turn *model.Latency) {
 	if s.frame != frame {
@@ -126,6 +128,9 @@ func (s *spans) add(frame uint64, turn *model.Latency) {
 	s.sum += turn.Sum
 	s.count += turn.Count
 	from, to := model.Bucket(turn.Min), model.Bucket(turn.Max)
+	if s.bins == nil {
+		s.bins = make([]bin, 0, filled(turn.Histogram[from:to+1]))
+	}
 	for bucket := from; bucket <= to; bucket++ {
 		n := turn.Histogram[bucket]
 		if n == 0 {
@@ -137,6 +142,16 @@ func (s *spans) add(frame uint64, turn *model.Latency) {
 		}
 		s.bins[at].count += n
 	}
+}
+
+// filled is how many buckets are not empty.
+func filled(buckets []uint64) (n int) {
+	for _, count := range buckets {
+		if count != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // at is the sample of a slot; what is not known is nothing.
