@@ -78,7 +78,7 @@ func (v *intervalValue) Set(s string) error {
 
 // gcPercent is by how much the heap may grow before it is looked through. What a frame leaves behind is
 // little beside what is kept, and that holds few pointers: looking often is cheap, and saves memory.
-const gcPercent = 20
+const gcPercent = 10
 
 // run counts in the background and draws in the foreground, until either ends.
 func (o *topOptions) run(ctx context.Context, inv *invocation) error {
