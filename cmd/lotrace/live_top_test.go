@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -107,6 +108,10 @@ func (w *watched) types(keys string) {
 
 // However top ends, the terminal is as it was, and so is the system.
 func TestLiveTopEnds(t *testing.T) {
+	// What is started under nohup ignores hangups, and what it starts; not so if we listen to them.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	for name, end := range map[string]func(*watched){
 		"q":       func(w *watched) { w.types("q") },
 		"^C":      func(w *watched) { w.types("\x03") },
