@@ -11,7 +11,7 @@ TEST_PACKAGES := iproute2 tmux tshark
 BPF_PACKAGES := clang-19 llvm-19 libbpf-dev
 CHECK_PACKAGES := $(BPF_PACKAGES) clang-format-19 shellcheck
 # How long each fuzz target runs, and the soak test; short where every change waits for them.
-FUZZTIME ?= $(if $(CI),5s,1m)
+FUZZTIME ?= $(if $(CI),3s,1m)
 SOAK ?= $(if $(CI),1m,30m)
 # There "make test" has just been run on the running kernel.
 KERNELS ?= $(if $(CI),6.1 6.12)

@@ -294,6 +294,10 @@ func TestFullTable(t *testing.T) {
 
 // Attached in the middle of traffic, a window still begins and ends to the packet.
 func TestAttachInMidTraffic(t *testing.T) {
+	attaches := 10
+	if testing.Short() {
+		attaches = 3
+	}
 	for _, hook := range allHooks {
 		t.Run(string(hook), func(t *testing.T) {
 			testkit.RequireRoot(t)
@@ -316,7 +320,7 @@ func TestAttachInMidTraffic(t *testing.T) {
 					}
 				})
 			}
-			for range 10 {
+			for range attaches {
 				r := newRigIn(t, ns, loader.Config{Hook: hook})
 				for range 3 {
 					s, err := r.engine.Window()
