@@ -76,9 +76,15 @@ func (v *intervalValue) Set(s string) error {
 	return nil
 }
 
-// gcPercent is by how much the heap may grow before it is looked through. What a frame leaves behind is
-// little beside what is kept, and that holds few pointers: looking often is cheap, and saves memory.
-const gcPercent = 10
+// gcPercent is by how much the heap may grow before it is looked through. With many flows, what a frame leaves
+// behind is little beside what is kept, and that holds few pointers: looking often is cheap, and saves memory.
+// With few there is nothing to save.
+func gcPercent(flows int) int {
+	if flows < 20_000 {
+		return 100
+	}
+	return 10
+}
 
 // run counts in the background and draws in the foreground, until either ends.
 func (o *topOptions) run(ctx context.Context, inv *invocation) error {
@@ -90,7 +96,7 @@ func (o *topOptions) run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return usagef("%v", err)
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
+	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent(0)))
 	f := &feed{o: o, view: view, screen: newScreen(inv, color, framed{view}), begun: make(chan struct{})}
 	return f.screen.run(ctx, f.begun, func(ctx context.Context) error { return f.run(ctx, inv) })
 }
@@ -124,7 +130,12 @@ type feed struct {
 
 func (f *feed) run(ctx context.Context, inv *invocation) error {
 	f.o.pack, f.o.notice, f.o.begun = true, f.notice, func() { close(f.begun) }
+	percent := gcPercent(0)
 	err := f.o.watching.run(ctx, inv, func(s *model.Snapshot) error {
+		if now := gcPercent(s.Packed.Len()); now != percent {
+			percent = now
+			debug.SetGCPercent(now) // which collects at once
+		}
 		taken := make(chan struct{})
 		f.screen.Send(frame{s, taken})
 		select {
