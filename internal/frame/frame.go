@@ -142,7 +142,8 @@ func (h *Headers) parseIPv6(b []byte) bool {
 			size += int(extension[1]) * 8
 		}
 		const jumboOption = 0xc2
-		if next == nextHopByHop && size == jumboLen && extension[2] == jumboOption {
+		first := h.L4 == h.L3+ipv6Len // a hop-by-hop header elsewhere is none (RFC 8200, section 4.1)
+		if next == nextHopByHop && first && size == jumboLen && extension[2] == jumboOption {
 			h.jumbo = h.L4
 		}
 		next = extension[0]
