@@ -39,7 +39,7 @@ func newScreen(inv *invocation, color bool, model tea.Model) *screen {
 		tea.WithEnvironment(env),
 		tea.WithColorProfile(profile), // nothing is looked up about the terminal: sudo may not know it
 		tea.WithoutSignalHandler(),    // the context ends with them
-		tea.WithFPS(40),
+		tea.WithFPS(25),
 		tea.WithFilter(s.filter),
 	}
 	// What is piped in is nobody's keys: the terminal itself has them.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -76,14 +77,47 @@ func (v *intervalValue) Set(s string) error {
 	return nil
 }
 
-// gcPercent is by how much the heap may grow before it is looked through. With many flows, what a frame leaves
-// behind is little beside what is kept, and that holds few pointers: looking often is cheap, and saves memory.
-// With few there is nothing to save.
-func gcPercent(flows int) int {
-	if flows < 20_000 {
-		return 100
+// fewFlows is up to how many flows memory and the length of a frame's work do not matter, but how much a
+// process takes that mostly sleeps.
+const fewFlows = 20_000
+
+// economy sets the Go runtime up for what there is to do.
+//
+// With few flows, nearly all there is to do is to wake up, see that nothing has changed, and sleep again. A
+// second thread that wakes up along with the first, to see whether there is something to do for it, costs as
+// much.
+//
+// With many, counting and drawing go on side by side, and the heap is collected when it has grown by little:
+// what a frame leaves behind is little beside what is kept, and that holds few pointers, so looking often is
+// cheap, and saves memory.
+type economy struct {
+	many           bool
+	procs, percent int // before top
+}
+
+func newEconomy() *economy {
+	return &economy{procs: runtime.GOMAXPROCS(1), percent: debug.SetGCPercent(100)}
+}
+
+// adjust knows how many flows there are now.
+func (e *economy) adjust(flows int) {
+	many := flows >= fewFlows
+	if many == e.many {
+		return
 	}
-	return 10
+	e.many = many
+	if many {
+		runtime.GOMAXPROCS(e.procs)
+		debug.SetGCPercent(10) // which collects at once
+	} else {
+		runtime.GOMAXPROCS(1)
+		debug.SetGCPercent(100)
+	}
+}
+
+func (e *economy) end() {
+	runtime.GOMAXPROCS(e.procs)
+	debug.SetGCPercent(e.percent)
 }
 
 // run counts in the background and draws in the foreground, until either ends.
@@ -96,7 +130,6 @@ func (o *topOptions) run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return usagef("%v", err)
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent(0)))
 	f := &feed{o: o, view: view, screen: newScreen(inv, color, framed{view}), begun: make(chan struct{})}
 	return f.screen.run(ctx, f.begun, func(ctx context.Context) error { return f.run(ctx, inv) })
 }
@@ -130,12 +163,10 @@ type feed struct {
 
 func (f *feed) run(ctx context.Context, inv *invocation) error {
 	f.o.pack, f.o.notice, f.o.begun = true, f.notice, func() { close(f.begun) }
-	percent := gcPercent(0)
+	economy := newEconomy()
+	defer economy.end()
 	err := f.o.watching.run(ctx, inv, func(s *model.Snapshot) error {
-		if now := gcPercent(s.Packed.Len()); now != percent {
-			percent = now
-			debug.SetGCPercent(now) // which collects at once
-		}
+		economy.adjust(s.Packed.Len())
 		taken := make(chan struct{})
 		f.screen.Send(frame{s, taken})
 		select {

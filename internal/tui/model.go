@@ -89,6 +89,7 @@ type Model struct {
 
 	pairs, services []*node // of the newest collection
 	all, top        []int32
+	ranked          []*node
 	scratch         model.Latency
 }
 

@@ -93,6 +93,7 @@ func (m *Model) order(siblings []*node, anew bool) {
 			n.quantile = m.scratch.Quantile(m.sort.quantile)
 		}
 	}
+	m.recall(siblings)
 	slices.SortFunc(siblings, func(a, b *node) int {
 		if m.frozen && !anew {
 			if c := cmp.Compare(a.rank, b.rank); c != 0 {
@@ -110,6 +111,31 @@ func (m *Model) order(siblings []*node, anew bool) {
 	for i, n := range siblings {
 		n.rank = i
 	}
+}
+
+// recall brings siblings into the order that they were in before, those that are new behind the others: most
+// stay where they are, and what is nearly in order is sorted quickly.
+func (m *Model) recall(siblings []*node) {
+	m.ranked = append(m.ranked[:0], make([]*node, len(siblings))...)
+	fresh := 0
+	for _, n := range siblings {
+		if n.rank < len(siblings) && m.ranked[n.rank] == nil {
+			m.ranked[n.rank] = n
+			continue
+		}
+		siblings[fresh] = n
+		fresh++
+	}
+	end := len(siblings)
+	copy(siblings[end-fresh:], siblings[:fresh])
+	at := 0
+	for _, n := range m.ranked {
+		if n != nil {
+			siblings[at] = n
+			at++
+		}
+	}
+	clear(m.ranked)
 }
 
 // onPath returns which of siblings the cursor is on or below; -1: none.
