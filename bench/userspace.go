@@ -122,24 +122,30 @@ func measureReading(ctx context.Context) (results []result, err error) {
 	return []result{took.result(what+", CPU", "ms", maxRead), calls}, nil
 }
 
-// timeReadings is the CPU time of a reading in milliseconds, the garbage collector's included.
+// timeReadings is the CPU time of a reading in milliseconds.
 func timeReadings(read func() error) (spread, error) {
 	var took []float64
 	for range readings {
-		before, err := cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID)
+		used, err := spent(read)
 		if err != nil {
 			return spread{}, err
 		}
-		if err := read(); err != nil {
-			return spread{}, err
-		}
-		after, err := cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID)
-		if err != nil {
-			return spread{}, err
-		}
-		took = append(took, float64(after-before)/float64(time.Millisecond))
+		took = append(took, used)
 	}
 	return spreadOf(took), nil
+}
+
+// spent is the CPU time of this process while f runs in milliseconds, the garbage collector's included.
+func spent(f func() error) (float64, error) {
+	before, err := cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID)
+	if err != nil {
+		return 0, err
+	}
+	if err := f(); err != nil {
+		return 0, err
+	}
+	after, err := cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID)
+	return milliseconds(after - before), err
 }
 
 var straceReady = regexp.MustCompile(`attached`)
