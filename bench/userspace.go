@@ -66,19 +66,20 @@ func measureUserSpace(ctx context.Context, p plan, binary string, only *selectio
 	if results != nil {
 		tables = append(tables, resultTable(results))
 	}
-	if only.has("user space", "watching") {
-		watched, err := measureWatching(ctx, p, binary)
-		if err != nil {
-			return nil, fmt.Errorf("flows --watch 1s: %w", err)
-		}
-		tables = append(tables, watchingTable(watched))
-	}
 	if only.has("user space", "top") {
 		screen, err := measureTop(ctx, p, binary)
 		if err != nil {
 			return nil, err
 		}
 		tables = append(tables, resultTable(screen))
+	}
+	// Last: it leaves many thousand connections in TIME_WAIT, and who looks at all sockets looks at those too.
+	if only.has("user space", "watching") {
+		watched, err := measureWatching(ctx, p, binary)
+		if err != nil {
+			return nil, fmt.Errorf("flows --watch 1s: %w", err)
+		}
+		tables = append(tables, watchingTable(watched))
 	}
 	return tables, nil
 }
