@@ -9,6 +9,7 @@
 
 struct bpf_flow_keys;
 struct bpf_iter_meta;
+struct bpf_map;
 struct bpf_sock;
 struct cgroup;
 struct cred;
@@ -23,7 +24,6 @@ struct pid_namespace;
 struct seq_file;
 struct sk_buff;
 struct sock;
-struct sock_common;
 struct socket;
 struct task_struct;
 struct udp_sock;
@@ -266,14 +266,19 @@ struct bpf_iter_meta {
 	u64 seq_num;
 };
 
-struct bpf_iter__tcp {
+struct bpf_iter__bpf_sk_storage_map {
 	union {
 		struct bpf_iter_meta *meta;
 	};
 	union {
-		struct sock_common *sk_common;
+		struct bpf_map *map;
 	};
-	uid_t uid;
+	union {
+		struct sock *sk;
+	};
+	union {
+		void *value;
+	};
 };
 
 struct bpf_iter__udp {

@@ -136,16 +136,6 @@ int BPF_PROG(lotrace_drop, struct sk_buff *skb, void *location, enum skb_drop_re
 	return 0;
 }
 
-SEC("iter/tcp")
-int lotrace_iter_tcp(struct bpf_iter__tcp *ctx)
-{
-	struct sock_common *skc = ctx->sk_common;
-
-	if (skc && skc->skc_state == TCP_LISTEN)
-		lt_write_listener(ctx->meta->seq, skc, LT_IPPROTO_TCP);
-	return 0;
-}
-
 SEC("iter/udp")
 int lotrace_iter_udp(struct bpf_iter__udp *ctx)
 {
@@ -167,11 +157,11 @@ int lotrace_iter_files(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
-SEC("iter/tcp")
-int lotrace_iter_queues_tcp(struct bpf_iter__tcp *ctx)
+SEC("iter/bpf_sk_storage_map")
+int lotrace_iter_queues_tcp(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
-	struct sock_common *skc = ctx->sk_common;
-	struct tcp_sock *tp = skc ? bpf_skc_to_tcp_sock(skc) : NULL;
+	struct sock *sk = ctx->sk;
+	struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
 
 	if (tp)
 		lt_tell_tcp_queue(ctx->meta->seq, tp);

@@ -51,7 +51,7 @@ struct lt_sample {
 
 _Static_assert(sizeof(struct lt_sample) == 128, "no hidden padding");
 
-/* What a socket iterator writes per listening or unconnected socket. */
+/* What a socket iterator writes per unconnected socket. */
 struct lt_listener {
 	__u8 addr[16]; /* bound address, v4 mapped; all zero: any */
 	__u16 port;
@@ -63,7 +63,7 @@ struct lt_listener {
 
 _Static_assert(sizeof(struct lt_listener) == 24, "read as an array");
 
-/* What is in the queues of one socket of a flow. */
+/* What is in the queues of one socket of a flow. The queue iterators write one for each that has anything to say. */
 struct lt_queue {
 	__u32 slot;
 	__u8 side; /* index of the socket's endpoint */
@@ -74,27 +74,7 @@ struct lt_queue {
 	__u32 drops; /* UDP: datagrams that found no room in the receive buffer, cumulative */
 };
 
-/* The connections that wait for a listening TCP socket to accept them. */
-struct lt_backlog {
-	__u8 addr[16]; /* bound address, v4 mapped; all zero: any */
-	__u16 port;
-	__u8 family; /* 4 or 6 */
-	__u8 v6only;
-	__u32 length;
-	__u32 limit; /* one more is let in */
-	__u32 drops; /* attempts that it dropped, cumulative (modulo 2^32) */
-};
-
-/* What the queue iterators write: per listening socket, and per other socket that has anything to say. */
-struct lt_queue_record {
-	__u32 listens; /* which of the two */
-	union {
-		struct lt_queue queue;
-		struct lt_backlog backlog;
-	};
-};
-
-_Static_assert(sizeof(struct lt_queue_record) == 36, "read as an array");
+_Static_assert(sizeof(struct lt_queue) == 24, "read as an array");
 
 /* What the file iterator writes per process and socket of the watched namespace. */
 struct lt_holder {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/lotrace/lotrace/internal/model"
@@ -132,10 +133,10 @@ func TestLimitsAgree(t *testing.T) {
 func TestRecordsHaveTheirSize(t *testing.T) {
 	text := header(t, "records.h")
 	for name, want := range map[string]uintptr{
-		"lt_slow":         unsafe.Sizeof(slowRecord{}),
-		"lt_sample":       unsafe.Sizeof(sampleRecord{}),
-		"lt_queue_record": unsafe.Sizeof(queueRecord{}),
-		"lt_holder":       unsafe.Sizeof(holderRecord{}),
+		"lt_slow":   unsafe.Sizeof(slowRecord{}),
+		"lt_sample": unsafe.Sizeof(sampleRecord{}),
+		"lt_queue":  unsafe.Sizeof(queueRecord{}),
+		"lt_holder": unsafe.Sizeof(holderRecord{}),
 	} {
 		match := regexp.MustCompile(`sizeof\(struct ` + name + `\) == (\d+)`).FindStringSubmatch(text)
 		if match == nil {
@@ -202,4 +203,17 @@ func structOf(t *testing.T, types *btf.Spec, name string) *btf.Struct {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// The kernel's iterator over TCP sockets can break connections: docs/decisions/0018.
+func TestNoWalkOverTCPSockets(t *testing.T) {
+	spec, err := loadLotrace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, program := range spec.Programs {
+		if program.AttachType == ebpf.AttachTraceIter && program.AttachTo == "tcp" {
+			t.Errorf("%s walks over all TCP sockets", name)
+		}
+	}
 }

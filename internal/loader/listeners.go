@@ -16,38 +16,47 @@ import (
 )
 
 // Listeners lists the sockets in the watched namespace that wait for others: what tells client from
-// server on connections older than we are. A BPF iterator sees them all in one pass; sock_diag(7)
-// is asked where the iterator is refused.
+// server on connections older than we are.
 func (l *Loader) Listeners() ([]model.Listener, error) {
 	var found []model.Listener
 	err := l.netns.do(func() (err error) {
-		found, err = iterateListeners(l.loadBeside)
-		if err != nil {
-			var diagErr error
-			if found, diagErr = diagListeners(); diagErr == nil {
-				return nil
-			}
-			return errors.Join(err, diagErr)
-		}
-		return nil
+		found, err = listListeners(l.loadBeside)
+		return err
 	})
 	return found, err
 }
 
-func iterateListeners(load func(program string) (*ebpf.Program, error)) ([]model.Listener, error) {
-	var out []model.Listener
-	for _, name := range []string{"lotrace_iter_tcp", "lotrace_iter_udp"} {
-		program, err := load(name)
-		if err != nil {
-			return nil, fmt.Errorf("list listeners: %w", err)
-		}
-		found, err := runIterator(program)
-		if err != nil {
-			return nil, fmt.Errorf("list listeners: %w", err)
-		}
-		out = append(out, found...)
+// listListeners asks sock_diag(7) for TCP: bpf/queue.bpf.h says why no iterator does. For UDP one does, and
+// sock_diag where it is refused.
+func listListeners(load func(program string) (*ebpf.Program, error)) ([]model.Listener, error) {
+	listening, err := diagListening(nil)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	out := make([]model.Listener, 0, len(listening))
+	for _, b := range listening {
+		out = append(out, model.Listener{Proto: model.ProtoTCP, Addr: b.Addr, Port: b.Port, V6Only: b.V6Only})
+	}
+	unconnected, err := iterateUnconnected(load)
+	if err != nil {
+		var diagErr error
+		if unconnected, diagErr = diagUnconnected(); diagErr != nil {
+			return nil, errors.Join(err, diagErr)
+		}
+	}
+	return append(out, unconnected...), nil
+}
+
+func iterateUnconnected(load func(program string) (*ebpf.Program, error)) ([]model.Listener, error) {
+	program, err := load("lotrace_iter_udp")
+	if err != nil {
+		return nil, fmt.Errorf("list UDP sockets: %w", err)
+	}
+	found, err := runIterator(program)
+	if err != nil {
+		return nil, fmt.Errorf("list UDP sockets: %w", err)
+	}
+	return found, nil
 }
 
 // runIterator closes the program.
@@ -89,35 +98,20 @@ func parseListeners(raw []byte) ([]model.Listener, error) {
 	return out, nil
 }
 
-const tcpListen = 10 // TCP_LISTEN, include/net/tcp_states.h
-
-// diagListeners does not learn V6Only; a dual-stack guess only ever helps to find a server.
-func diagListeners() ([]model.Listener, error) {
+// diagUnconnected does not learn V6Only; a dual-stack guess only ever helps to find a server.
+func diagUnconnected() ([]model.Listener, error) {
 	var out []model.Listener
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		tcp, err := netlink.SocketDiagTCP(family)
+		sockets, err := netlink.SocketDiagUDP(family)
 		if err != nil {
-			return nil, fmt.Errorf("list listeners with sock_diag: %w", err)
+			return nil, fmt.Errorf("list UDP sockets with sock_diag: %w", err)
 		}
-		udp, err := netlink.SocketDiagUDP(family)
-		if err != nil {
-			return nil, fmt.Errorf("list listeners with sock_diag: %w", err)
-		}
-		for _, s := range tcp {
-			if s.State == tcpListen {
-				out = append(out, diagListener(model.ProtoTCP, s))
-			}
-		}
-		for _, s := range udp {
+		for _, s := range sockets {
 			if s.ID.DestinationPort == 0 {
-				out = append(out, diagListener(model.ProtoUDP, s))
+				addr, _ := netip.AddrFromSlice(s.ID.Source)
+				out = append(out, model.Listener{Proto: model.ProtoUDP, Addr: addr.Unmap(), Port: s.ID.SourcePort})
 			}
 		}
 	}
 	return out, nil
-}
-
-func diagListener(proto model.Proto, s *netlink.Socket) model.Listener {
-	addr, _ := netip.AddrFromSlice(s.ID.Source)
-	return model.Listener{Proto: proto, Addr: addr.Unmap(), Port: s.ID.SourcePort}
 }

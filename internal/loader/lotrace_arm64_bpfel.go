@@ -238,7 +238,6 @@ const (
 	lotraceProgLotraceIterFiles     = "lotrace_iter_files"
 	lotraceProgLotraceIterQueuesTcp = "lotrace_iter_queues_tcp"
 	lotraceProgLotraceIterQueuesUdp = "lotrace_iter_queues_udp"
-	lotraceProgLotraceIterTcp       = "lotrace_iter_tcp"
 	lotraceProgLotraceIterUdp       = "lotrace_iter_udp"
 	lotraceProgLotraceReadTcp       = "lotrace_read_tcp"
 	lotraceProgLotraceReadUdp       = "lotrace_read_udp"
@@ -298,7 +297,6 @@ type lotraceProgramSpecs struct {
 	LotraceIterFiles     *ebpf.ProgramSpec `ebpf:"lotrace_iter_files"`
 	LotraceIterQueuesTcp *ebpf.ProgramSpec `ebpf:"lotrace_iter_queues_tcp"`
 	LotraceIterQueuesUdp *ebpf.ProgramSpec `ebpf:"lotrace_iter_queues_udp"`
-	LotraceIterTcp       *ebpf.ProgramSpec `ebpf:"lotrace_iter_tcp"`
 	LotraceIterUdp       *ebpf.ProgramSpec `ebpf:"lotrace_iter_udp"`
 	LotraceReadTcp       *ebpf.ProgramSpec `ebpf:"lotrace_read_tcp"`
 	LotraceReadUdp       *ebpf.ProgramSpec `ebpf:"lotrace_read_udp"`
@@ -420,7 +418,6 @@ type lotracePrograms struct {
 	LotraceIterFiles     *ebpf.Program `ebpf:"lotrace_iter_files"`
 	LotraceIterQueuesTcp *ebpf.Program `ebpf:"lotrace_iter_queues_tcp"`
 	LotraceIterQueuesUdp *ebpf.Program `ebpf:"lotrace_iter_queues_udp"`
-	LotraceIterTcp       *ebpf.Program `ebpf:"lotrace_iter_tcp"`
 	LotraceIterUdp       *ebpf.Program `ebpf:"lotrace_iter_udp"`
 	LotraceReadTcp       *ebpf.Program `ebpf:"lotrace_read_tcp"`
 	LotraceReadUdp       *ebpf.Program `ebpf:"lotrace_read_udp"`
@@ -436,7 +433,6 @@ func (p *lotracePrograms) Close() error {
 		p.LotraceIterFiles,
 		p.LotraceIterQueuesTcp,
 		p.LotraceIterQueuesUdp,
-		p.LotraceIterTcp,
 		p.LotraceIterUdp,
 		p.LotraceReadTcp,
 		p.LotraceReadUdp,

@@ -265,7 +265,6 @@ func (p *netnsProbe) checkListeners() Check {
 		return c
 	}
 	var found []model.Listener
-	var iterErr error
 	load := func(program string) (*ebpf.Program, error) {
 		source, err := readSource()
 		if err != nil {
@@ -274,19 +273,13 @@ func (p *netnsProbe) checkListeners() Check {
 		return source.load(program, nil)
 	}
 	err := p.netns.do(func() (err error) {
-		if found, iterErr = iterateListeners(load); iterErr != nil {
-			found, err = diagListeners()
-		}
+		found, err = listListeners(load)
 		return err
 	})
-	c.Found = fmt.Sprintf("%d found by a BPF iterator", len(found))
-	switch {
-	case err != nil:
+	c.Found = fmt.Sprintf("%d found", len(found))
+	if err != nil {
 		c.Status = StatusWarn
 		c.Found = "unknown, so servers of older connections are guessed: " + err.Error()
-	case iterErr != nil:
-		c.Status = StatusWarn
-		c.Found = fmt.Sprintf("%d found by sock_diag (iterator: %v)", len(found), iterErr)
 	}
 	return c
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // queues walks the sockets of the watched namespace. A walk sees the namespace of the thread that begins
-// it, so one thread stays there.
+// it, as sock_diag does, so one thread stays there.
 type queues struct {
 	inside  *inside
 	walks   []walk
@@ -26,26 +26,12 @@ type walk struct {
 	iter    *link.Iter
 }
 
-// queueRecord is struct lt_queue_record: the body is a flowQueue or a backlog.
+// queueRecord is struct lt_queue.
 type queueRecord struct {
-	listens uint32
-	body    [8]uint32
-}
-
-// flowQueue is struct lt_queue.
-type flowQueue struct {
 	slot                             uint32
 	side                             uint8
 	_                                [3]uint8
 	receive, send, outOfOrder, drops uint32
-}
-
-// backlog is struct lt_backlog.
-type backlog struct {
-	addr                 [16]byte
-	port                 uint16
-	family, v6Only       uint8
-	length, limit, drops uint32
 }
 
 // openQueues is allowed to fail.
@@ -63,12 +49,15 @@ func (q *queues) open(l *Loader) (err error) {
 	if q.inside, err = l.netns.stay(); err != nil {
 		return err
 	}
-	for _, name := range []string{"lotrace_iter_queues_tcp", "lotrace_iter_queues_udp"} {
+	for name, over := range map[string]*ebpf.Map{
+		"lotrace_iter_queues_tcp": l.coll.Maps["lt_socks"],
+		"lotrace_iter_queues_udp": nil, // all there are
+	} {
 		program, err := l.loadBeside(name)
 		if err != nil {
 			return err
 		}
-		iter, err := link.AttachIter(link.IterOptions{Program: program})
+		iter, err := link.AttachIter(link.IterOptions{Program: program, Map: over})
 		if err != nil {
 			return errors.Join(fmt.Errorf("attach %s: %w", name, err), program.Close())
 		}
@@ -86,8 +75,9 @@ func (q *queues) Close() error {
 	return errors.Join(errs...)
 }
 
-// ReadQueues fills in what sockets have in their queues now, Queues and Backlogs. Every socket is looked
-// at, but a system call is made only for as many as fill a buffer.
+// ReadQueues fills in what sockets have in their queues now, Queues and Backlogs. Of TCP it looks at the sockets
+// that have sent something while a TC hook saw it, and at those that listen; of UDP at all. A system call is made
+// only for as many as fill a buffer.
 func (l *Loader) ReadQueues(r *model.Reading) error {
 	r.Queues, r.Backlogs = r.Queues[:0], r.Backlogs[:0]
 	if l.queues == nil {
@@ -98,7 +88,10 @@ func (l *Loader) ReadQueues(r *model.Reading) error {
 			return fmt.Errorf("read queues: %w", err)
 		}
 	}
-	return nil
+	return l.queues.inside.do(func() (err error) {
+		r.Backlogs, err = diagListening(r.Backlogs)
+		return err
+	})
 }
 
 func (q *queues) walk(w *walk, r *model.Reading) error {
@@ -126,31 +119,18 @@ func (q *queues) walk(w *walk, r *model.Reading) error {
 			return fmt.Errorf("%d bytes are no whole records", n)
 		}
 		for i := range q.records[:n/size] {
-			decodeQueue(r, &q.records[i])
+			r.Queues = append(r.Queues, decodeQueue(&q.records[i]))
 		}
 	}
 }
 
-func decodeQueue(r *model.Reading, record *queueRecord) {
-	if record.listens != 0 {
-		from := (*backlog)(unsafe.Pointer(&record.body))
-		r.Backlogs = append(r.Backlogs, model.Backlog{
-			Addr:   socketAddr(from.addr, from.family),
-			Port:   from.port,
-			V6Only: from.v6Only != 0,
-			Length: from.length,
-			Limit:  from.limit,
-			Drops:  uint64(from.drops),
-		})
-		return
-	}
-	from := (*flowQueue)(unsafe.Pointer(&record.body))
-	r.Queues = append(r.Queues, model.Queue{
+func decodeQueue(from *queueRecord) model.Queue {
+	return model.Queue{
 		Slot:       from.slot,
 		End:        from.side,
 		Receive:    from.receive,
 		Send:       from.send,
 		OutOfOrder: from.outOfOrder,
 		Drops:      from.drops,
-	})
+	}
 }

@@ -27,7 +27,7 @@ func TestSoak(t *testing.T) {
 		t.Fatalf("SOAK=%s: want a duration of %ds or more (%v)", os.Getenv("SOAK"), leastSamples, err)
 	}
 	ns := testkit.NewNetns(t)
-	clean := ns.Attached()
+	clean, tainted := ns.Attached(), taint(t)
 
 	books := &account{done: make(chan struct{})}
 	accountant := startAccountant(t, ns, books)
@@ -82,7 +82,20 @@ func TestSoak(t *testing.T) {
 	if diff := cmp.Diff(clean, ns.Attached()); diff != "" {
 		t.Errorf("left attached (-before +after): %s", diff)
 	}
+	if now := taint(t); now != tainted {
+		t.Errorf("the kernel warned, see dmesg: tainted %s, and %s before", now, tainted)
+	}
 	printSummary(t, residents, books, errands)
+}
+
+// taint is the kernel's taint mask. A warning stays in it, so a machine that had one shows no other.
+func taint(t *testing.T) string {
+	t.Helper()
+	mask, err := os.ReadFile("/proc/sys/kernel/tainted")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(mask))
 }
 
 // startAccountant begins the run whose windows are added up.
