@@ -73,7 +73,7 @@ func measureUserSpace(ctx context.Context, p plan, binary string, only *selectio
 		}
 		tables = append(tables, resultTable(screen))
 	}
-	// Last: it leaves many thousand connections in TIME_WAIT, and who looks at all sockets looks at those too.
+	// Last: it leaves many thousand connections in TIME_WAIT behind.
 	if only.has("user space", "watching") {
 		watched, err := measureWatching(ctx, p, binary)
 		if err != nil {

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -34,7 +35,7 @@ func diagListening(into []model.Backlog) ([]model.Backlog, error) {
 		binary.NativeEndian.PutUint32(body[4:], 1<<tcpListen)
 		request.AddRawData(body)
 		messages, err := request.Execute(unix.NETLINK_INET_DIAG, 0)
-		if err != nil {
+		if err != nil && !errors.Is(err, nl.ErrDumpInterrupted) { // somebody began or ceased to listen meanwhile
 			return into, fmt.Errorf("list listening sockets with sock_diag: %w", err)
 		}
 		for _, message := range messages {
@@ -51,7 +52,7 @@ func diagListening(into []model.Backlog) ([]model.Backlog, error) {
 // parseListening reads a struct inet_diag_msg and its attributes. Of a listening socket the two queues are how
 // many connections wait in it, and how many may.
 func parseListening(b []byte) (backlog model.Backlog, err error) {
-	if len(b) < sizeofDiagMessage {
+	if len(b) < sizeofDiagMessage || len(b)%unix.NLA_ALIGNTO != 0 { // ParseRouteAttr takes the padding for granted
 		return backlog, fmt.Errorf("%d bytes are no whole record", len(b))
 	}
 	attributes, err := nl.ParseRouteAttr(b[sizeofDiagMessage:])

@@ -27,12 +27,9 @@ func (l *Loader) Listeners() ([]model.Listener, error) {
 }
 
 // listListeners asks sock_diag(7) for TCP: bpf/queue.bpf.h says why no iterator does. For UDP one does, and
-// sock_diag where it is refused.
+// sock_diag where it is refused. What could be listed comes with an error, too.
 func listListeners(load func(program string) (*ebpf.Program, error)) ([]model.Listener, error) {
-	listening, err := diagListening(nil)
-	if err != nil {
-		return nil, err
-	}
+	listening, tcpErr := diagListening(nil)
 	out := make([]model.Listener, 0, len(listening))
 	for _, b := range listening {
 		out = append(out, model.Listener{Proto: model.ProtoTCP, Addr: b.Addr, Port: b.Port, V6Only: b.V6Only})
@@ -41,10 +38,10 @@ func listListeners(load func(program string) (*ebpf.Program, error)) ([]model.Li
 	if err != nil {
 		var diagErr error
 		if unconnected, diagErr = diagUnconnected(); diagErr != nil {
-			return nil, errors.Join(err, diagErr)
+			return out, errors.Join(tcpErr, err, diagErr)
 		}
 	}
-	return append(out, unconnected...), nil
+	return append(out, unconnected...), tcpErr
 }
 
 func iterateUnconnected(load func(program string) (*ebpf.Program, error)) ([]model.Listener, error) {

@@ -19,6 +19,7 @@ type queues struct {
 	inside  *inside
 	walks   []walk
 	records []queueRecord // one read of a walk
+	listens bool          // sock_diag tells of sockets that listen
 }
 
 type walk struct {
@@ -43,23 +44,31 @@ func (l *Loader) openQueues() {
 	}
 	l.queues = q
 	l.onClose(q.Close)
+	if err := q.listening(new(model.Reading)); err != nil {
+		l.warn("%v: accept queues stay unknown", err)
+		return
+	}
+	q.listens = true
 }
 
 func (q *queues) open(l *Loader) (err error) {
 	if q.inside, err = l.netns.stay(); err != nil {
 		return err
 	}
-	for name, over := range map[string]*ebpf.Map{
-		"lotrace_iter_queues_tcp": l.coll.Maps["lt_socks"],
-		"lotrace_iter_queues_udp": nil, // all there are
+	for _, w := range []struct {
+		name string
+		over *ebpf.Map // nil: all sockets there are
+	}{
+		{"lotrace_iter_queues_tcp", l.coll.Maps["lt_socks"]},
+		{"lotrace_iter_queues_udp", nil},
 	} {
-		program, err := l.loadBeside(name)
+		program, err := l.loadBeside(w.name)
 		if err != nil {
 			return err
 		}
-		iter, err := link.AttachIter(link.IterOptions{Program: program, Map: over})
+		iter, err := link.AttachIter(link.IterOptions{Program: program, Map: w.over})
 		if err != nil {
-			return errors.Join(fmt.Errorf("attach %s: %w", name, err), program.Close())
+			return errors.Join(fmt.Errorf("attach %s: %w", w.name, err), program.Close())
 		}
 		q.walks = append(q.walks, walk{program, iter})
 	}
@@ -88,7 +97,14 @@ func (l *Loader) ReadQueues(r *model.Reading) error {
 			return fmt.Errorf("read queues: %w", err)
 		}
 	}
-	return l.queues.inside.do(func() (err error) {
+	if !l.queues.listens {
+		return nil
+	}
+	return l.queues.listening(r)
+}
+
+func (q *queues) listening(r *model.Reading) error {
+	return q.inside.do(func() (err error) {
 		r.Backlogs, err = diagListening(r.Backlogs)
 		return err
 	})
