@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"syscall"
+	"unsafe"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -15,62 +17,89 @@ import (
 // Of sock_diag(7) and linux/inet_diag.h.
 const (
 	sockDiagByFamily = 20
-	tcpListen        = 10 // TCP_LISTEN, include/net/tcp_states.h
 
 	sizeofDiagRequest = 56 // struct inet_diag_req_v2
 	sizeofDiagMessage = 72 // struct inet_diag_msg
 
+	diagInfo      = 2  // INET_DIAG_INFO
 	diagSKMeminfo = 7  // INET_DIAG_SKMEMINFO
 	diagSKV6Only  = 11 // INET_DIAG_SKV6ONLY
 	meminfoDrops  = 8  // SK_MEMINFO_DROPS, linux/sock_diag.h
 )
 
-// diagListening lists the TCP sockets that listen in the calling thread's network namespace. The kernel looks
-// at no other sockets for that.
-func diagListening(into []model.Backlog) ([]model.Backlog, error) {
+// diagTCP has read called with the struct inet_diag_msg and the attributes of every TCP socket in the calling
+// thread's network namespace that is in one of these states, a set of bits 1<<BPF_TCP_*, with one attribute.
+// Asked for those that listen, the kernel looks at no others.
+func diagTCP(states uint32, attribute uint8, read func([]byte) error) error {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		request := nl.NewNetlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP)
 		body := make([]byte, sizeofDiagRequest)
-		body[0], body[1], body[2] = family, unix.IPPROTO_TCP, 1<<(diagSKMeminfo-1)
-		binary.NativeEndian.PutUint32(body[4:], 1<<tcpListen)
+		body[0], body[1], body[2] = family, unix.IPPROTO_TCP, 1<<(attribute-1)
+		binary.NativeEndian.PutUint32(body[4:], states)
 		request.AddRawData(body)
-		messages, err := request.Execute(unix.NETLINK_INET_DIAG, 0)
-		if err != nil && !errors.Is(err, nl.ErrDumpInterrupted) { // somebody began or ceased to listen meanwhile
-			return into, fmt.Errorf("list listening sockets with sock_diag: %w", err)
+		var failed error
+		err := request.ExecuteIter(unix.NETLINK_INET_DIAG, 0, func(message []byte) bool {
+			failed = read(message)
+			return failed == nil
+		})
+		if errors.Is(err, nl.ErrDumpInterrupted) { // sockets came or went meanwhile
+			err = nil
 		}
-		for _, message := range messages {
-			backlog, err := parseListening(message)
-			if err != nil {
-				return into, fmt.Errorf("list listening sockets with sock_diag: %w", err)
-			}
-			into = append(into, backlog)
+		if err := errors.Join(err, failed); err != nil {
+			return fmt.Errorf("list sockets with sock_diag: %w", err)
 		}
 	}
-	return into, nil
+	return nil
 }
 
-// parseListening reads a struct inet_diag_msg and its attributes. Of a listening socket the two queues are how
-// many connections wait in it, and how many may.
-func parseListening(b []byte) (backlog model.Backlog, err error) {
+// diagMessage is a struct inet_diag_msg.
+type diagMessage struct {
+	state         uint8
+	local, remote netip.AddrPort // IPv4 in IPv6 is IPv4
+	receive, send uint32         // idiag_rqueue and idiag_wqueue
+	attributes    []syscall.NetlinkRouteAttr
+}
+
+func parseDiag(b []byte) (m diagMessage, err error) {
 	if len(b) < sizeofDiagMessage || len(b)%unix.NLA_ALIGNTO != 0 { // ParseRouteAttr takes the padding for granted
-		return backlog, fmt.Errorf("%d bytes are no whole record", len(b))
+		return m, fmt.Errorf("%d bytes are no whole record", len(b))
 	}
-	attributes, err := nl.ParseRouteAttr(b[sizeofDiagMessage:])
+	if m.attributes, err = nl.ParseRouteAttr(b[sizeofDiagMessage:]); err != nil {
+		return m, err
+	}
+	end := func(port, addr []byte) netip.AddrPort {
+		ip := netip.AddrFrom16([16]byte(addr))
+		if b[0] == unix.AF_INET {
+			ip = netip.AddrFrom4([4]byte(addr))
+		}
+		return netip.AddrPortFrom(ip.Unmap(), binary.BigEndian.Uint16(port))
+	}
+	m.state = b[1]
+	m.local, m.remote = end(b[4:], b[8:]), end(b[6:], b[24:])
+	m.receive, m.send = binary.NativeEndian.Uint32(b[56:]), binary.NativeEndian.Uint32(b[60:])
+	return m, nil
+}
+
+// diagListening lists the sockets that listen.
+func diagListening(into []model.Backlog) ([]model.Backlog, error) {
+	err := diagTCP(1<<unix.BPF_TCP_LISTEN, diagSKMeminfo, func(b []byte) error {
+		backlog, err := parseListening(b)
+		into = append(into, backlog)
+		return err
+	})
+	return into, err
+}
+
+// parseListening reads what a socket that listens has. Its two queues are how many connections wait in it, and how
+// many may.
+func parseListening(b []byte) (model.Backlog, error) {
+	m, err := parseDiag(b)
 	if err != nil {
-		return backlog, err
+		return model.Backlog{}, err
 	}
-	addr := netip.AddrFrom16([16]byte(b[8:]))
-	if b[0] == unix.AF_INET {
-		addr = netip.AddrFrom4([4]byte(b[8:]))
-	}
-	backlog = model.Backlog{
-		Addr:   addr.Unmap(),
-		Port:   binary.BigEndian.Uint16(b[4:]),
-		Length: binary.NativeEndian.Uint32(b[56:]),
-		Limit:  binary.NativeEndian.Uint32(b[60:]),
-	}
-	for i := range attributes {
-		switch value := attributes[i].Value; attributes[i].Attr.Type {
+	backlog := model.Backlog{Addr: m.local.Addr(), Port: m.local.Port(), Length: m.receive, Limit: m.send}
+	for i := range m.attributes {
+		switch value := m.attributes[i].Value; m.attributes[i].Attr.Type {
 		case diagSKV6Only:
 			backlog.V6Only = len(value) > 0 && value[0] != 0
 		case diagSKMeminfo:
@@ -80,4 +109,43 @@ func parseListening(b []byte) (backlog model.Backlog, err error) {
 		}
 	}
 	return backlog, nil
+}
+
+// statesConnected are those in which a socket has queues: not yet so as long as its handshake lasts.
+const statesConnected = 1<<unix.BPF_TCP_ESTABLISHED | 1<<unix.BPF_TCP_FIN_WAIT1 | 1<<unix.BPF_TCP_FIN_WAIT2 |
+	1<<unix.BPF_TCP_CLOSE_WAIT | 1<<unix.BPF_TCP_LAST_ACK | 1<<unix.BPF_TCP_CLOSING
+
+// diagQueues has tell called with every connected socket that has something to say: its two ends, and a queue
+// that lacks the slot and its end.
+func diagQueues(tell func(local, remote netip.AddrPort, q model.Queue) error) error {
+	return diagTCP(statesConnected, diagInfo, func(b []byte) error {
+		m, q, err := parseConnected(b)
+		if err != nil || q == (model.Queue{}) {
+			return err
+		}
+		return tell(m.local, m.remote, q)
+	})
+}
+
+// parseConnected reads what a connected socket has. SYN and FIN take a sequence number each and are no bytes.
+func parseConnected(b []byte) (m diagMessage, q model.Queue, err error) {
+	if m, err = parseDiag(b); err != nil {
+		return m, q, err
+	}
+	q.Receive, q.Send = m.receive, m.send
+	switch m.state {
+	case unix.BPF_TCP_CLOSE_WAIT, unix.BPF_TCP_LAST_ACK, unix.BPF_TCP_CLOSING: // the other side's end has come
+		q.Receive -= min(q.Receive, 1)
+	}
+	switch m.state {
+	case unix.BPF_TCP_FIN_WAIT1, unix.BPF_TCP_LAST_ACK, unix.BPF_TCP_CLOSING: // our own is under way
+		q.Send -= min(q.Send, 1)
+	}
+	const at = int(unsafe.Offsetof(unix.TCPInfo{}.Rcv_ooopack))
+	for i := range m.attributes {
+		if value := m.attributes[i].Value; m.attributes[i].Attr.Type == diagInfo && len(value) >= at+4 {
+			q.OutOfOrder = binary.NativeEndian.Uint32(value[at:])
+		}
+	}
+	return m, q, nil
 }

@@ -3,6 +3,7 @@ package loader
 import (
 	"net/netip"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -12,7 +13,7 @@ import (
 // listeningMessage is what the kernel says of a socket that listens at [::]:80, six of five waiting in it.
 func listeningMessage() []byte {
 	b := make([]byte, sizeofDiagMessage)
-	b[0], b[1], b[5], b[56], b[60] = unix.AF_INET6, tcpListen, 80, 6, 5
+	b[0], b[1], b[5], b[56], b[60] = unix.AF_INET6, unix.BPF_TCP_LISTEN, 80, 6, 5
 	b = append(b, 5, 0, diagSKV6Only, 0, 1, 0, 0, 0)
 	meminfo := make([]byte, 4*(meminfoDrops+1))
 	meminfo[4*meminfoDrops] = 7
@@ -31,12 +32,82 @@ func TestParseListening(t *testing.T) {
 	}
 }
 
+// connectedMessage is what the kernel says of a connection from 127.0.0.1:80 to 127.0.0.2:443.
+func connectedMessage(state uint8, receive, send, outOfOrder byte) []byte {
+	b := make([]byte, sizeofDiagMessage)
+	b[0], b[1], b[5], b[6], b[7], b[56], b[60] = unix.AF_INET, state, 80, 1, 187, receive, send
+	copy(b[8:], []byte{127, 0, 0, 1})
+	copy(b[24:], []byte{127, 0, 0, 2})
+	const size = unix.SizeofTCPInfo
+	info := make([]byte, size)
+	info[unsafe.Offsetof(unix.TCPInfo{}.Rcv_ooopack)] = outOfOrder
+	b = append(b, (size+4)%256, (size+4)/256, diagInfo, 0)
+	return append(b, info...)
+}
+
+func TestParseConnected(t *testing.T) {
+	for _, tt := range []struct {
+		state         uint8
+		receive, send byte
+		want          model.Queue
+	}{
+		{unix.BPF_TCP_ESTABLISHED, 2, 3, model.Queue{Receive: 2, Send: 3, OutOfOrder: 4}},
+		{unix.BPF_TCP_FIN_WAIT1, 2, 3, model.Queue{Receive: 2, Send: 2, OutOfOrder: 4}},
+		{unix.BPF_TCP_FIN_WAIT2, 2, 0, model.Queue{Receive: 2, OutOfOrder: 4}},
+		{unix.BPF_TCP_CLOSE_WAIT, 2, 3, model.Queue{Receive: 1, Send: 3, OutOfOrder: 4}},
+		{unix.BPF_TCP_CLOSE_WAIT, 0, 0, model.Queue{OutOfOrder: 4}},
+		{unix.BPF_TCP_LAST_ACK, 2, 3, model.Queue{Receive: 1, Send: 2, OutOfOrder: 4}},
+		{unix.BPF_TCP_CLOSING, 1, 1, model.Queue{OutOfOrder: 4}},
+	} {
+		m, q, err := parseConnected(connectedMessage(tt.state, tt.receive, tt.send, 4))
+		if err != nil || q != tt.want {
+			t.Errorf("state %d: %+v %v, want %+v", tt.state, q, err, tt.want)
+		}
+		if m.local.String() != "127.0.0.1:80" || m.remote.String() != "127.0.0.2:443" {
+			t.Errorf("from %v to %v", m.local, m.remote)
+		}
+	}
+	whole := connectedMessage(unix.BPF_TCP_ESTABLISHED, 1, 1, 1)
+	for n := range len(whole) {
+		if _, q, err := parseConnected(whole[:n]); err == nil && q.OutOfOrder != 0 {
+			t.Errorf("%+v of %d bytes", q, n)
+		}
+	}
+}
+
 // Whatever the message is, it is read without a panic.
-func FuzzParseListening(f *testing.F) {
+func FuzzParseDiag(f *testing.F) {
 	f.Add(listeningMessage())
+	f.Add(connectedMessage(unix.BPF_TCP_LAST_ACK, 1, 1, 1))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, err := parseListening(b); err == nil && (len(b) < sizeofDiagMessage || len(b)%4 != 0) {
+		_, asListening := parseListening(b)
+		_, _, asConnected := parseConnected(b)
+		if (asListening == nil) != (asConnected == nil) {
+			t.Errorf("%v, but %v", asListening, asConnected)
+		}
+		if asListening == nil && (len(b) < sizeofDiagMessage || len(b)%4 != 0) {
 			t.Errorf("%d bytes are no whole record", len(b))
 		}
 	})
+}
+
+// A tuple has one key, whichever end it is looked at from.
+func TestEncodeKey(t *testing.T) {
+	for _, tt := range []struct{ low, high string }{
+		{"127.0.0.1:80", "127.0.0.1:443"},
+		{"127.0.0.1:443", "127.0.0.2:80"},
+		{"[::1]:1", "127.0.0.1:1"}, // as bytes, mapped
+		{"[::1]:80", "[fe80::1]:80"},
+	} {
+		low, high := netip.MustParseAddrPort(tt.low), netip.MustParseAddrPort(tt.high)
+		key, end := encodeKey(low, high, 7, model.ProtoTCP)
+		same, other := encodeKey(high, low, 7, model.ProtoTCP)
+		if key != same || end != 0 || other != 1 {
+			t.Errorf("%v %v: ends %d and %d, keys %+v and %+v", low, high, end, other, key, same)
+		}
+		decoded := decodeKey(&key)
+		if decoded.Endpoint(0) != low || decoded.Endpoint(1) != high {
+			t.Errorf("%v %v became %v %v", low, high, decoded.Endpoint(0), decoded.Endpoint(1))
+		}
+	}
 }

@@ -129,7 +129,7 @@ func (l *Loader) open(c Config) (err error) {
 		l.openScan()
 	}
 	if !c.NoHealth {
-		l.openQueues()
+		l.openQueues(c.Hook)
 	}
 	l.openTracers(&c)
 	if err := l.netns.do(func() error { return l.attach(c.Hook) }); err != nil {

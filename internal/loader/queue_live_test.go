@@ -120,8 +120,9 @@ func inQueue(tb testing.TB, c syscall.Conn, request uint) (n uint32) {
 	return n
 }
 
-func TestUnreadBytes(t *testing.T) {
-	r := newRig(t, loader.Config{})
+func TestUnreadBytes(t *testing.T) { onHooks(t, testUnreadBytes) }
+
+func testUnreadBytes(t *testing.T, r *rig, _ loader.Hook) {
 	for _, kind := range []struct{ name, network, listen, dial string }{
 		{"ipv4", "tcp4", "127.0.0.1:80", "127.0.0.1:80"},
 		{"ipv6", "tcp6", "[::1]:80", "[::1]:80"},
@@ -177,8 +178,9 @@ func awaitState(t *testing.T, c syscall.Conn, state uint8) {
 }
 
 // A receiver that does not read stops its sender, and both ends tell as much as the sockets themselves.
-func TestUnacknowledgedBytes(t *testing.T) {
-	r := newRig(t, loader.Config{})
+func TestUnacknowledgedBytes(t *testing.T) { onHooks(t, testUnacknowledgedBytes) }
+
+func testUnacknowledgedBytes(t *testing.T, r *rig, _ loader.Hook) {
 	client, server := tcpEnds(t, r.ns, "tcp", "127.0.0.1:80", "127.0.0.1:80")
 	fill(t, client)
 	r.checkStopped(client, server, 0)
@@ -273,7 +275,11 @@ func dropFifth(t *testing.T, ns *testkit.Netns) {
 }
 
 func TestOutOfOrder(t *testing.T) {
-	r := newRig(t, loader.Config{Hook: loader.HookTCX})
+	testkit.RequireKernel(t, minimum(loader.HookTCX), "dropping by "+string(loader.HookTCX))
+	onHooks(t, testOutOfOrder)
+}
+
+func testOutOfOrder(t *testing.T, r *rig, _ loader.Hook) {
 	dropFifth(t, r.ns)
 	client, server := tcpEnds(t, r.ns, "tcp", "127.0.0.1:80", "127.0.0.1:80")
 	const n = 8 << 20
@@ -296,8 +302,9 @@ func TestOutOfOrder(t *testing.T) {
 }
 
 // Sockets of one tuple in two namespaces are told apart.
-func TestQueuesOfOneNamespace(t *testing.T) {
-	r := newRig(t, loader.Config{})
+func TestQueuesOfOneNamespace(t *testing.T) { onHooks(t, testQueuesOfOneNamespace) }
+
+func testQueuesOfOneNamespace(t *testing.T, r *rig, _ loader.Hook) {
 	other := testkit.NewNetns(t)
 	var server *net.TCPConn
 	const n = 7

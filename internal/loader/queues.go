@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -19,7 +20,8 @@ type queues struct {
 	inside  *inside
 	walks   []walk
 	records []queueRecord // one read of a walk
-	listens bool          // sock_diag tells of sockets that listen
+	diag    bool          // there is sock_diag: it tells of TCP sockets that listen
+	asks    bool          // and of those that are connected: XDP sees none, so there is no walk over them
 }
 
 type walk struct {
@@ -36,42 +38,48 @@ type queueRecord struct {
 }
 
 // openQueues is allowed to fail.
-func (l *Loader) openQueues() {
+func (l *Loader) openQueues(hook Hook) {
 	q := &queues{records: make([]queueRecord, 1024)}
-	if err := q.open(l); err != nil {
+	if err := q.open(l, hook); err != nil {
 		l.warn("%v: what waits in sockets stays unknown", errors.Join(err, q.Close()))
 		return
 	}
 	l.queues = q
 	l.onClose(q.Close)
-	if err := q.listening(new(model.Reading)); err != nil {
+	err := q.listening(new(model.Reading))
+	switch q.diag = err == nil; {
+	case q.diag:
+	case q.asks:
+		l.warn("%v: what waits in TCP sockets stays unknown", err)
+	default:
 		l.warn("%v: accept queues stay unknown", err)
-		return
 	}
-	q.listens = true
 }
 
-func (q *queues) open(l *Loader) (err error) {
+func (q *queues) open(l *Loader, hook Hook) (err error) {
 	if q.inside, err = l.netns.stay(); err != nil {
 		return err
 	}
-	for _, w := range []struct {
-		name string
-		over *ebpf.Map // nil: all sockets there are
-	}{
-		{"lotrace_iter_queues_tcp", l.coll.Maps["lt_socks"]},
-		{"lotrace_iter_queues_udp", nil},
-	} {
-		program, err := l.loadBeside(w.name)
-		if err != nil {
+	q.asks = hook == HookXDP
+	if !q.asks {
+		if err := q.attach(l, "lotrace_iter_queues_tcp", l.coll.Maps["lt_socks"]); err != nil {
 			return err
 		}
-		iter, err := link.AttachIter(link.IterOptions{Program: program, Map: w.over})
-		if err != nil {
-			return errors.Join(fmt.Errorf("attach %s: %w", w.name, err), program.Close())
-		}
-		q.walks = append(q.walks, walk{program, iter})
 	}
+	return q.attach(l, "lotrace_iter_queues_udp", nil)
+}
+
+// attach readies a walk over the sockets that a map knows, or over all.
+func (q *queues) attach(l *Loader, name string, over *ebpf.Map) error {
+	program, err := l.loadBeside(name)
+	if err != nil {
+		return err
+	}
+	iter, err := link.AttachIter(link.IterOptions{Program: program, Map: over})
+	if err != nil {
+		return errors.Join(fmt.Errorf("attach %s: %w", name, err), program.Close())
+	}
+	q.walks = append(q.walks, walk{program, iter})
 	return nil
 }
 
@@ -85,8 +93,8 @@ func (q *queues) Close() error {
 }
 
 // ReadQueues fills in what sockets have in their queues now, Queues and Backlogs. Of TCP it looks at the sockets
-// that have sent something while a TC hook saw it, and at those that listen; of UDP at all. A system call is made
-// only for as many as fill a buffer.
+// that have sent something while a TC hook saw it, with XDP at all, and at those that listen; of UDP at all.
+// A system call is made only for as many as fill a buffer.
 func (l *Loader) ReadQueues(r *model.Reading) error {
 	r.Queues, r.Backlogs = r.Queues[:0], r.Backlogs[:0]
 	if l.queues == nil {
@@ -97,10 +105,30 @@ func (l *Loader) ReadQueues(r *model.Reading) error {
 			return fmt.Errorf("read queues: %w", err)
 		}
 	}
-	if !l.queues.listens {
+	if !l.queues.diag {
 		return nil
 	}
+	if l.queues.asks {
+		if err := l.askConnected(r); err != nil {
+			return fmt.Errorf("read queues: %w", err)
+		}
+	}
 	return l.queues.listening(r)
+}
+
+func (l *Loader) askConnected(r *model.Reading) error {
+	return l.queues.inside.do(func() error {
+		return diagQueues(func(local, remote netip.AddrPort, q model.Queue) error {
+			index, end, err := l.table.find(local, remote, l.netns.inode, model.ProtoTCP)
+			if err == nil {
+				q.Slot, q.End = index, end
+				r.Queues = append(r.Queues, q)
+			} else if errors.Is(err, ebpf.ErrKeyNotExist) {
+				err = nil // none of our packets, or not among those that were asked for
+			}
+			return err
+		})
+	})
 }
 
 func (q *queues) listening(r *model.Reading) error {
