@@ -55,6 +55,8 @@ type growth struct {
 	run   []spread // nanoseconds
 	above []spread // less the empty program's on the same packets
 	ratio []spread // of that to fewFlows, within rounds
+
+	reference []spread // the same of the reference
 }
 
 func measureGrowth(ctx context.Context, p plan, _ string, only *selection) ([]table, error) {
@@ -81,7 +83,7 @@ func (w walk) measure(ctx context.Context, p plan) (g growth, err error) {
 		return g, err
 	}
 	defer func() { err = errors.Join(err, steps.Close()) }()
-	run, above := make([][]float64, len(flows)), make([][]float64, len(flows))
+	run, above, reference := make([][]float64, len(flows)), make([][]float64, len(flows)), make([][]float64, len(flows))
 	for round := range p.growthRounds {
 		fmt.Fprintf(os.Stderr, "bench: growth, %s, round %d of %d\n", w.name, round+1, p.growthRounds)
 		for turn := range flows {
@@ -89,36 +91,34 @@ func (w walk) measure(ctx context.Context, p plan) (g growth, err error) {
 				return g, err
 			}
 			i := (round + turn) % len(flows)
-			empty, full, err := w.run(steps, flows[i])
+			ns, err := w.run(steps, flows[i])
 			if err != nil {
 				return g, fmt.Errorf("%d flows: %w", flows[i], err)
 			}
-			run[i], above[i] = append(run[i], full), append(above[i], full-empty)
+			run[i], above[i] = append(run[i], ns[1]), append(above[i], ns[1]-ns[0])
+			reference[i] = append(reference[i], ns[2]-ns[0])
 		}
 	}
-	return w.sum(flows, run, above), nil
+	return w.sum(flows, run, above, reference), nil
 }
 
-// run measures both programs on the same packets.
-func (w walk) run(steps stepper, flows int) (empty, full float64, err error) {
+// run measures the empty program, lotrace and the reference on the same packets.
+func (w walk) run(steps stepper, flows int) (ns []float64, err error) {
 	speaking := flows
 	if w.busy > 0 {
 		speaking = min(w.busy, flows)
 	}
 	n := max(speaking, leastTrips)
-	table := loader.Config{MaxFlows: max(loader.DefaultFlows, roundUp(flows))}
-	lotrace := variant{"lotrace", func() (attached, error) { return attachOurs(table) }}
-	ns, err := onSamePackets([]variant{emptyTC, lotrace}, uint64(n*w.packet), func() (traffic, error) {
+	room := max(loader.DefaultFlows, roundUp(flows))
+	lotrace := variant{"lotrace", func() (attached, error) { return attachOurs(loader.Config{MaxFlows: room}) }}
+	variants := []variant{emptyTC, lotrace, sizedReference(uint32(room))}
+	return onSamePackets(variants, uint64(n*w.packet), func() (traffic, error) {
 		return traffic{
 			warm:  func() error { return errors.Join(steps.around(flows, flows), steps.around(speaking, speaking)) },
 			send:  func() error { return onCPU(0, func() error { return steps.around(n, speaking) }) },
 			Close: func() error { return nil },
 		}, nil
 	})
-	if err != nil {
-		return 0, 0, err
-	}
-	return ns[0], ns[1], nil
 }
 
 // roundUp is the next power of two.
@@ -130,16 +130,19 @@ func roundUp(n int) int {
 	return power
 }
 
-func (w walk) sum(flows []int, run, above [][]float64) growth {
+func (w walk) sum(flows []int, run, above, reference [][]float64) growth {
 	g := growth{walk: w, flows: flows}
 	few := slices.Index(flows, fewFlows)
-	for i := range flows {
+	toFew := func(ns [][]float64, i int) spread {
 		var ratios []float64
-		for round := range above[i] {
-			ratios = append(ratios, above[i][round]/above[few][round])
+		for round := range ns[i] {
+			ratios = append(ratios, ns[i][round]/ns[few][round])
 		}
+		return spreadOf(ratios)
+	}
+	for i := range flows {
 		g.run, g.above = append(g.run, spreadOf(run[i])), append(g.above, spreadOf(above[i]))
-		g.ratio = append(g.ratio, spreadOf(ratios))
+		g.ratio, g.reference = append(g.ratio, toFew(above, i)), append(g.reference, toFew(reference, i))
 	}
 	return g
 }

@@ -62,6 +62,7 @@ func TestWatchersProveWhatTheySaw(t *testing.T) {
 		text string
 		saw  amount
 	}{
+		"a counter of packets":      {"counting\n4711 packets seen\n", amount{packets: 4711}},
 		everything:                  {lotraceSays, amount{packets: 42}},
 		"tcpdump":                   {tcpdumpSays, amount{packets: 20}},
 		"tcpdump, 96 bytes":         {tcpdumpSays, amount{packets: 20}},
@@ -197,8 +198,9 @@ func TestLessThanOthers(t *testing.T) {
 
 func TestGrowthIsComparedWithFewFlows(t *testing.T) {
 	g := walk{}.sum([]int{1, fewFlows, manyFlows}, [][]float64{{90, 80}, {150, 110}, {200, 130}},
-		[][]float64{{40, 30}, {100, 50}, {150, 75}})
-	if g.ratio[1].median != 1 || g.ratio[2] != (spread{1.5, 1.5, 1.5}) || g.run[2].median != 165 {
+		[][]float64{{40, 30}, {100, 50}, {150, 75}}, [][]float64{{10, 10}, {20, 20}, {60, 60}})
+	if g.ratio[1].median != 1 || g.ratio[2] != (spread{1.5, 1.5, 1.5}) || g.run[2].median != 165 ||
+		g.reference[2].median != 3 {
 		t.Errorf("%+v", g)
 	}
 }
@@ -217,7 +219,7 @@ func TestStepsAreSeen(t *testing.T) {
 			t.Fatalf("%s: %v", w.name, err)
 		}
 		for i, ratio := range g.ratio {
-			if math.IsNaN(ratio.median) || g.above[i].median <= 0 {
+			if math.IsNaN(ratio.median) || g.above[i].median <= 0 || g.reference[i].median <= 0 {
 				t.Errorf("%s: %d flows: %+v", w.name, g.flows[i], g)
 			}
 		}

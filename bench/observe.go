@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/lotrace/lotrace/internal/export"
@@ -17,14 +18,17 @@ import (
 )
 
 // observe is lotrace flows --watch 1s -o json with less than everything on, which users cannot have: "counts"
-// only, or those and "owners".
+// only, or those and "owners". "least" is no lotrace but what anybody must do who watches packets.
 func observe(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	config := loader.Config{NoOwners: true, NoScan: true, NoTurns: true, NoHealth: true}
-	if len(args) != 1 || args[0] != "counts" && args[0] != "owners" {
-		return fmt.Errorf("observe %q: counts or owners", args)
-	}
-	if args[0] == "owners" {
+	switch what := strings.Join(args, " "); what {
+	case "least":
+		return observeLeast(ctx, stdout)
+	case "counts":
+	case "owners":
 		config.NoOwners, config.NoScan = false, false
+	default:
+		return fmt.Errorf("observe %q: least, counts or owners", what)
 	}
 	l, err := loader.Open(config)
 	if err != nil {
@@ -52,4 +56,30 @@ func observe(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	return watch.Run(ctx, engine, watch.Config{Interval: time.Second, Duration: -1}, func(s *model.Snapshot) error {
 		return encoder.Encode(stdout, s)
 	})
+}
+
+// observeLeast counts packets, and does nothing else.
+func observeLeast(ctx context.Context, stdout io.Writer) (err error) {
+	var c counting
+	if err := loadOther("counter", &c, nil); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Program.Close(), c.Seen.Close()) }()
+	l, err := attachEgress(c.Program)
+	if err != nil {
+		return fmt.Errorf("attach counter: %w", err)
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	fmt.Fprintln(os.Stderr, "counting")
+	<-ctx.Done()
+	var seen []uint64
+	if err := c.Seen.Lookup(uint32(0), &seen); err != nil {
+		return fmt.Errorf("read counter: %w", err)
+	}
+	var sum uint64
+	for _, n := range seen {
+		sum += n
+	}
+	fmt.Fprintln(stdout, sum, "packets seen")
+	return nil
 }

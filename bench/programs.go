@@ -32,8 +32,9 @@ type variant struct {
 }
 
 var (
-	emptyTC   = variant{"empty", func() (attached, error) { return attachOther("empty") }}
-	reference = variant{"reference", func() (attached, error) { return attachOther("reference") }}
+	emptyTC    = variant{"empty", func() (attached, error) { return attachOther("empty") }}
+	dialogueTC = variant{"dialogue", func() (attached, error) { return attachOther("dialogue") }}
+	reference  = sizedReference(1 << 16)
 
 	oursTC     = variant{"lotrace", func() (attached, error) { return attachOurs(loader.Config{}) }}
 	noOwnersTC = variant{"lotrace without owners", func() (attached, error) {
@@ -59,6 +60,14 @@ var (
 	oursXDP  = variant{"lotrace", func() (attached, error) { return attachOurs(loader.Config{Hook: loader.HookXDP}) }}
 )
 
+// sizedReference is the reference with room for so many flows.
+func sizedReference(flows uint32) variant {
+	return variant{"reference", func() (attached, error) {
+		o := &other{}
+		return o.attach("reference", o, func(spec *ebpf.CollectionSpec) { spec.Maps["flows"].MaxEntries = flows })
+	}}
+}
+
 // other is a program of reference.bpf.c.
 type other struct {
 	alone
@@ -70,19 +79,29 @@ type alone struct {
 	Program *ebpf.Program `ebpf:"program"`
 }
 
+// counting is the counter with what it counts.
+type counting struct {
+	alone
+	Seen *ebpf.Map `ebpf:"seen"` // packets, by CPU
+}
+
 func attachOther(name string) (attached, error) {
-	o, err := loadOther(name)
-	if err != nil {
+	o := &other{}
+	return o.attach(name, &o.alone, nil)
+}
+
+// attach loads what it needs into a struct of o's.
+func (o *other) attach(name string, into any, change func(*ebpf.CollectionSpec)) (attached, error) {
+	if err := loadOther(name, into, change); err != nil {
 		return nil, err
 	}
+	var err error
 	if o.Program.Type() == ebpf.XDP {
 		o.link, err = link.AttachXDP(link.XDPOptions{
 			Interface: loIndex, Program: o.Program, Flags: link.XDPGenericMode,
 		})
 	} else {
-		o.link, err = link.AttachTCX(link.TCXOptions{
-			Interface: loIndex, Program: o.Program, Attach: ebpf.AttachTCXEgress, Anchor: link.Head(),
-		})
+		o.link, err = attachEgress(o.Program)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("attach %s: %w", name, err), o.Close())
@@ -90,31 +109,34 @@ func attachOther(name string) (attached, error) {
 	return o, nil
 }
 
-func loadOther(name string) (*other, error) {
+func attachEgress(program *ebpf.Program) (link.Link, error) {
+	return link.AttachTCX(link.TCXOptions{
+		Interface: loIndex, Program: program, Attach: ebpf.AttachTCXEgress, Anchor: link.Head(),
+	})
+}
+
+// loadOther makes only what the struct has fields for: to make maps and free them is work that other measurements
+// would feel.
+func loadOther(name string, into any, change func(*ebpf.CollectionSpec)) error {
 	spec, err := loadReference()
 	if err != nil {
-		return nil, fmt.Errorf("read programs: %w", err)
+		return fmt.Errorf("read programs: %w", err)
 	}
 	var ns unix.Stat_t
 	if err := unix.Stat("/proc/thread-self/ns/net", &ns); err != nil {
-		return nil, &os.PathError{Op: "stat", Path: "/proc/thread-self/ns/net", Err: err}
+		return &os.PathError{Op: "stat", Path: "/proc/thread-self/ns/net", Err: err}
 	}
 	if err := spec.Variables["config"].Set(referenceLtConfig{Netns: uint32(ns.Ino)}); err != nil {
-		return nil, fmt.Errorf("set configuration: %w", err)
+		return fmt.Errorf("set configuration: %w", err)
 	}
-	// Maps that a program does not use are not made for it: to make and free them is work that other
-	// measurements would feel.
-	o := &other{}
+	if change != nil {
+		change(spec)
+	}
 	spec.Programs = map[string]*ebpf.ProgramSpec{"program": spec.Programs[name]}
-	if name == "reference" {
-		err = spec.LoadAndAssign(o, nil)
-	} else {
-		err = spec.LoadAndAssign(&o.alone, nil)
+	if err := spec.LoadAndAssign(into, nil); err != nil {
+		return fmt.Errorf("load %s: %w", name, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", name, err)
-	}
-	return o, nil
+	return nil
 }
 
 func (o *other) Close() error {

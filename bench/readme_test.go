@@ -42,6 +42,7 @@ func TestReadmeBlock(t *testing.T) {
 		growthTable([]growth{{
 			walk: walk{name: "round"}, flows: []int{10, 100_000},
 			run: make([]spread, 2), above: []spread{{90, 80, 99}, {120, 110, 130}}, ratio: make([]spread, 2),
+			reference: make([]spread, 2),
 		}}),
 		watchingTable([]watched{
 			{what: "1,000 flows", made: "990 packets/s", all: 1.25, rss: 50e6},

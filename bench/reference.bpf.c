@@ -2,7 +2,8 @@
 
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * What lotrace is measured against. The empty programs are the price of any program in that place.
+ * What lotrace is measured against. The empty programs are the price of any program in that place, the
+ * counter that of the least there is to watch, the dialogue that of two ends that tell each other the time.
  * The reference does lotrace's whole job on the same parser, device arithmetic and TCP sequence
  * tracking, and finds its flows as traffic tools usually do: one hash entry per tuple, both
  * directions in it, shared between CPUs and so added to atomically, and bpf_ktime_get_ns() for the
@@ -101,6 +102,39 @@ int reference(struct __sk_buff *skb)
 		reason = LT_TABLE_FULL;
 end:
 	lt_end(reason, &wire);
+	return TCX_NEXT;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} seen SEC(".maps");
+
+SEC("tc")
+int counter(struct __sk_buff *skb)
+{
+	__u32 key = 0;
+	__u64 *count = bpf_map_lookup_elem(&seen, &key);
+
+	if (count)
+		(*count)++;
+	return TCX_NEXT;
+}
+
+/* A cache line for each of two CPUs. */
+struct {
+	__u64 said;
+	__u64 pad[7];
+} __attribute__((aligned(64))) ends[2] SEC(".data.ends");
+
+SEC("tc")
+int dialogue(struct __sk_buff *skb)
+{
+	__u32 me = bpf_get_smp_processor_id() & 1;
+
+	WRITE_ONCE(ends[me].said, READ_ONCE(ends[me ^ 1].said) + 1);
 	return TCX_NEXT;
 }
 

@@ -96,11 +96,15 @@ const (
 	referenceMapLtSocks         = "lt_socks"
 	referenceMapLtTroubles      = "lt_troubles"
 	referenceMapLtTroublesFree  = "lt_troubles_free"
+	referenceMapSeen            = "seen"
+	referenceProgCounter        = "counter"
+	referenceProgDialogue       = "dialogue"
 	referenceProgEmpty          = "empty"
 	referenceProgEmptyXdp       = "empty_xdp"
 	referenceProgReference      = "reference"
 	referenceVarBudget          = "budget"
 	referenceVarConfig          = "config"
+	referenceVarEnds            = "ends"
 	referenceVarFilter          = "filter"
 	referenceVarPool            = "pool"
 )
@@ -147,6 +151,8 @@ type referenceSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type referenceProgramSpecs struct {
+	Counter   *ebpf.ProgramSpec `ebpf:"counter"`
+	Dialogue  *ebpf.ProgramSpec `ebpf:"dialogue"`
 	Empty     *ebpf.ProgramSpec `ebpf:"empty"`
 	EmptyXdp  *ebpf.ProgramSpec `ebpf:"empty_xdp"`
 	Reference *ebpf.ProgramSpec `ebpf:"reference"`
@@ -174,6 +180,7 @@ type referenceMapSpecs struct {
 	LtSocks         *ebpf.MapSpec `ebpf:"lt_socks"`
 	LtTroubles      *ebpf.MapSpec `ebpf:"lt_troubles"`
 	LtTroublesFree  *ebpf.MapSpec `ebpf:"lt_troubles_free"`
+	Seen            *ebpf.MapSpec `ebpf:"seen"`
 }
 
 // referenceVariableSpecs contains global variables before they are loaded into the kernel.
@@ -182,6 +189,7 @@ type referenceMapSpecs struct {
 type referenceVariableSpecs struct {
 	Budget *ebpf.VariableSpec `ebpf:"budget"`
 	Config *ebpf.VariableSpec `ebpf:"config"`
+	Ends   *ebpf.VariableSpec `ebpf:"ends"`
 	Filter *ebpf.VariableSpec `ebpf:"filter"`
 	Pool   *ebpf.VariableSpec `ebpf:"pool"`
 }
@@ -224,6 +232,7 @@ type referenceMaps struct {
 	LtSocks         *ebpf.Map `ebpf:"lt_socks"`
 	LtTroubles      *ebpf.Map `ebpf:"lt_troubles"`
 	LtTroublesFree  *ebpf.Map `ebpf:"lt_troubles_free"`
+	Seen            *ebpf.Map `ebpf:"seen"`
 }
 
 func (m *referenceMaps) Close() error {
@@ -246,6 +255,7 @@ func (m *referenceMaps) Close() error {
 		m.LtSocks,
 		m.LtTroubles,
 		m.LtTroublesFree,
+		m.Seen,
 	)
 }
 
@@ -255,6 +265,7 @@ func (m *referenceMaps) Close() error {
 type referenceVariables struct {
 	Budget *ebpf.Variable `ebpf:"budget"`
 	Config *ebpf.Variable `ebpf:"config"`
+	Ends   *ebpf.Variable `ebpf:"ends"`
 	Filter *ebpf.Variable `ebpf:"filter"`
 	Pool   *ebpf.Variable `ebpf:"pool"`
 }
@@ -263,6 +274,8 @@ type referenceVariables struct {
 //
 // It can be passed to loadReferenceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type referencePrograms struct {
+	Counter   *ebpf.Program `ebpf:"counter"`
+	Dialogue  *ebpf.Program `ebpf:"dialogue"`
 	Empty     *ebpf.Program `ebpf:"empty"`
 	EmptyXdp  *ebpf.Program `ebpf:"empty_xdp"`
 	Reference *ebpf.Program `ebpf:"reference"`
@@ -270,6 +283,8 @@ type referencePrograms struct {
 
 func (p *referencePrograms) Close() error {
 	return _ReferenceClose(
+		p.Counter,
+		p.Dialogue,
 		p.Empty,
 		p.EmptyXdp,
 		p.Reference,

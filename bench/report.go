@@ -54,10 +54,11 @@ func comparisonTable(costs []cost) table {
 		head:  []string{"traffic", "what", "measured", "target"},
 	}
 	row := func(c cost, what string, measured spread, precision int, most float64) {
-		t.rows = append(t.rows, []string{
-			c.scenario.name, what, measured.format(precision),
-			target(fmt.Sprintf("≤ %g", most), measured.median <= most),
-		})
+		verdict := ""
+		if most > 0 {
+			verdict = target(fmt.Sprintf("≤ %g", most), measured.median <= most)
+		}
+		t.rows = append(t.rows, []string{c.scenario.name, what, measured.format(precision), verdict})
 	}
 	for _, c := range costs {
 		if most := c.scenario.all; most > 0 {
@@ -140,7 +141,10 @@ func megabytes(n uint64) string { return fmt.Sprintf("%d MB", n/1e6) }
 func growthTable(all []growth) table {
 	t := table{
 		title: growthTitle,
-		head:  []string{"walk", "flows", "a run", "above empty", fmt.Sprintf("to %d flows", fewFlows), "target"},
+		head: []string{
+			"walk", "flows", "a run", "above empty", fmt.Sprintf("to %d flows", fewFlows), "target",
+			fmt.Sprintf("reference, to %d flows", fewFlows),
+		},
 	}
 	for _, g := range all {
 		for i, flows := range g.flows {
@@ -150,6 +154,7 @@ func growthTable(all []growth) table {
 			}
 			t.rows = append(t.rows, []string{
 				g.walk.name, thousands(flows), g.run[i].String(), g.above[i].String(), g.ratio[i].format(2), verdict,
+				g.reference[i].format(2),
 			})
 		}
 	}

@@ -61,6 +61,12 @@ func watchers(binary string) []watcher {
 	observe := func(name, what string) watcher { return byUs(name, "/proc/self/exe", "observe", what) }
 	return []watcher{
 		nobody,
+		{
+			name:  "a counter of packets",
+			args:  []string{"/proc/self/exe", "observe", "least"},
+			ready: regexp.MustCompile(`(?m)^counting$`), saw: sawPackets(regexp.MustCompile(`(\d+) packets seen`)),
+			ours: true,
+		},
 		observe("lotrace, counting only", "counts"),
 		observe("lotrace, counting and owners", "owners"),
 		flows(everything),
