@@ -38,7 +38,7 @@ func newCrowd(connections int) (*crowd, error) {
 	}
 	c := &crowd{each: min(connections, int(limit.Max-spareFiles)/2)}
 	for left := connections; left > 0; left -= c.each {
-		err := onCPU(0, func() error {
+		err := services.OnCPU(0, func() error {
 			p, err := services.Start(exec.Command("/proc/self/exe", "hold", strconv.Itoa(min(left, c.each))))
 			if err == nil {
 				c.holders = append(c.holders, &holder{Proc: p})

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/services"
 )
 
 const (
@@ -115,7 +116,7 @@ func (w walk) run(steps stepper, flows int) (ns []float64, err error) {
 	return onSamePackets(variants, uint64(n*w.packet), func() (traffic, error) {
 		return traffic{
 			warm:  func() error { return errors.Join(steps.around(flows, flows), steps.around(speaking, speaking)) },
-			send:  func() error { return onCPU(0, func() error { return steps.around(n, speaking) }) },
+			send:  func() error { return services.OnCPU(0, func() error { return steps.around(n, speaking) }) },
 			Close: func() error { return nil },
 		}, nil
 	})

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/services"
 )
 
 // Plain blocking sockets on threads of their own: what is measured is one packet at a time on its
@@ -166,31 +168,7 @@ func (p pair) onThread(n int, f func() error) error {
 		n = 0
 	case twoCPUs:
 	}
-	return onCPU(n, f)
-}
-
-// onCPU runs f on a thread of its own on the nth of the CPUs that we may use. So do processes that f starts.
-func onCPU(n int, f func() error) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var all, one unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &all); err != nil {
-		return fmt.Errorf("read CPU affinity: %w", err)
-	}
-	cpu := 0
-	for seen := -1; ; cpu++ {
-		if all.IsSet(cpu) {
-			seen++
-		}
-		if seen == n {
-			break
-		}
-	}
-	one.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
-		return fmt.Errorf("bind to CPU %d: %w", cpu, err)
-	}
-	return errors.Join(f(), unix.SchedSetaffinity(0, &all))
+	return services.OnCPU(n, f)
 }
 
 // pingPong makes so many round trips of one message.

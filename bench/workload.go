@@ -187,7 +187,7 @@ func beginRedis(p plan) (func(context.Context) (float64, error), func(), error) 
 // beginSockperf: UDP, as it has it by default.
 func beginSockperf(p plan) (func(context.Context) (float64, error), func(), error) {
 	var server *services.Proc
-	err := onCPU(0, func() (err error) {
+	err := services.OnCPU(0, func() (err error) {
 		server, err = services.Sockperf(sockperfPort).Start()
 		return err
 	})
@@ -223,7 +223,7 @@ func (s *sockperf) wake() error {
 		return s.Process.Signal(syscall.SIGCONT)
 	}
 	s.kill()
-	return onCPU(0, func() (err error) {
+	return services.OnCPU(0, func() (err error) {
 		s.until = time.Now().Add(sockperfLife)
 		if s.Proc, err = services.Start(services.SockperfPingPong(sockperfPort, sockperfLife)); err != nil {
 			return err

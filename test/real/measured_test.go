@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/lotrace/lotrace/internal/services"
 )
 
 // compared are the percentiles that lotrace reports.
@@ -70,26 +69,9 @@ func (m *measured) print(w io.Writer) {
 // which may take longer than the answer and is what varies most.
 func onOneCPU(t *testing.T, begin func()) {
 	t.Helper()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var all, one unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &all); err != nil {
+	if err := services.OnCPU(0, func() error { begin(); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	for cpu := 0; one.Count() == 0; cpu++ {
-		if all.IsSet(cpu) {
-			one.Set(cpu)
-		}
-	}
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := unix.SchedSetaffinity(0, &all); err != nil {
-			t.Error(err)
-		}
-	}()
-	begin()
 }
 
 func parseCount(t *testing.T, text string) uint64 {
