@@ -84,7 +84,9 @@ func parseDiag(b []byte) (m diagMessage, err error) {
 func diagListening(into []model.Backlog) ([]model.Backlog, error) {
 	err := diagTCP(1<<unix.BPF_TCP_LISTEN, diagSKMeminfo, func(b []byte) error {
 		backlog, err := parseListening(b)
-		into = append(into, backlog)
+		if err == nil {
+			into = append(into, backlog)
+		}
 		return err
 	})
 	return into, err
