@@ -76,8 +76,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	output := flags.String("o", "table", "`format`: table or markdown")
 	only := flags.String("only", "", "measure `this` only: "+measureNames()+", or a part of one, as loss/wrk")
 	short := flags.Bool("short", false, "a quick look: few rounds, less traffic")
-	save := flags.Bool("save", false, "write "+resultsDir+" and the README's block instead of printing")
-	readme := flags.String("readme", "", "only write the README's block, from these `results`")
+	save := flags.Bool("save", false, "write "+resultsDir+" and the tables in "+pagePath+" instead of printing")
+	page := flags.String("page", "", "only write the tables in "+pagePath+", from these `results`")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -87,8 +87,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if *output != "table" && *output != "markdown" {
 		return fmt.Errorf("no output format %q: table or markdown", *output)
 	}
-	if *readme != "" {
-		return writeReadme(*readme)
+	if *page != "" {
+		return writePage(*page)
 	}
 	if *save {
 		if *short || *only != "" {
@@ -126,7 +126,7 @@ func measureAndSave(ctx context.Context) error {
 	if err := os.WriteFile(path, report.Bytes(), 0o644); err != nil {
 		return err
 	}
-	return writeReadme(path)
+	return writePage(path)
 }
 
 // measures are the parts of the whole, in the order of the report.

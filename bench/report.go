@@ -13,7 +13,7 @@ import (
 	"github.com/lotrace/lotrace/internal/loader"
 )
 
-// Titles of tables that the README has the essence of.
+// Titles of tables that the page has the essence of.
 const (
 	costTitle       = "Nanoseconds per packet at the hook: median of the rounds (quartiles)"
 	comparisonTitle = "Compared within each round: median (quartiles)"

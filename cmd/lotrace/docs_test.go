@@ -98,19 +98,37 @@ func flagsOf(c *command) []string {
 
 var longFlag = regexp.MustCompile(`--[a-z][a-z-]*`)
 
-// The README names no other program's long flags, so that all of them can be asked for.
-func TestReadmeFlagsExist(t *testing.T) {
+// guides are what a newcomer reads, with command lines and screens.
+var guides = []string{"README.md", "docs/tour.md", "docs/columns.md"}
+
+// A newcomer reads all of the README, and wide lines are hard to read.
+func TestReadmeIsShort(t *testing.T) {
+	lines := strings.Split(document(t, "README.md"), "\n")
+	if len(lines) > 201 {
+		t.Errorf("%d lines, at most 200", len(lines)-1)
+	}
+	for i, line := range lines {
+		if n := utf8.RuneCountInString(line); n > 120 {
+			t.Errorf("line %d has %d columns, at most 120", i+1, n)
+		}
+	}
+}
+
+// Guides name no other program's long flags, so that all of them can be asked for.
+func TestGuidesFlagsExist(t *testing.T) {
 	known := flagsOf(rootCommand())
 	for _, c := range commands() {
 		known = append(known, flagsOf(c)...)
 	}
-	found := longFlag.FindAllString(document(t, "README.md"), -1)
-	if len(found) == 0 {
-		t.Error("no flags found")
-	}
-	for _, flag := range found {
-		if !slices.Contains(known, flag) {
-			t.Errorf("no command has %s", flag)
+	for _, name := range guides {
+		found := longFlag.FindAllString(document(t, name), -1)
+		if len(found) == 0 {
+			t.Errorf("%s: no flags found", name)
+		}
+		for _, flag := range found {
+			if !slices.Contains(known, flag) {
+				t.Errorf("%s: no command has %s", name, flag)
+			}
 		}
 	}
 }
@@ -122,13 +140,16 @@ var (
 	quotedWord  = regexp.MustCompile(`'[^']*'`)
 )
 
-func TestReadmeCommandLinesParse(t *testing.T) {
-	text := codeBlocks(document(t, "README.md"))
+func TestGuidesCommandLinesParse(t *testing.T) {
+	var text string
+	for _, name := range guides {
+		text += codeBlocks(document(t, name))
+	}
 	// What a quoted word holds is nobody's redirection.
 	hidden := quotedWord.ReplaceAllStringFunc(text, func(s string) string { return strings.ReplaceAll(s, ">", "\x00") })
 	lines := commandLine.FindAllStringSubmatch(hidden, -1)
-	if len(lines) == 0 {
-		t.Error("no command lines found")
+	if len(lines) < 20 {
+		t.Errorf("%d command lines found", len(lines))
 	}
 	for _, line := range lines {
 		var args []string
@@ -157,11 +178,13 @@ func parses(args []string) error {
 	return err
 }
 
-// A screen in the README is what a terminal of 80 columns shows.
-func TestReadmeScreensFit(t *testing.T) {
-	for line := range strings.Lines(codeBlocks(document(t, "README.md"))) {
-		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
-			t.Errorf("%d columns: %s", n, line)
+// A screen in a guide is what a terminal of 80 columns shows.
+func TestGuidesScreensFit(t *testing.T) {
+	for _, name := range guides {
+		for line := range strings.Lines(codeBlocks(document(t, name))) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+				t.Errorf("%s: %d columns: %s", name, n, line)
+			}
 		}
 	}
 }
@@ -180,7 +203,7 @@ func TestReadmeShowsTheScreen(t *testing.T) {
 	}
 }
 
-func TestReadmeExplainsColumns(t *testing.T) {
+func TestColumnsAreExplained(t *testing.T) {
 	flow := model.Flow{Client: model.Endpoint{Addr: netip.IPv6Loopback()}, Server: model.Endpoint{Addr: netip.IPv6Loopback()},
 		Breakdown: model.Breakdown{Turns: 1}}
 	var want []string
@@ -199,7 +222,7 @@ func TestReadmeExplainsColumns(t *testing.T) {
 	}
 	slices.Sort(want)
 	want = slices.Compact(want)
-	got := firstCells(section(t, document(t, "README.md"), "## What the columns mean"))
+	got := firstCells(document(t, "docs/columns.md"))
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
 		t.Errorf("explained %q\ncolumns   %q", got, want)

@@ -10,28 +10,27 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The README's block is made from results, not by hand.
-func TestReadmeIsMadeFromResults(t *testing.T) {
-	readme, err := os.ReadFile("../" + readmePath)
+// The tables of the page are made from results, not by hand.
+func TestPageIsMadeFromResults(t *testing.T) {
+	page, err := os.ReadFile("../" + pagePath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := regexp.MustCompile(`\(` + resultsDir + `/[^)]+\)`).FindString(block.FindString(string(readme)))
-	path = strings.Trim(path, "()")
+	path := regexp.MustCompile(resultsDir + `/[^)]+`).FindString(block.FindString(string(page)))
 	report, err := os.ReadFile(filepath.Join("..", path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := withBlock(string(readme), path, string(report))
+	want, err := withBlock(string(page), path, string(report))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, string(readme)); diff != "" {
-		t.Errorf("go run ./bench -readme %s (-made +found):\n%s", path, diff)
+	if diff := cmp.Diff(want, string(page)); diff != "" {
+		t.Errorf("go run ./bench -page %s (-made +found):\n%s", path, diff)
 	}
 }
 
-func TestReadmeBlock(t *testing.T) {
+func TestPageBlock(t *testing.T) {
 	us := watcher{name: everything, args: []string{"lotrace"}, ours: true}
 	tables := []table{
 		lossTable([]loss{
@@ -53,12 +52,12 @@ func TestReadmeBlock(t *testing.T) {
 	if err := printReport(&report, tables, true); err != nil {
 		t.Fatal(err)
 	}
-	readme := "above\n<!-- bench:begin: x -->\nold\n<!-- bench:end -->\nbelow\n"
-	got, err := withBlock(readme, resultsDir+"/x.md", report.String())
+	page := "above\n<!-- bench:begin: x -->\nold\n<!-- bench:end -->\nbelow\n"
+	got, err := withBlock(page, resultsDir+"/x.md", report.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, got, _ = strings.Cut(got, "(bench/results/x.md)).\n")
+	_, got, _ = strings.Cut(got, "(../bench/results/x.md)).\n")
 	want := `
 How much slower services are while somebody watches; beside nothing is the noise:
 
@@ -86,9 +85,9 @@ below
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	if _, err := withBlock("no block", "x", report.String()); err == nil {
-		t.Error("a README without a block is written")
+		t.Error("a page without a block is written")
 	}
-	if _, err := withBlock(readme, "x", "no results"); err == nil {
+	if _, err := withBlock(page, "x", "no results"); err == nil {
 		t.Error("a block is made of nothing")
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 const (
 	resultsDir = "bench/results"
-	readmePath = "README.md"
+	pagePath   = "docs/bench.md"
 )
 
 // resultsPath is the file of this kind of machine: its kernel's first two numbers, and its CPUs.
@@ -24,28 +24,28 @@ func resultsPath() string {
 	return filepath.Join(resultsDir, fmt.Sprintf("linux-%s-%dcpu.md", strings.Join(release[:2], "."), runtime.NumCPU()))
 }
 
-// writeReadme makes the README's block of results, which are as printReport writes them.
-func writeReadme(results string) error {
+// writePage makes the tables of the page from results, which are as printReport writes them.
+func writePage(results string) error {
 	report, err := os.ReadFile(results)
 	if err != nil {
 		return err
 	}
-	readme, err := os.ReadFile(readmePath)
+	page, err := os.ReadFile(pagePath)
 	if err != nil {
 		return err
 	}
-	changed, err := withBlock(string(readme), results, string(report))
+	changed, err := withBlock(string(page), results, string(report))
 	if err != nil {
-		return fmt.Errorf("%s: %w", readmePath, err)
+		return fmt.Errorf("%s: %w", pagePath, err)
 	}
-	return os.WriteFile(readmePath, []byte(changed), 0o644)
+	return os.WriteFile(pagePath, []byte(changed), 0o644)
 }
 
 var block = regexp.MustCompile(`(?s)(<!-- bench:begin[^>]*-->\n).*(<!-- bench:end -->)`)
 
-// withBlock is the README with another block.
-func withBlock(readme, path, report string) (string, error) {
-	at := block.FindStringSubmatchIndex(readme)
+// withBlock returns the page with its block made anew from a report.
+func withBlock(page, path, report string) (string, error) {
+	at := block.FindStringSubmatchIndex(page)
 	if at == nil {
 		return "", errors.New("no place for results")
 	}
@@ -53,7 +53,7 @@ func withBlock(readme, path, report string) (string, error) {
 	if machine == "" {
 		return "", fmt.Errorf("%s: no results", path)
 	}
-	return readme[:at[3]] + readmeBlock(path, machine, tables) + readme[at[4]:], nil
+	return page[:at[3]] + pageBlock(path, machine, tables) + page[at[4]:], nil
 }
 
 // parseReport reads what printReport wrote as Markdown: the line about the machine, and the tables.
@@ -80,10 +80,10 @@ func parseReport(report string) (machine string, tables []table) {
 	return machine, tables
 }
 
-// readmeBlock is the essence of the results; of what was not measured there is nothing.
-func readmeBlock(path, machine string, tables []table) string {
+// pageBlock is the essence of the results; of what was not measured there is nothing.
+func pageBlock(path, machine string, tables []table) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured once on %s (all of it, with spreads: [%s](%s)).\n", machine, filepath.Base(path), path)
+	fmt.Fprintf(&b, "Measured once on %s (all of it, with spreads: [%s](../%s)).\n", machine, filepath.Base(path), path)
 	find := func(title string) table {
 		i := slices.IndexFunc(tables, func(t table) bool { return t.title == title })
 		if i < 0 {
