@@ -9,9 +9,10 @@ import (
 )
 
 // OpenTerminal makes a pseudo-terminal of that size: what is typed into typist, program reads, and what program
-// draws, typist reads. Where there are none, the error is an fs.PathError.
+// draws, typist reads. Closing typist ends its Read and hangs up program. Where there are no pseudo-terminals, the error
+// is an fs.PathError.
 func OpenTerminal(columns, lines uint16) (typist, program *os.File, err error) {
-	typist, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	typist, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}
