@@ -115,6 +115,9 @@ func (o *captureOptions) run(ctx context.Context, inv *invocation) error {
 	if err := o.check(inv); err != nil {
 		return err
 	}
+	if o.path != "" && o.path != "-" {
+		inv.elsewhere()
+	}
 	o.choose()
 	if o.path != "" && o.path != "-" && o.rotation.Rotates() {
 		// Files come and go while it runs, in others' directories and in the name of who uses sudo.

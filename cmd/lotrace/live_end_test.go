@@ -32,10 +32,15 @@ type traces struct {
 // tracesOf is for a run that counts; before is what was attached before it began.
 func tracesOf(l *live, ns *testkit.Netns, before testkit.Attached) *traces {
 	l.Helper()
+	return tracesOfProcess(l.TB, l.Process.Pid, ns, before)
+}
+
+func tracesOfProcess(tb testing.TB, pid int, ns *testkit.Netns, before testkit.Attached) *traces {
+	tb.Helper()
 	if cmp.Equal(before, ns.Attached()) {
-		l.Fatal("nothing is attached: nothing to look for afterwards")
+		tb.Fatal("nothing is attached: nothing to look for afterwards")
 	}
-	return &traces{ns, before, testkit.HeldBPF(l.TB, l.Process.Pid), childrenOf(l.TB, l.Process.Pid)}
+	return &traces{ns, before, testkit.HeldBPF(tb, pid), childrenOf(tb, pid)}
 }
 
 // checkGone fails the test unless the system soon is as it was before.

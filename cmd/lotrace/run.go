@@ -62,6 +62,10 @@ type invocation struct {
 	stdout io.Writer // for one goroutine; failed writes may go unchecked, run reports them
 	stderr io.Writer
 	screen *os.File // stdout when it is a terminal, otherwise nil
+
+	// elsewhere is called by a command whose result does not go to stdout, so that the end of the terminal there
+	// does not end the command.
+	elsewhere func()
 }
 
 // isSet reports whether the flag was given, on the command line or in the environment.
@@ -100,21 +104,27 @@ func usagef(format string, args ...any) error {
 var errNoCommand = errors.New("no command given")
 
 // run executes one command line and returns the exit code. It ends early, in good order, when ctx
-// does or when nobody reads stdout any more.
+// does, when nobody reads stdout any more or when the terminal there hangs up.
 func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	out := &watchedWriter{w: stdout, failed: cancel}
 	stderr = plainWriter{stderr}
+	inv := &invocation{
+		env:       environment(env),
+		stdin:     stdin,
+		stdout:    out,
+		stderr:    stderr,
+		screen:    terminal(stdout),
+		elsewhere: func() {},
+	}
 	cmd, rest, err := choose(commands(), args)
+	if err == nil && inv.screen != nil {
+		inv.elsewhere, err = onHangup(inv.screen, cancel)
+	}
 	if err == nil {
-		err = cmd.execute(ctx, rest, &invocation{
-			env:    environment(env),
-			stdin:  stdin,
-			stdout: out,
-			stderr: stderr,
-			screen: terminal(stdout),
-		})
+		defer inv.elsewhere()
+		err = cmd.execute(ctx, rest, inv)
 	}
 	switch {
 	case errors.Is(out.err, syscall.EPIPE): // as in "lotrace flows | head": the reader has enough

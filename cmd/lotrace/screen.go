@@ -20,12 +20,13 @@ import (
 // screen draws on the terminal, and gives it back however that ends.
 type screen struct {
 	*tea.Program
+	keys    *os.File       // the terminal that they come from; nil: there is none
 	signals chan os.Signal // of job control, and SIGQUIT
 	stopped atomic.Bool    // by ourselves
 }
 
 func newScreen(inv *invocation, color bool, model tea.Model) *screen {
-	s := &screen{signals: make(chan os.Signal, 8)}
+	s := &screen{keys: keysOf(inv), signals: make(chan os.Signal, 8)}
 	env := make([]string, 0, len(inv.env))
 	for key, value := range inv.env {
 		env = append(env, key+"="+value)
@@ -42,12 +43,23 @@ func newScreen(inv *invocation, color bool, model tea.Model) *screen {
 		tea.WithFPS(25),
 		tea.WithFilter(s.filter),
 	}
-	// What is piped in is nobody's keys: the terminal itself has them.
-	if keys, ok := inv.stdin.(*os.File); ok && terminal(keys) != nil {
-		options = append(options, tea.WithInput(keys))
+	if s.keys != nil { // otherwise Bubble Tea says that there is none
+		options = append(options, tea.WithInput(s.keys))
 	}
 	s.Program = tea.NewProgram(model, options...)
 	return s
+}
+
+// keysOf is stdin if that is a terminal. What is piped in is nobody's keys: the session's terminal has them then.
+func keysOf(inv *invocation) *os.File {
+	if keys, ok := inv.stdin.(*os.File); ok && terminal(keys) != nil {
+		return keys
+	}
+	keys, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return nil
+	}
+	return keys
 }
 
 // run draws from begun on, while count runs in the background, until either ends.
@@ -55,6 +67,13 @@ func (s *screen) run(ctx context.Context, begun <-chan struct{}, count func(cont
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, s.Quit)()
+	if s.keys != nil { // which may be of another terminal than the one that is drawn on
+		stop, err := onHangup(s.keys, cancel)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 
 	counted := make(chan error, 1)
 	go func() {
@@ -80,6 +99,9 @@ func (s *screen) run(ctx context.Context, begun <-chan struct{}, count func(cont
 	defer signal.Stop(s.signals)
 	go s.handle(ctx, cancel)
 	_, err := s.Program.Run()
+	if errors.Is(err, unix.EIO) && terminal(s.keys) == nil { // reading may notice the hangup first
+		err = nil
+	}
 	cancel()
 	return errors.Join(err, <-counted)
 }

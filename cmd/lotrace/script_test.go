@@ -13,7 +13,9 @@ import (
 
 func TestMain(m *testing.M) {
 	testkit.RunRole()
-	testscript.Main(m, map[string]func(){"lotrace": main, "lotrace-breaks": brokenScreen})
+	testscript.Main(m, map[string]func(){
+		"lotrace": main, "lotrace-breaks": brokenScreen, "lotrace-hangs-up": hangsUp,
+	})
 }
 
 // TestScripts runs testdata/script/*.txt, which read as the manual.
