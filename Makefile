@@ -22,7 +22,7 @@ help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Show the traffic on lo (root); on an idle machine make some first
-	@scripts/run
+	@setpriv --pdeathsig TERM scripts/run
 
 build: ## Build bin/lotrace; needs Go and nothing else
 	go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lotrace ./cmd/lotrace
