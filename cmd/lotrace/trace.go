@@ -16,7 +16,6 @@ import (
 	"github.com/lotrace/lotrace/internal/export"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
-	"github.com/lotrace/lotrace/internal/stats"
 	"github.com/lotrace/lotrace/internal/trace"
 )
 
@@ -91,11 +90,14 @@ func (o *traceOptions) run(ctx context.Context, inv *invocation) error {
 	if o.hex && o.payload == 0 {
 		return usagef("--hex needs --payload N")
 	}
-	table := &trace.Table{}
-	o.beside = func(s stats.Source) stats.Source {
-		table.Source = s
-		return table
+	job := &trace.Job{
+		Tracker:  trace.NewTracker(trace.Config{Payload: o.payload, NoRedact: o.noRedact, Conns: o.conns || o.errors}),
+		Duration: o.duration,
 	}
+	if o.duration == 0 {
+		job.Duration = -1
+	}
+	o.slowTurn = job.SlowTurn
 	o.sample = model.SampleConfig{
 		Policies:  trace.Policies,
 		Snaplen:   trace.Snaplen(o.payload),
@@ -108,7 +110,7 @@ func (o *traceOptions) run(ctx context.Context, inv *invocation) error {
 	if o.breakdown {
 		o.watching.slow = 1 // all of them: each comes with its parts
 	}
-	return o.do(inv, func(w *session) error { return o.follow(ctx, inv, w, table, encoder) })
+	return o.do(inv, func(w *session) error { return o.follow(ctx, inv, w, job, encoder) })
 }
 
 // listPackets prints packets instead of turns. A limit per second is the kernel's budget then.
@@ -131,30 +133,23 @@ func (o *traceOptions) listPackets(ctx context.Context, inv *invocation) error {
 }
 
 // follow runs while packets are counted and sampled.
-func (o *traceOptions) follow(ctx context.Context, inv *invocation, w *session, table *trace.Table,
+func (o *traceOptions) follow(ctx context.Context, inv *invocation, w *session, job *trace.Job,
 	encoder export.TraceEncoder) error {
 	start := time.Now()
 	out := bufio.NewWriter(inv.stdout) // emptied several times a second
 	if err := errors.Join(encoder.Begin(out), out.Flush()); err != nil {
 		return err
 	}
-	tracker := trace.NewTracker(trace.Config{Payload: o.payload, NoRedact: o.noRedact, Conns: o.conns || o.errors})
 	selector := trace.NewSelector(o.selection(w),
 		func(e *model.Traced) error { return encoder.Event(out, e) },
 		func(g *model.TraceGap) error { return encoder.Gap(out, g) })
-	job := trace.Job{
-		Sampler: w.loader, Engine: w.engine, Table: table, Tracker: tracker,
-		Duration: o.duration, Alive: w.loader.Alive,
-	}
-	if o.duration == 0 {
-		job.Duration = -1
-	}
+	job.Sampler, job.Engine, job.Readings, job.Alive = w.loader, w.engine, w.engine, w.loader.Alive
 	err := job.Run(ctx, selector.Tell, func(now time.Time) error { return errors.Join(selector.Tick(now), out.Flush()) })
 	if errors.Is(err, trace.ErrEnough) {
 		err = nil
 	}
 	summary := model.TraceSummary{Start: start, End: time.Now(), Origin: origin(w.loader, w.expr), Counts: selector.Counts}
-	summary.Counts.Forgotten = tracker.Forgotten
+	summary.Counts.Forgotten = job.Tracker.Forgotten
 	samples, countErr := w.loader.SampleCounts()
 	summary.Samples = samples
 	return errors.Join(err, countErr, selector.Flush(), encoder.End(out, &summary), out.Flush())

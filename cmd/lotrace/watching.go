@@ -25,11 +25,12 @@ type watching struct {
 	duration, watch, slow               time.Duration
 	stages, excludeSelf, quiet, verbose bool
 	breakdown                           bool
+	blind                               bool // what waits in sockets was unknown in the newest window
 
-	sample model.SampleConfig                         // what to copy of packets
-	beside func(stats.Source) stats.Source            // who looks on as the engine reads; nil: nobody
-	loaded func(*loader.Loader, *filter.Filter) error // called while there are still all rights; may be nil
-	keep   []uint                                     // capabilities that the job needs
+	sample   model.SampleConfig                         // what to copy of packets
+	slowTurn func(*model.SlowTurn)                      // called for each as it is read; may be nil
+	loaded   func(*loader.Loader, *filter.Filter) error // called while there are still all rights; may be nil
+	keep     []uint                                     // capabilities that the job needs
 
 	// For a screen, which stderr would disturb.
 	pack   bool                   // rows are packed, and stay while it draws
@@ -114,6 +115,7 @@ func (c *watching) begin(inv *invocation, l *loader.Loader, expr *filter.Filter,
 		Listeners:  listeners,
 		Pack:       c.pack,
 		Slow:       c.slow,
+		SlowTurn:   c.slowTurn,
 		DropReason: loader.DropReason,
 	}
 	if c.filter != "" {
@@ -122,11 +124,7 @@ func (c *watching) begin(inv *invocation, l *loader.Loader, expr *filter.Filter,
 	if c.excludeSelf {
 		config.Hide = endsAt(uint32(os.Getpid()))
 	}
-	var source stats.Source = l
-	if c.beside != nil {
-		source = c.beside(l)
-	}
-	engine, err := stats.Start(source, config)
+	engine, err := stats.Start(l, config)
 	if err != nil {
 		return err
 	}
@@ -156,8 +154,17 @@ func (c *watching) count(ctx context.Context, inv *invocation, w *session, show 
 			c.say(inv, "details of %d processes of other users are unknown: run as root, "+
 				"or give the binary cap_sys_ptrace", n)
 		}
+		c.sayQueues(inv, s)
 		return show(s)
 	})
+}
+
+// sayQueues says why what waits in sockets is unknown in a window, and says it again only after it was known.
+func (c *watching) sayQueues(inv *invocation, s *model.Snapshot) {
+	if s.QueuesFailed != nil && !c.blind {
+		c.say(inv, "warning: %v: what waits in sockets is unknown until this succeeds", s.QueuesFailed)
+	}
+	c.blind = s.QueuesFailed != nil
 }
 
 // timing is one window of --duration, or windows of --watch until ^C or for --duration if that was

@@ -44,7 +44,7 @@ func (r *rig) tally(before *tally) (out tally) {
 	out.slow, out.lost = reading.Slow, reading.SlowLost
 	for _, slot := range loader.SlotsForTest(r.loader, &reading) {
 		var e model.Exchange
-		if place := slot.Exchange; place == 0 || !r.loader.ReadExchange(place, &e, 0, 0) {
+		if place := slot.Exchange; place == 0 || !r.loader.ReadExchange(place, &e, nil) {
 			continue
 		}
 		out.Add(&e.Breakdown)

@@ -15,17 +15,17 @@ const minExchanges = 1 << 10
 // requests, or are over.
 func Exchanges(maxFlows int) int { return max(minExchanges, maxFlows/16*3) }
 
-// ReadExchange reads the requests and answers at a place (model.Slot.Exchange), which stays valid until
-// it is released. While nothing was answered, or nothing asked or answered beyond the numbers that the
-// caller knows, it reads no more and returns false: most of two kilobytes are histograms. It takes the
-// extremes with it: the next call has those of what came since.
-func (l *Loader) ReadExchange(place uint32, into *model.Exchange, asked, answered uint32) bool {
+// ReadExchange reads the requests and answers at a place (model.Slot.Exchange) into into. A place is valid until
+// it is released. While nothing was answered, or nothing came since known was read, ReadExchange returns false and
+// leaves into alone: most of two kilobytes are histograms. A nil known is older than all. The kernel's memory
+// stays as it is, so any number of readers may look on.
+func (l *Loader) ReadExchange(place uint32, into, known *model.Exchange) bool {
 	from := &l.table.exchanges.at[place-1]
-	nowAsked, nowAnswered := atomic.LoadUint32(&from.Asked), atomic.LoadUint32(&from.Answered)
-	if nowAnswered == 0 || nowAsked == asked && nowAnswered == answered {
+	asked, answered := atomic.LoadUint32(&from.Asked), atomic.LoadUint32(&from.Answered)
+	if answered == 0 || known != nil && asked == known.Asked && answered == known.Answered && !l.cameBack(place, known) {
 		return false
 	}
-	into.Asked, into.Answered = nowAsked, nowAnswered
+	into.Asked, into.Answered = asked, answered
 	into.Crossed = atomic.LoadUint32(&from.Crossed)
 	into.AskedNS = atomic.LoadUint64(&from.AskedNs)
 	into.AnsweredNS = atomic.LoadUint64(&from.AnsweredNs)
@@ -37,12 +37,40 @@ func (l *Loader) ReadExchange(place uint32, into *model.Exchange, asked, answere
 	return true
 }
 
+// cameBack reports whether a client read an answer since known was read. It does so after the turn.
+func (l *Loader) cameBack(place uint32, known *model.Exchange) bool {
+	breakdowns := &l.table.breakdowns
+	return int(place) <= breakdowns.reached &&
+		atomic.LoadUint32(&breakdowns.at[place-1].Backs) != uint32(known.Breakdown.Backs)
+}
+
+// TakeExtremes puts the smallest and the largest latencies at a place since it was called last into into, and
+// the kernel begins anew. It is for one caller alone.
+func (l *Loader) TakeExtremes(place uint32, into *model.Exchange) {
+	from := &l.table.exchanges.at[place-1]
+	takeExtremes(&into.Turn, &from.Turn)
+	takeExtremes(&into.Response, &from.Response)
+}
+
+// takeExtremes takes the smallest last: the kernel writes it last.
+func takeExtremes(to *model.ExchangeLatency, from *lotraceLtLatency) {
+	width := atomic.SwapUint64(&from.RangeNs, 0)
+	to.MinNS, to.MaxNS = extremes(atomic.SwapUint64(&from.MinNs, 0), width)
+}
+
+// extremes puts a smallest latency (ns; 0: there was none) and how far the largest is above it into the smallest
+// and the largest.
+func extremes(smallest, width uint64) (minNS, maxNS uint64) {
+	if smallest == 0 {
+		return 0, 0
+	}
+	return smallest, smallest + width
+}
+
 func decodeLatency(to *model.ExchangeLatency, from *lotraceLtLatency, histogram *[model.HistogramBuckets]uint32) {
 	to.SumNS = atomic.LoadUint64(&from.SumNs)
-	width := atomic.SwapUint64(&from.RangeNs, 0)
-	if to.MinNS, to.MaxNS = atomic.SwapUint64(&from.MinNs, 0), 0; to.MinNS != 0 {
-		to.MaxNS = to.MinNS + width
-	}
+	width := atomic.LoadUint64(&from.RangeNs)
+	to.MinNS, to.MaxNS = extremes(atomic.LoadUint64(&from.MinNs), width)
 	for i := range histogram {
 		to.Histogram[i] = atomic.LoadUint32(&histogram[i])
 	}

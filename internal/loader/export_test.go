@@ -33,3 +33,13 @@ func (t *table) slotsOf(counts []model.SlotCount) []model.Slot {
 	}
 	return slots
 }
+
+// BreakWalksForTest makes all walks over sockets fail from now on.
+func BreakWalksForTest(l *Loader) error {
+	for i := range l.queues.walks {
+		if err := l.queues.walks[i].iter.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -111,7 +111,7 @@ type Exchange struct {
 // ExchangeLatency is one kind of latency of an exchange, cumulative.
 type ExchangeLatency struct {
 	SumNS     uint64
-	MinNS     uint64 // since it was read last; 0: none
+	MinNS     uint64 // since the extremes were taken last; 0: none
 	MaxNS     uint64 // the same
 	Histogram [HistogramBuckets]uint32
 }

@@ -78,10 +78,13 @@ type Snapshot struct {
 	// Flows that found in the window that all places for turns were taken: their rows have none.
 	Unmeasured uint64
 	Untold     uint64 // flows whose troubles began in the window and found no place: their rows tell of none
-	Samples    SampleCounts
-	Self       Self
-	Flows      []Flow
-	Packed     *PackedFlows // nil, or what would be in Flows
+	// Why what waits in sockets is unknown in the window, or in the first one at its beginning: accept queues are
+	// nil and other queues 0. What sockets counted is in the next window in which it is known. Nil: it is known.
+	QueuesFailed error
+	Samples      SampleCounts
+	Self         Self
+	Flows        []Flow
+	Packed       *PackedFlows // nil, or what would be in Flows
 
 	SlowFrom time.Duration // turns of this length and more are slow; 0: nobody asked
 	Slow     []SlowTurnRow // newest first

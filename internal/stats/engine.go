@@ -11,32 +11,6 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// Source is what the engine counts from: the kernel, a recording, or a test.
-type Source interface {
-	// Read takes a whole reading, reusing r's memory.
-	Read(r *model.Reading) error
-	// ReadSlots reads the flow table, the clock and what there is of slow turns only.
-	ReadSlots(r *model.Reading) error
-	// ReadQueues reads what sockets have in their queues, reusing r's memory.
-	ReadQueues(r *model.Reading) error
-	// ReadSlot reads what there is to say of a slot of the newest reading but its counts: to says which.
-	ReadSlot(to *model.Slot)
-	// Retire frees slots of the newest reading and appends what they were at last to into.
-	Retire(slots []uint32, into []model.Slot) ([]model.Slot, error)
-	// ReadExchange reads the requests and answers at a place, model.Slot.Exchange. While nothing was
-	// answered, or nothing asked or answered beyond the numbers given, it returns false and leaves into
-	// alone.
-	ReadExchange(place uint32, into *model.Exchange, asked, answered uint32) bool
-	// ReleaseExchange gives the place of a slot that was freed back.
-	ReleaseExchange(place uint32) error
-	// ReadTrouble reads what went wrong at a place, model.Slot.Trouble.
-	ReadTrouble(place uint32, into *model.Trouble)
-	// ReleaseTrouble gives the place of a slot that was freed back.
-	ReleaseTrouble(place uint32) error
-	// Tell says who is the client of a slot whose handshake nobody saw.
-	Tell(index uint32, client uint8)
-}
-
 // Owners names who is behind the ends of flows. Only Settle waits.
 type Owners interface {
 	// Owner is what is known of a process by now; details may come later.
@@ -65,9 +39,10 @@ type Config struct {
 	Listeners []model.Listener       // sockets that waited when counting began
 	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
 
-	Pack       bool                // rows go to Snapshot.Packed, and stay until the next window was made
-	Slow       time.Duration       // turns that the source tells of one by one; 0: none
-	DropReason func(uint32) string // names of model.Drop.Reason; nil: they go by number
+	Pack       bool                  // rows go to Snapshot.Packed, and stay until the next window was made
+	Slow       time.Duration         // turns that the source tells of one by one; 0: none
+	SlowTurn   func(*model.SlowTurn) // called for each of them as it is read, and valid during the call; may be nil
+	DropReason func(uint32) string   // names of model.Drop.Reason; nil: they go by number
 }
 
 // While there is no pressure, one call of Sweep in so many is enough; but not at first, when
@@ -96,8 +71,7 @@ type Engine struct {
 	histograms histograms
 
 	troubles troubles
-	sockets  []*sockets // by slot index; nil: nothing is known of them
-	backlogs backlogs
+	queues   queues
 	slow     slowTurns
 
 	ends    []ends            // by slot index: who is behind each flow's ends
@@ -113,13 +87,6 @@ type Engine struct {
 	row    model.Flow            // the one that is being packed
 	packed [2]*model.PackedFlows // the newest window's, and the next one's; with Pack
 	shown  model.Count           // in the rows
-}
-
-// endedSlot is a flow that has no slot any more; Dir holds the window's part.
-type endedSlot struct {
-	model.Slot
-	ends ends
-	talk talk
 }
 
 // Start takes the first reading: windows begin here.
@@ -145,9 +112,17 @@ func Start(source Source, config Config) (*Engine, error) {
 	return e, nil
 }
 
+// read takes a whole reading. Where it fails the window goes on: what it began with is not in e.now, and slow
+// turns are kept. Without the queues the reading is whole.
 func (e *Engine) read() error {
+	err := e.source.Read(&e.now)
+	e.takeSlow()
+	if err != nil {
+		return err
+	}
 	e.finals = e.finals[:0]
-	return errors.Join(e.source.Read(&e.now), e.source.ReadQueues(&e.now))
+	e.readQueues()
+	return nil
 }
 
 // restart makes the newest reading the beginning of a window.
@@ -184,7 +159,7 @@ func (e *Engine) Sweep() error {
 		e.base[slot.Index] = [2]model.Counters{}
 		talk := e.talkOf(slot)
 		err = errors.Join(err, e.releaseExchange(slot.Exchange), e.releaseTrouble(slot.Trouble))
-		e.keep(slot, talk)
+		e.keep(slot, &talk)
 	}
 	if err != nil {
 		return fmt.Errorf("free flows: %w", err)
@@ -217,48 +192,6 @@ func (e *Engine) takePart(slot *model.Slot) {
 	base := &e.base[slot.Index]
 	slot.Dir[0].Counters = slot.Dir[0].Counters.Sub(base[0])
 	slot.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
-}
-
-// keep holds an ended flow's part of the window until the window is shown.
-func (e *Engine) keep(slot *model.Slot, talk talk) {
-	if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 {
-		return
-	}
-	if i, ok := e.byKey[slot.Key]; ok && continues(slot) {
-		e.ended[i].merge(slot, e.endsOf(slot), talk)
-		return
-	}
-	if len(e.ended) >= e.config.MaxEnded {
-		cut := e.cut["report_full"]
-		cut.Add(sumOf(slot))
-		e.cut["report_full"] = cut
-		return
-	}
-	e.byKey[slot.Key] = len(e.ended)
-	e.ended = append(e.ended, endedSlot{*slot, *e.endsOf(slot), talk})
-}
-
-// continues reports whether a slot goes on with an earlier one of its key, rather than being a new
-// connection on the same ports.
-func continues(slot *model.Slot) bool { return slot.Role != model.SlotRoleSYN }
-
-// merge adds the newer part of a flow to the older one.
-func (to *endedSlot) merge(from *model.Slot, ends *ends, talk talk) {
-	to.talk.add(&talk)
-	for i := range to.Dir {
-		to.Dir[i].Counters.Add(from.Dir[i].Counters)
-		to.TCPFlags[i] |= from.TCPFlags[i]
-		if from.Dir[i].LastNS > to.Dir[i].LastNS {
-			to.Dir[i].LastNS = from.Dir[i].LastNS
-			to.SRTT[i], to.Cwnd[i] = from.SRTT[i], from.Cwnd[i]
-		}
-		if from.Owner[i] != nil {
-			to.Owner[i] = from.Owner[i]
-		}
-		if ends.held[i] != nil {
-			to.ends.held[i] = ends.held[i]
-		}
-	}
 }
 
 func sumOf(slot *model.Slot) model.Count {

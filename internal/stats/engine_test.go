@@ -23,6 +23,8 @@ type fakeSource struct {
 	slots     map[uint32]*model.Slot
 	retired   []uint32
 	fail      error
+
+	failQueues error
 }
 
 func newFakeSource() *fakeSource {
@@ -83,7 +85,7 @@ func (s *fakeSource) Read(r *model.Reading) error {
 
 func (s *fakeSource) ReadQueues(r *model.Reading) error {
 	r.Queues, r.Backlogs = slices.Clone(s.now.Queues), slices.Clone(s.now.Backlogs)
-	return nil
+	return s.failQueues
 }
 
 func (s *fakeSource) ReadSlots(r *model.Reading) error {
@@ -100,15 +102,21 @@ func (s *fakeSource) ReadSlots(r *model.Reading) error {
 	return s.fail
 }
 
-func (s *fakeSource) ReadExchange(place uint32, into *model.Exchange, asked, answered uint32) bool {
+func (s *fakeSource) ReadExchange(place uint32, into, known *model.Exchange) bool {
 	from := s.exchanges[place]
-	if from.Answered == 0 || from.Asked == asked && from.Answered == answered {
+	if from.Answered == 0 || known != nil && from.Asked == known.Asked && from.Answered == known.Answered &&
+		from.Breakdown.Backs == known.Breakdown.Backs {
 		return false
 	}
 	*into = *from
-	from.Turn.MinNS, from.Turn.MaxNS = 0, 0
-	from.Response.MinNS, from.Response.MaxNS = 0, 0
 	return true
+}
+
+func (s *fakeSource) TakeExtremes(place uint32, into *model.Exchange) {
+	from := s.exchanges[place]
+	into.Turn.MinNS, into.Turn.MaxNS = from.Turn.MinNS, from.Turn.MaxNS
+	into.Response.MinNS, into.Response.MaxNS = from.Response.MinNS, from.Response.MaxNS
+	from.Turn.MinNS, from.Turn.MaxNS, from.Response.MinNS, from.Response.MaxNS = 0, 0, 0, 0
 }
 
 func (s *fakeSource) ReleaseExchange(place uint32) error {

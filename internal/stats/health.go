@@ -26,23 +26,21 @@ type troubleBase struct {
 // noticeSigns takes from a whole reading what is looked up as rows are made.
 func (e *Engine) noticeSigns() {
 	e.noticeQueues()
-	e.backlogs.notice(e.now.Backlogs)
-	e.noticeSlow()
+	e.nameSlow()
 }
 
 // restartSigns makes the newest reading the beginning of a window for all of them. They keep what they
 // need, for the next reading takes the slices back.
 func (e *Engine) restartSigns() {
 	e.restartQueues()
-	e.backlogs.restart(e.now.Backlogs)
 	e.slow.reset()
-	e.now.Slow = e.now.Slow[:0]
 	e.start.Queues, e.start.Backlogs, e.start.Slow = nil, nil, nil
 }
 
 // tellSigns says what is in no row.
 func (e *Engine) tellSigns(s *model.Snapshot) {
 	s.Untold = e.now.Untold - e.start.Untold
+	s.QueuesFailed, e.queues.failed = e.queues.failed, nil
 	e.tellSlow(s)
 }
 
@@ -55,7 +53,7 @@ func (e *Engine) addSigns(row *model.Flow, slot *model.Slot, t *talk) {
 	}
 	e.addBeginning(row, slot)
 	if slot.Key.Proto == model.ProtoTCP {
-		row.AcceptQueue = e.backlogs.of(row.Server.AddrPort())
+		row.AcceptQueue = e.queues.backlogs.of(row.Server.AddrPort())
 	}
 }
 
@@ -74,7 +72,10 @@ func (e *Engine) addBeginning(row *model.Flow, slot *model.Slot) {
 // there is nothing to tell. The next call returns what came after this one. Until a row is made of it,
 // Client is end 0 of the key and Server end 1.
 func (e *Engine) healthOf(slot *model.Slot) *model.Health {
-	sockets := e.queuesOf(slot)
+	sockets := e.queues.of(slot)
+	if sockets != nil && !sockets.end[0].seen && !sockets.end[1].seen {
+		sockets = nil
+	}
 	if slot.Trouble == 0 && sockets == nil {
 		return nil
 	}
@@ -84,7 +85,7 @@ func (e *Engine) healthOf(slot *model.Slot) *model.Health {
 		e.addTrouble(h, slot)
 	}
 	if sockets != nil {
-		sockets.addTo(h, slot, e.start.MonoNS)
+		sockets.addTo(h, slot, e.queues.walkedNS)
 	}
 	if h.IsZero() {
 		return nil

@@ -40,14 +40,14 @@ func (e *Engine) talkOf(slot *model.Slot) talk {
 	if base == nil {
 		base = &e.nothing
 	}
-	now := &e.exchange
-	asked, over := base.Asked, isOver(slot)
+	now, known, over := &e.exchange, base, isOver(slot)
 	if over {
-		asked = ^asked // its last response may be due
+		known = nil // its last response may be due
 	}
-	if !e.source.ReadExchange(slot.Exchange, now, asked, base.Answered) {
+	if !e.source.ReadExchange(slot.Exchange, now, known) {
 		return t
 	}
+	e.source.TakeExtremes(slot.Exchange, now)
 	if over {
 		endResponse(now)
 	}

@@ -7,6 +7,16 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
+// queues is what walks over sockets found. A window whose walk failed knows nothing of them, and what sockets
+// counted in it is in the next one that does.
+type queues struct {
+	sockets  []*sockets // by slot index; nil: nothing is known of them
+	backlogs backlogs
+	walked   bool   // the newest reading has them
+	walkedNS uint64 // CLOCK_MONOTONIC of the reading that they are counted from; 0: none had them
+	failed   error  // what went wrong since the newest window was made
+}
+
 // sockets is what the readings said of the queues of one slot's sockets.
 type sockets struct {
 	createdNS uint64 // of the flow that they are about
@@ -28,15 +38,25 @@ func (e *Engine) socketOf(q *model.Queue) *socket {
 		return nil
 	}
 	slot := e.slotOf(count)
-	for int(q.Slot) >= len(e.sockets) {
-		e.sockets = append(e.sockets, nil)
+	for int(q.Slot) >= len(e.queues.sockets) {
+		e.queues.sockets = append(e.queues.sockets, nil)
 	}
-	kept := e.sockets[q.Slot]
-	if kept == nil || kept.createdNS != slot.CreatedNS {
+	kept := e.queues.of(slot)
+	if kept == nil {
 		kept = &sockets{createdNS: slot.CreatedNS}
-		e.sockets[q.Slot] = kept
+		e.queues.sockets[q.Slot] = kept
 	}
 	return &kept.end[q.End&1]
+}
+
+// readQueues has a walk over the sockets made. Where it fails nothing is known of them.
+func (e *Engine) readQueues() {
+	err := e.source.ReadQueues(&e.now)
+	e.queues.walked = err == nil
+	if err != nil {
+		e.queues.failed = err
+		e.now.Queues, e.now.Backlogs = e.now.Queues[:0], e.now.Backlogs[:0]
+	}
 }
 
 func (e *Engine) noticeQueues() {
@@ -46,9 +66,17 @@ func (e *Engine) noticeQueues() {
 			s.now, s.seen = *q, true
 		}
 	}
+	e.queues.backlogs.notice(e.now.Backlogs)
 }
 
+// restartQueues counts from the newest reading, if that has them.
 func (e *Engine) restartQueues() {
+	e.queues.backlogs.byPort = nil
+	if !e.queues.walked {
+		return
+	}
+	e.queues.walkedNS = e.now.MonoNS
+	e.queues.backlogs.base = sumDrops(e.now.Backlogs)
 	for i := range e.now.Queues {
 		q := &e.now.Queues[i]
 		if s := e.socketOf(q); s != nil {
@@ -57,21 +85,21 @@ func (e *Engine) restartQueues() {
 	}
 }
 
-// queuesOf returns what the newest reading said of the slot's sockets; nil: nothing.
-func (e *Engine) queuesOf(slot *model.Slot) *sockets {
-	if int(slot.Index) >= len(e.sockets) {
+// of returns what is kept of the slot's sockets; nil: nothing.
+func (q *queues) of(slot *model.Slot) *sockets {
+	if int(slot.Index) >= len(q.sockets) {
 		return nil
 	}
-	s := e.sockets[slot.Index]
-	if s == nil || !s.end[0].seen && !s.end[1].seen {
+	s := q.sockets[slot.Index]
+	if s == nil || s.createdNS != slot.CreatedNS {
 		return nil
 	}
 	return s
 }
 
-// addTo adds what waits now, and what was counted since start (CLOCK_MONOTONIC, ns). Of a TCP socket
-// whose SYN was seen all is new, and so it is of one whose flow was there at start, when it had nothing to
-// say. Of others it is unknown what was before; a UDP socket may have served others.
+// addTo adds what waits now, and what was counted since the walk at start (CLOCK_MONOTONIC, ns; 0: there was
+// none). Of a TCP socket whose SYN was seen all is new, and so it is of one whose flow was there at start, when
+// it had nothing to say. Of others it is unknown what was before; a UDP socket may have served others.
 func (s *sockets) addTo(h *model.Health, slot *model.Slot, start uint64) {
 	fresh := slot.Key.Proto == model.ProtoTCP && (slot.Role == model.SlotRoleSYN || slot.CreatedNS <= start)
 	for i, end := range []*model.EndHealth{&h.Client, &h.Server} {
@@ -89,7 +117,7 @@ func (s *sockets) addTo(h *model.Health, slot *model.Slot, start uint64) {
 
 // backlogs is what the listening sockets' queues of connections were like.
 type backlogs struct {
-	base   map[listenSocket]uint64 // drops when the window began
+	base   map[listenSocket]uint64 // drops when the window began; nil: unknown
 	byPort map[uint16][]backlog
 }
 
@@ -116,12 +144,12 @@ func sumDrops(all []model.Backlog) map[listenSocket]uint64 {
 	return sum
 }
 
-func (b *backlogs) restart(all []model.Backlog) { b.base, b.byPort = sumDrops(all), nil }
-
 func (b *backlogs) notice(all []model.Backlog) {
 	b.byPort = make(map[uint16][]backlog)
 	for at, drops := range sumDrops(all) {
-		if was := b.base[at]; was <= drops { // or others listen there now
+		if was := b.base[at]; b.base == nil {
+			drops = 0
+		} else if was <= drops { // or others listen there now
 			drops -= was
 		}
 		b.byPort[at.port] = append(b.byPort[at.port], backlog{at, model.AcceptQueue{Overflows: drops}})

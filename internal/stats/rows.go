@@ -15,11 +15,12 @@ func (e *Engine) makeRows() {
 		if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 && !e.isStuck(slot) {
 			continue
 		}
+		talk := e.talkOf(slot)
 		if older, ok := e.byKey[slot.Key]; ok && continues(slot) {
-			e.ended[older].merge(slot, e.endsOf(slot), e.talkOf(slot))
+			e.ended[older].merge(slot, e.endsOf(slot), &talk)
 			continue
 		}
-		e.addRow(slot, e.owners[i], e.talkOf(slot))
+		e.addRow(slot, e.owners[i], talk)
 		if e.config.Pack {
 			e.histograms.used = lent // the row has a copy
 		}

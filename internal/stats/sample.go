@@ -3,6 +3,7 @@ package stats
 import (
 	"fmt"
 	"sort"
+	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -10,13 +11,41 @@ import (
 // Look takes a reading of the flow table, as Sweep does, and frees nothing: afterwards FlowOf knows the
 // flows that began since.
 func (e *Engine) Look() error {
-	if err := e.source.ReadSlots(&e.now); err != nil {
+	err := e.source.ReadSlots(&e.now)
+	e.takeSlow()
+	if err != nil {
 		return fmt.Errorf("read flows: %w", err)
 	}
 	e.finals = e.finals[:0]
 	e.survey(e.noticeOwners)
-	e.noticeSlow()
+	e.nameSlow()
 	return nil
+}
+
+// Now returns the moment of the newest reading, by CLOCK_MONOTONIC (ns) and by the wall clock.
+func (e *Engine) Now() (ns uint64, wall time.Time) { return e.now.MonoNS, e.now.Wall }
+
+// Progress returns how far the flow of a sample has come by the newest reading; false: the flow is not in it. It
+// takes nothing from any window.
+func (e *Engine) Progress(of *model.Sample) (p model.Progress, known bool) {
+	count := e.now.Slot(of.Slot)
+	if count == nil {
+		return p, false
+	}
+	slot := e.slotOf(count)
+	if !isFlow(slot, &of.Key, of.MonoNS) {
+		return p, false
+	}
+	p.Sent = [2]uint64{slot.Dir[0].PayloadBytes, slot.Dir[1].PayloadBytes}
+	if x := &e.exchange; slot.Exchange > 0 && e.source.ReadExchange(slot.Exchange, x, nil) {
+		p.Asked, p.Answered, p.AnsweredNS = x.Asked, x.Answered, x.AnsweredNS
+	}
+	return p, true
+}
+
+// isFlow reports whether a slot is that of a flow of a key that was there at a time (CLOCK_MONOTONIC, ns).
+func isFlow(slot *model.Slot, key *model.SlotKey, ns uint64) bool {
+	return slot.Key == *key && slot.CreatedNS <= ns
 }
 
 // FlowOf returns the flow that a sample was taken from, as far as it is known by now: its ends with their
@@ -36,17 +65,16 @@ func (e *Engine) FlowOf(s *model.Sample) (f model.Flow, known bool) {
 // find returns the slot that a flow of that key had at a time (CLOCK_MONOTONIC, ns), free by now or not,
 // and never an earlier or a later connection's on the same ports; nil: unknown.
 func (e *Engine) find(index uint32, key *model.SlotKey, ns uint64) (*model.Slot, *ends) {
-	isIt := func(slot *model.Slot) bool { return slot.Key == *key && slot.CreatedNS <= ns }
 	if count := e.now.Slot(index); count != nil {
-		if slot := e.slotOf(count); isIt(slot) {
+		if slot := e.slotOf(count); isFlow(slot, key, ns) {
 			return slot, e.endsOf(slot)
 		}
 	}
 	at := sort.Search(len(e.finals), func(i int) bool { return e.finals[i].Index >= index })
-	if at < len(e.finals) && e.finals[at].Index == index && isIt(&e.finals[at]) {
+	if at < len(e.finals) && e.finals[at].Index == index && isFlow(&e.finals[at], key, ns) {
 		return &e.finals[at], e.endsOf(&e.finals[at])
 	}
-	if i, ok := e.byKey[*key]; ok && isIt(&e.ended[i].Slot) {
+	if i, ok := e.byKey[*key]; ok && isFlow(&e.ended[i].Slot, key, ns) {
 		return &e.ended[i].Slot, &e.ended[i].ends
 	}
 	return nil, nil

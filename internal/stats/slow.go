@@ -64,22 +64,25 @@ func (s *slowTurns) reject(key *model.SlotKey) {
 	s.rejected[*key] = struct{}{}
 }
 
-// noticeSlow takes over the slow turns that a reading told of, and has their ends named: when the window
-// is over, their slots may be free.
-func (e *Engine) noticeSlow() {
-	for _, turn := range e.now.Slow {
-		e.slow.add(turn)
+// takeSlow takes over the slow turns that a reading told of, even one that failed: they are told once.
+func (e *Engine) takeSlow() {
+	for i := range e.now.Slow {
+		if e.config.SlowTurn != nil {
+			e.config.SlowTurn(&e.now.Slow[i])
+		}
+		e.slow.add(e.now.Slow[i])
 	}
 	e.now.Slow = e.now.Slow[:0]
-	for i := range e.slow.turns {
-		e.nameSlow(&e.slow.turns[i])
-	}
 }
 
-// nameSlow says who was at the ends of a turn, as far as it is known by now.
-func (e *Engine) nameSlow(t *slowTurn) {
-	if slot, ends := e.find(t.Slot, &t.Key, t.AskedNS); slot != nil {
-		t.name(e, slot, ends)
+// nameSlow says who was at the ends of slow turns, as far as it is known by now: when the window is over, their
+// slots may be free.
+func (e *Engine) nameSlow() {
+	for i := range e.slow.turns {
+		t := &e.slow.turns[i]
+		if slot, ends := e.find(t.Slot, &t.Key, t.AskedNS); slot != nil {
+			t.name(e, slot, ends)
+		}
 	}
 }
 

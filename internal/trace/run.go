@@ -29,14 +29,32 @@ type Engine interface {
 	FlowOf(s *model.Sample) (f model.Flow, known bool)
 }
 
+// Readings says what the engine knows by its newest reading; stats.Engine is one.
+type Readings interface {
+	Now() (ns uint64, wall time.Time)
+	Progress(of *model.Sample) (p model.Progress, known bool)
+}
+
 // Job is what is followed, and for how long.
 type Job struct {
 	Sampler  Sampler
 	Engine   Engine
-	Table    *Table
+	Readings Readings
 	Tracker  *Tracker
 	Duration time.Duration // negative: until the context ends
 	Alive    func() error  // asked several times a second; an error ends the job; may be nil
+
+	slow []model.SlowTurn // told since they were looked at last
+}
+
+// SlowTurn keeps a copy of a slow turn. It is to be called for each that the engine reads.
+func (j *Job) SlowTurn(turn *model.SlowTurn) {
+	kept := *turn
+	if turn.Parts != nil {
+		parts := *turn.Parts
+		kept.Parts = &parts
+	}
+	j.slow = append(j.slow, kept)
 }
 
 // Run calls tell for what happens until the context ends, which is no error, and ticked whenever all was told
@@ -94,12 +112,15 @@ func (j *Job) look(all bool, tell func(*model.Traced) error) error {
 	if err := j.Engine.Look(); err != nil {
 		return err
 	}
-	j.Tracker.Explain(j.Table.takeSlow())
-	j.Tracker.Rest(j.Table.reading.MonoNS, all, j.Table.progress)
+	j.Tracker.Explain(j.slow)
+	j.slow = j.slow[:0]
+	now, wall := j.Readings.Now()
+	j.Tracker.Rest(now, all, j.Readings.Progress)
 	for _, e := range j.Tracker.Take() {
 		flow, _ := j.Engine.FlowOf(&e.Of)
 		describe(&flow, &e)
-		if err := tell(&model.Traced{Time: j.Table.wall(e.NS), Flow: &flow, Turn: e.Turn, Conn: e.Conn}); err != nil {
+		at := wall.Add(-time.Duration(now - e.NS))
+		if err := tell(&model.Traced{Time: at, Flow: &flow, Turn: e.Turn, Conn: e.Conn}); err != nil {
 			return err
 		}
 	}

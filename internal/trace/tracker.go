@@ -53,14 +53,6 @@ type Event struct {
 	Conn *model.ConnEvent
 }
 
-// Progress is how far a flow has come, as the flow table says.
-type Progress struct {
-	Sent       [2]uint64 // payload, by endpoint of the key
-	Asked      uint32    // requests
-	Answered   uint32    // the newest request that has an answer
-	AnsweredNS uint64    // CLOCK_MONOTONIC of the newest answer's newest payload
-}
-
 // Tracker follows flows from sample to sample. It is for one goroutine.
 type Tracker struct {
 	config   Config
@@ -259,7 +251,7 @@ func (t *Tracker) explain(turn *model.Turn, key *model.SlotKey) {
 
 // Rest tells the turns whose answers have ended or rest at now (CLOCK_MONOTONIC, ns), or all, and what
 // happened to their connections. Of a flow that the table does not know progress returns false.
-func (t *Tracker) Rest(now uint64, all bool, progress func(of *model.Sample) (Progress, bool)) {
+func (t *Tracker) Rest(now uint64, all bool, progress func(of *model.Sample) (model.Progress, bool)) {
 	for i := range t.events {
 		if e := &t.events[i]; e.Turn != nil {
 			t.explain(e.Turn, &e.Of.Key)
@@ -287,7 +279,7 @@ func (t *Tracker) Rest(now uint64, all bool, progress func(of *model.Sample) (Pr
 }
 
 // rest tells a turn, unless its answer goes on.
-func (t *Tracker) rest(f *flow, now uint64, all bool, p *Progress, known bool) {
+func (t *Tracker) rest(f *flow, now uint64, all bool, p *model.Progress, known bool) {
 	server := 1 - f.of.Client&1
 	since := func(ns uint64) time.Duration { return time.Duration(now - ns) }
 	current := known && p.Asked == f.number && p.Answered == f.number

@@ -101,8 +101,8 @@ func (w *wire) rest(d time.Duration) {
 	w.take()
 }
 
-func (w *wire) progress(*model.Sample) (p Progress, known bool) {
-	return Progress{Sent: w.sent, Asked: w.asked, Answered: w.answered, AnsweredNS: uint64(w.answeredAt)}, !w.gone
+func (w *wire) progress(*model.Sample) (p model.Progress, known bool) {
+	return model.Progress{Sent: w.sent, Asked: w.asked, Answered: w.answered, AnsweredNS: uint64(w.answeredAt)}, !w.gone
 }
 
 func (w *wire) take() {

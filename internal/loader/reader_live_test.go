@@ -1,0 +1,108 @@
+package loader_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/stats"
+	"github.com/lotrace/lotrace/internal/trace"
+)
+
+// looker is an engine that remembers whether it said how far a flow is that has an answer.
+type looker struct {
+	*stats.Engine
+	looked bool
+}
+
+func (l *looker) Progress(of *model.Sample) (model.Progress, bool) {
+	p, known := l.Engine.Progress(of)
+	l.looked = l.looked || p.Answered > 0
+	return p, known
+}
+
+// A window says of a turn what it says without a trace beside it: of a single one the shortest and the longest
+// are the sum, to the nanosecond.
+func TestTraceBesideWindows(t *testing.T) {
+	const think = 9 * time.Millisecond
+	for _, traced := range []bool{false, true} {
+		r := newRig(t, loader.Config{Sample: model.SampleConfig{
+			Policies: trace.Policies, Snaplen: trace.Snaplen(0), PerSecond: 1000, Buffer: 1 << 20,
+		}})
+		client, server := tcpPair(t, r.ns)
+		converse(t, client, server, func() error {
+			_, err := ask(client, 1, 10)
+			return err
+		}, func() error {
+			return answer(server, func() time.Duration { return think }, 10, 1)
+		})
+		var turns []*model.Turn
+		if traced {
+			turns = r.trace(t)
+		}
+		f := r.talkRow()
+		turn := f.Turn
+		if turn.Count != 1 || turn.Sum < think || turn.Min != turn.Sum || turn.Max != turn.Sum {
+			t.Errorf("traced %v: %d turns from %v to %v, %v in all", traced, turn.Count, turn.Min, turn.Max, turn.Sum)
+		}
+		if full := f.Response; full.Count != 1 || full.Min != full.Sum || full.Max != full.Sum {
+			t.Errorf("traced %v: %d responses from %v to %v, %v in all", traced, full.Count, full.Min, full.Max, full.Sum)
+		}
+		if traced && (len(turns) != 1 || turns[0].Took != turn.Sum) {
+			t.Errorf("traced %+v, the window has %v", turns, turn.Sum)
+		}
+	}
+}
+
+// trace traces, without ending a window, until the engine was asked about an answer that had come.
+func (r *rig) trace(t *testing.T) (turns []*model.Turn) {
+	t.Helper()
+	ctx, end := context.WithTimeout(context.Background(), 20*time.Second)
+	defer end()
+	engine := &looker{Engine: r.engine}
+	job := trace.Job{Sampler: r.loader, Engine: engine, Readings: engine, Tracker: trace.NewTracker(trace.Config{}), Duration: -1}
+	err := job.Run(ctx, func(e *model.Traced) error {
+		turns = append(turns, e.Turn)
+		return nil
+	}, func(time.Time) error {
+		if engine.looked {
+			end()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !engine.looked {
+		t.Error("the engine was never asked how far the flow is")
+	}
+	return turns
+}
+
+// Where the kernel does not let us walk over sockets any more, the windows go on, and say so.
+func TestWindowsWithoutWalks(t *testing.T) {
+	r := newRig(t, loader.Config{})
+	client, server := tcpPair(t, r.ns)
+	defer client.Close()
+	defer server.Close()
+	for _, broken := range []bool{false, true} {
+		if broken {
+			if err := loader.BreakWalksForTest(r.loader); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := client.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		s := r.window()
+		f := s.Flows[0]
+		if failed := s.QueuesFailed != nil; failed != broken || (f.Health == nil) != broken {
+			t.Errorf("broken %v: failed %v, health %+v", broken, s.QueuesFailed, f.Health)
+		}
+		if !broken && f.Health.Server.ReceiveQueue != 1 {
+			t.Errorf("%+v", f.Health)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package stats
+
+import "github.com/lotrace/lotrace/internal/model"
+
+// endedSlot is a flow that has no slot any more; Dir holds the window's part.
+type endedSlot struct {
+	model.Slot
+	ends ends
+	talk talk
+}
+
+// keep holds an ended flow's part of the window until the window is shown.
+func (e *Engine) keep(slot *model.Slot, talk *talk) {
+	if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 {
+		return
+	}
+	if i, ok := e.byKey[slot.Key]; ok && continues(slot) {
+		e.ended[i].merge(slot, e.endsOf(slot), talk)
+		return
+	}
+	if len(e.ended) >= e.config.MaxEnded {
+		cut := e.cut["report_full"]
+		cut.Add(sumOf(slot))
+		e.cut["report_full"] = cut
+		return
+	}
+	e.byKey[slot.Key] = len(e.ended)
+	e.ended = append(e.ended, endedSlot{*slot, *e.endsOf(slot), *talk})
+}
+
+// continues reports whether a slot goes on with an earlier one of its key, rather than being a new
+// connection on the same ports.
+func continues(slot *model.Slot) bool { return slot.Role != model.SlotRoleSYN }
+
+// merge adds the newer part of a flow to the older one.
+func (to *endedSlot) merge(from *model.Slot, ends *ends, talk *talk) {
+	to.talk.add(talk)
+	for i := range to.Dir {
+		to.Dir[i].Counters.Add(from.Dir[i].Counters)
+		to.TCPFlags[i] |= from.TCPFlags[i]
+		if from.Dir[i].LastNS > to.Dir[i].LastNS {
+			to.Dir[i].LastNS = from.Dir[i].LastNS
+			to.SRTT[i], to.Cwnd[i] = from.SRTT[i], from.Cwnd[i]
+		}
+		if from.Owner[i] != nil {
+			to.Owner[i] = from.Owner[i]
+		}
+		if ends.held[i] != nil {
+			to.ends.held[i] = ends.held[i]
+		}
+	}
+}
