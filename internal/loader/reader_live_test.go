@@ -2,6 +2,7 @@ package loader_test
 
 import (
 	"context"
+	"io"
 	"testing"
 	"time"
 
@@ -79,6 +80,39 @@ func (r *rig) trace(t *testing.T) (turns []*model.Turn) {
 		t.Error("the engine was never asked how far the flow is")
 	}
 	return turns
+}
+
+// A client that takes its time reads an answer in a later window than it came in, and that window tells of it,
+// though it has no packet.
+func TestAnswersReadLater(t *testing.T) {
+	r := newRig(t, loader.Config{Breakdown: true})
+	client, server := tcpPair(t, r.ns)
+	defer client.Close()
+	defer server.Close()
+	for from, to := client, server; ; from, to = to, from {
+		if _, err := from.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		if from == server {
+			break
+		}
+		if _, err := io.ReadFull(to, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f := r.talkRow(); f.Turn.Count != 1 || f.Breakdown.Turns != 1 || f.Breakdown.Backs != 0 {
+		t.Fatalf("%d turns, %+v", f.Turn.Count, f.Breakdown)
+	}
+	if _, err := io.ReadFull(client, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.engine.Window()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Flows) != 1 || s.Flows[0].Breakdown.Backs != 1 || s.Flows[0].Breakdown.Turns != 0 || s.Totals.Packets != 0 {
+		t.Errorf("totals %+v: %+v", s.Totals, s.Flows)
+	}
 }
 
 // Where the kernel does not let us walk over sockets any more, the windows go on, and say so.

@@ -1,21 +1,26 @@
 package stats
 
-import "github.com/lotrace/lotrace/internal/model"
+import (
+	"math"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
 
 // endedSlot is a flow that has no slot any more; Dir holds the window's part.
 type endedSlot struct {
 	model.Slot
-	ends ends
-	talk talk
+	ends    ends
+	talk    talk
+	sockets *sockets // nil: nothing is known of them
 }
 
 // keep holds an ended flow's part of the window until the window is shown.
 func (e *Engine) keep(slot *model.Slot, talk *talk) {
-	if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 {
+	if !e.isDue(slot, talk, math.MaxUint64) {
 		return
 	}
-	if i, ok := e.byKey[slot.Key]; ok && continues(slot) {
-		e.ended[i].merge(slot, e.endsOf(slot), talk)
+	if older := e.olderPart(slot); older != nil {
+		older.merge(slot, e.endsOf(slot), talk)
 		return
 	}
 	if len(e.ended) >= e.config.MaxEnded {
@@ -25,14 +30,22 @@ func (e *Engine) keep(slot *model.Slot, talk *talk) {
 		return
 	}
 	e.byKey[slot.Key] = len(e.ended)
-	e.ended = append(e.ended, endedSlot{*slot, *e.endsOf(slot), *talk})
+	e.ended = append(e.ended, endedSlot{*slot, *e.endsOf(slot), *talk, e.queues.of(slot)})
+}
+
+// olderPart returns the part of the slot's flow that ended in this window; nil: there is none.
+func (e *Engine) olderPart(slot *model.Slot) *endedSlot {
+	if i, ok := e.byKey[slot.Key]; ok && continues(slot) {
+		return &e.ended[i]
+	}
+	return nil
 }
 
 // continues reports whether a slot goes on with an earlier one of its key, rather than being a new
 // connection on the same ports.
 func continues(slot *model.Slot) bool { return slot.Role != model.SlotRoleSYN }
 
-// merge adds the newer part of a flow to the older one.
+// merge adds the newer part of a flow to the older one, which alone may have a handshake.
 func (to *endedSlot) merge(from *model.Slot, ends *ends, talk *talk) {
 	to.talk.add(talk)
 	for i := range to.Dir {

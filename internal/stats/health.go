@@ -94,6 +94,18 @@ func (e *Engine) healthOf(slot *model.Slot) *model.Health {
 	return &kept
 }
 
+// counted reports whether anything went wrong, rather than waits in queues.
+func counted(h *model.Health) bool {
+	if h == nil {
+		return false
+	}
+	rest := *h
+	for _, end := range []*model.EndHealth{&rest.Client, &rest.Server} {
+		end.ReceiveQueue, end.SendQueue = 0, 0
+	}
+	return !rest.IsZero()
+}
+
 // addTrouble adds what came to a slot's troubles since the last call.
 func (e *Engine) addTrouble(h *model.Health, slot *model.Slot) {
 	now := &e.troubles.now
@@ -170,17 +182,6 @@ func (e *Engine) closedNS(end *model.EndTrouble, slot *model.Slot) uint64 {
 		return end.ClosedNS
 	}
 	return end.ClosedNS + until - end.ClosedSinceNS
-}
-
-// isStuck reports whether a connection is silent because one end keeps its receive window closed. Then it
-// is worth a row, though nothing was sent.
-func (e *Engine) isStuck(slot *model.Slot) bool {
-	if slot.Trouble == 0 || isOver(slot) {
-		return false
-	}
-	now := &e.troubles.now
-	e.source.ReadTrouble(slot.Trouble, now)
-	return now.End[0].ClosedSinceNS != 0 || now.End[1].ClosedSinceNS != 0
 }
 
 func (e *Engine) releaseTrouble(place uint32) error {

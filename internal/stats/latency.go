@@ -26,6 +26,11 @@ func (t *talk) add(o *talk) {
 	t.health.Add(o.health)
 }
 
+// counted reports whether there is anything in it but what waits in queues.
+func (t *talk) counted() bool {
+	return t.turn.Count+t.response.Count+t.crossed > 0 || t.breakdown != (model.Breakdown{}) || counted(t.health)
+}
+
 // talkOf returns the window's part of a slot's requests and answers, and of its troubles; the next call
 // returns what came after this one.
 func (e *Engine) talkOf(slot *model.Slot) talk {

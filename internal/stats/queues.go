@@ -44,6 +44,9 @@ func (e *Engine) socketOf(q *model.Queue) *socket {
 	kept := e.queues.of(slot)
 	if kept == nil {
 		kept = &sockets{createdNS: slot.CreatedNS}
+		if older := e.olderPart(slot); older != nil && older.sockets != nil {
+			kept.end = older.sockets.end // they are the same
+		}
 		e.queues.sockets[q.Slot] = kept
 	}
 	return &kept.end[q.End&1]

@@ -2,7 +2,7 @@ package stats
 
 import "github.com/lotrace/lotrace/internal/model"
 
-// makeRows makes one row of each flow with traffic in the window, or stuck without any.
+// makeRows makes one row of each flow of which the window has something to say.
 func (e *Engine) makeRows() {
 	e.flows, e.hidden, e.shown = e.flows[:0], model.Hidden{}, model.Count{}
 	if e.config.Pack {
@@ -12,12 +12,12 @@ func (e *Engine) makeRows() {
 		lent := e.histograms.used
 		slot := e.slotAt(i)
 		e.takePart(slot)
-		if slot.Dir[0].Packets+slot.Dir[1].Packets == 0 && !e.isStuck(slot) {
+		talk := e.talkOf(slot)
+		if !e.isDue(slot, &talk, e.now.MonoNS) {
 			continue
 		}
-		talk := e.talkOf(slot)
-		if older, ok := e.byKey[slot.Key]; ok && continues(slot) {
-			e.ended[older].merge(slot, e.endsOf(slot), &talk)
+		if older := e.olderPart(slot); older != nil {
+			older.merge(slot, e.endsOf(slot), &talk)
 			continue
 		}
 		e.addRow(slot, e.owners[i], talk)
@@ -65,6 +65,22 @@ func (e *Engine) addRow(slot *model.Slot, owners [2]*model.Owner, talk talk) {
 	if !e.config.Pack {
 		e.flows = e.flows[:len(e.flows)-1]
 	}
+}
+
+// isDue reports whether there is a row to be made of a slot's part of the window: something was counted, which may
+// come long after the last packet, or the connection made a step no later than until (CLOCK_MONOTONIC, ns), the
+// last moment for which there is no other row. Bytes that wait in queues are no reason.
+func (e *Engine) isDue(slot *model.Slot, t *talk, until uint64) bool {
+	none := model.Counters{}
+	if slot.Dir[0].Counters != none || slot.Dir[1].Counters != none || t.counted() {
+		return true
+	}
+	for _, step := range [...]uint64{slot.ConnectedNS, slot.AcceptedNS, slot.FirstByteNS} {
+		if e.start.MonoNS < step && step <= until {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *Engine) fill(row *model.Flow, slot *model.Slot, owners [2]*model.Owner) {
