@@ -24,13 +24,27 @@ func (e *Engine) keep(slot *model.Slot, talk *talk) {
 		return
 	}
 	if len(e.ended) >= e.config.MaxEnded {
-		cut := e.cut["report_full"]
-		cut.Add(sumOf(slot))
-		e.cut["report_full"] = cut
+		e.countOnly(slot, talk)
 		return
 	}
 	e.byKey[slot.Key] = len(e.ended)
 	e.ended = append(e.ended, endedSlot{*slot, *e.endsOf(slot), *talk, e.queues.of(slot)})
+}
+
+// countOnly counts an ended flow for which there is no room as its row would have been counted: not at all if
+// the filter leaves it out, and as hidden if it is to be hidden. It is asked about now, for nothing of it will
+// be there when the window ends. Owners that are unknown by now are unknown to the filter, as they are in a
+// row, though until the window's end they might have become known.
+func (e *Engine) countOnly(slot *model.Slot, talk *talk) {
+	e.fill(&e.row, slot, e.ownersOf(slot, e.endsOf(slot)))
+	e.addSigns(&e.row, slot, talk)
+	sum := sumOf(slot)
+	if !e.isShown(&e.row, slot) || sum == (model.Count{}) {
+		return
+	}
+	cut := e.cut["report_full"]
+	cut.Add(sum)
+	e.cut["report_full"] = cut
 }
 
 // olderPart returns the part of the slot's flow that ended in this window; nil: there is none.

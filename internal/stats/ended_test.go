@@ -10,6 +10,84 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
+// Whatever there is no room for, totals are of what the filter asked for and nothing else, and every hidden
+// packet is counted as hidden: a port says here what becomes of a flow.
+func TestOverflowIsFiltered(t *testing.T) {
+	const shown, excluded, hidden = 40000, 41000, 42000
+	known := &model.Process{Comm: "known"}
+	unknownOwner := func(f *model.Flow) bool { return f.Client.Owner == nil }
+	for _, test := range []struct {
+		name       string
+		filter     string
+		match      func(*model.Flow) bool
+		hide       func(*model.Flow) bool
+		ports      []uint16
+		named      bool // by then it is known who the clients are
+		total, hid uint64
+	}{
+		{"filter", "process:x", func(f *model.Flow) bool { return f.Client.Port < excluded }, nil,
+			[]uint16{excluded, shown, excluded + 1, shown + 1, shown + 2, excluded + 2}, true, 6, 0},
+		{"nothing matches", "process:x", func(*model.Flow) bool { return false }, nil,
+			[]uint16{shown, shown + 1, shown + 2}, true, 0, 0},
+		{"hidden", "", nil, func(f *model.Flow) bool { return f.Client.Port >= hidden },
+			[]uint16{shown, hidden, hidden + 1, shown + 1, hidden + 2}, true, 4, 3},
+		{"both", "process:x", func(f *model.Flow) bool { return f.Client.Port >= excluded },
+			func(f *model.Flow) bool { return f.Client.Port >= hidden },
+			[]uint16{shown, excluded, hidden, shown + 1, excluded + 1, hidden + 1}, true, 4, 2},
+		{"owners are known", "process:x", func(f *model.Flow) bool { return !unknownOwner(f) }, nil,
+			[]uint16{shown, shown + 1, shown + 2}, true, 6, 0},
+		{"owners are unknown", "process:x", func(f *model.Flow) bool { return !unknownOwner(f) }, nil,
+			[]uint16{shown, shown + 1, shown + 2}, false, 0, 0},
+		{"amounts", "turns>0", func(f *model.Flow) bool { return f.Turn.Count > 0 }, nil,
+			[]uint16{shown, shown + 1, shown + 2}, true, 6, 0},
+	} {
+		for _, pack := range []bool{false, true} {
+			s := newFakeSource()
+			e := start(t, s, Config{
+				MaxEnded: 1, Origin: model.Origin{Filter: test.filter}, Match: test.match, Hide: test.hide,
+				Owners: newFakeOwners(known), Pack: pack, Slow: ms,
+			})
+			s.pass(time.Second)
+			for i, port := range test.ports {
+				slot := s.open(uint32(i), port, model.ProtoTCP, model.SlotRoleSYN)
+				if test.named {
+					slot.Owner[1] = known
+				}
+				s.answer(s.talk(slot, uint32(i)+1), ms, ms)
+				s.packet(slot, 1, flagSYN)
+				s.packet(slot, 0, flagRST)
+				s.slow(slot, 2*ms)
+			}
+			s.pass(2 * time.Second)
+			sweep(t, e)
+			if len(s.retired) != len(test.ports) {
+				t.Fatalf("%s: %v were freed", test.name, s.retired)
+			}
+			w := window(t, e)
+			sum := w.Overflow
+			for f := range w.All() {
+				sum.Add(countOf(f.ToServer))
+				sum.Add(countOf(f.ToClient))
+			}
+			if sum != w.Totals || w.Totals != packets(test.total) {
+				t.Errorf("%s: rows and overflow make %+v, totals %+v, want %+v", test.name, sum, w.Totals, packets(test.total))
+			}
+			if w.Hidden != (model.Hidden{Flows: int(test.hid), Count: packets(2 * test.hid)}) {
+				t.Errorf("%s: hidden %+v, want %d flows of 2 packets", test.name, w.Hidden, test.hid)
+			}
+			if w.Device != nil && !w.Device.Agrees {
+				t.Errorf("%s: totals %+v, device %+v", test.name, w.Totals, *w.Device)
+			}
+			if want := int(test.total / 2); len(w.Slow) != want {
+				t.Errorf("%s: %d slow turns, want %d", test.name, len(w.Slow), want)
+			}
+			if next := window(t, e); next.Hidden != (model.Hidden{}) || next.Totals != (model.Count{}) {
+				t.Errorf("%s: the next window inherits %+v, %+v", test.name, next.Hidden, next.Totals)
+			}
+		}
+	}
+}
+
 // news is what may be told of a flow without a packet.
 var news = []struct {
 	name   string

@@ -77,7 +77,7 @@ type Engine struct {
 	ends    []ends            // by slot index: who is behind each flow's ends
 	owners  [][2]*model.Owner // of the newest reading's slots, when a window is shown
 	version uint64            // of the owners' answers that are in there
-	hidden  model.Hidden      // of the window that is being shown
+	hidden  model.Hidden      // of the window
 
 	calls  int          // of Sweep
 	slot   model.Slot   // the one that is being looked at
@@ -136,6 +136,7 @@ func (e *Engine) restart() {
 	e.ended = e.ended[:0]
 	clear(e.byKey)
 	clear(e.cut)
+	e.hidden = model.Hidden{}
 	e.histograms.reset()
 	e.restartSigns()
 }

@@ -4,7 +4,7 @@ import "github.com/lotrace/lotrace/internal/model"
 
 // makeRows makes one row of each flow of which the window has something to say.
 func (e *Engine) makeRows() {
-	e.flows, e.hidden, e.shown = e.flows[:0], model.Hidden{}, model.Count{}
+	e.flows, e.shown = e.flows[:0], model.Count{}
 	if e.config.Pack {
 		e.nextPacked()
 	}
@@ -49,22 +49,29 @@ func (e *Engine) addRow(slot *model.Slot, owners [2]*model.Owner, talk talk) {
 	}
 	e.fill(row, slot, owners)
 	e.addSigns(row, slot, &talk)
+	switch shown := e.isShown(row, slot); {
+	case !shown && !e.config.Pack:
+		e.flows = e.flows[:len(e.flows)-1]
+	case shown:
+		e.shown.Add(sumOf(slot))
+		if e.config.Pack {
+			e.packed[0].Append(row)
+		}
+	}
+}
+
+// isShown asks the filter about a flow, and then whether it is to be hidden, which it counts.
+func (e *Engine) isShown(row *model.Flow, slot *model.Slot) bool {
 	switch {
 	case e.config.Match != nil && !e.config.Match(row):
 	case e.config.Hide != nil && e.config.Hide(row):
 		e.hidden.Flows++
 		e.hidden.Add(sumOf(slot))
 	default:
-		e.shown.Add(sumOf(slot))
-		if e.config.Pack {
-			e.packed[0].Append(row)
-		}
-		return
+		return true
 	}
 	e.slow.reject(&slot.Key)
-	if !e.config.Pack {
-		e.flows = e.flows[:len(e.flows)-1]
-	}
+	return false
 }
 
 // isDue reports whether there is a row to be made of a slot's part of the window: something was counted, which may
