@@ -261,3 +261,20 @@ func TestQueuesWithoutPackets(t *testing.T) {
 		t.Errorf("nothing happened: %+v", w.Flows)
 	}
 }
+
+// A step that is read before the window's clock has reached it is of the next window alone.
+func TestStepBehindTheClock(t *testing.T) {
+	s := newFakeSource()
+	e := start(t, s, Config{})
+	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	s.packet(slot, 1, flagSYN)
+	window(t, e)
+	s.pass(time.Second)
+	slot.AcceptedNS = s.nowNS() + 1
+	for i, want := range []int{0, 1, 0} {
+		if w := window(t, e); len(w.Flows) != want {
+			t.Errorf("window %d: %d rows, want %d", i, len(w.Flows), want)
+		}
+		s.pass(time.Second)
+	}
+}
