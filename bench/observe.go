@@ -53,7 +53,7 @@ func observe(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, "lotrace: counting")
-	return watch.Run(ctx, engine, watch.Config{Interval: time.Second, Duration: -1}, func(s *model.Snapshot) error {
+	return watch.Run(ctx, engine, watch.Config{Interval: time.Second, Duration: -1}, func(s *model.Window) error {
 		return encoder.Encode(stdout, s)
 	})
 }

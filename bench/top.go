@@ -86,7 +86,7 @@ func measureFrames(ctx context.Context) (frame result, err error) {
 		return frame, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	engine, err := stats.Start(l, stats.Config{MaxFlows: crowdTable, Pack: true})
+	engine, err := stats.Start(l, stats.Config{MaxFlows: crowdTable})
 	if err != nil {
 		return frame, err
 	}
@@ -120,11 +120,11 @@ func measureFrames(ctx context.Context) (frame result, err error) {
 		if err != nil {
 			return frame, err
 		}
-		if n := window.Packed.Len(); n != crowdFlows {
+		if n := window.Flows.Len(); n != crowdFlows {
 			return frame, fmt.Errorf("%d flows in a window, sent %d", n, crowdFlows)
 		}
 		used, err := spent(func() error {
-			program.Send(tui.Frame{Snapshot: window})
+			program.Send(tui.Frame{Window: window})
 			select {
 			case <-drawn:
 				return nil

@@ -205,7 +205,7 @@ func TestReadmeShowsTheScreen(t *testing.T) {
 
 func TestColumnsAreExplained(t *testing.T) {
 	flow := model.Flow{Client: model.Endpoint{Addr: netip.IPv6Loopback()}, Server: model.Endpoint{Addr: netip.IPv6Loopback()},
-		Breakdown: model.Breakdown{Turns: 1}}
+		Tally: model.Tally{Breakdown: model.Breakdown{Turns: 1}}}
 	var want []string
 	for _, by := range export.Views() {
 		encoder, err := export.New("wide", export.Options{By: by})
@@ -213,7 +213,7 @@ func TestColumnsAreExplained(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		if err := encoder.Encode(&out, &model.Snapshot{Flows: []model.Flow{flow}}); err != nil {
+		if err := encoder.Encode(&out, &model.Window{Flows: model.NewFlows(flow)}); err != nil {
 			t.Fatal(err)
 		}
 		_, table, _ := strings.Cut(out.String(), "\n\n")

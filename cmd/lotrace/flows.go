@@ -70,7 +70,7 @@ func (o *flowsOptions) run(ctx context.Context, inv *invocation) error {
 		return usagef("%v", err)
 	}
 	separator := ""
-	return o.watching.run(ctx, inv, func(s *model.Snapshot) error {
+	return o.watching.run(ctx, inv, func(s *model.Window) error {
 		fmt.Fprint(inv.stdout, separator)
 		if o.forPeople() {
 			separator = "\n"
@@ -87,7 +87,7 @@ func (o *flowsOptions) run(ctx context.Context, inv *invocation) error {
 func (o *flowsOptions) forPeople() bool { return export.DefaultLimit(o.output) > 0 }
 
 // sayOverflow tells of what is in no row.
-func (o *flowsOptions) sayOverflow(inv *invocation, s *model.Snapshot) {
+func (o *flowsOptions) sayOverflow(inv *invocation, s *model.Window) {
 	for _, cause := range slices.Sorted(maps.Keys(s.ByCause)) {
 		o.say(inv, "warning: packets in no row: %s %d", cause, s.ByCause[cause].Packets)
 	}
@@ -100,7 +100,7 @@ func (o *flowsOptions) sayOverflow(inv *invocation, s *model.Snapshot) {
 	}
 }
 
-func (o *flowsOptions) saySlow(inv *invocation, s *model.Snapshot) {
+func (o *flowsOptions) saySlow(inv *invocation, s *model.Window) {
 	if n := uint64(len(s.Slow)); n > 0 {
 		o.say(inv, "warning: slow turns in no row: %d; -o json has them", n)
 	}

@@ -66,7 +66,7 @@ func (o *latOptions) run(ctx context.Context, inv *invocation) error {
 	}
 	picture := export.NewPicture(options)
 	separator := ""
-	return o.watching.run(ctx, inv, func(s *model.Snapshot) error {
+	return o.watching.run(ctx, inv, func(s *model.Window) error {
 		fmt.Fprint(inv.stdout, separator)
 		separator = "\n"
 		return picture.Encode(inv.stdout, s)

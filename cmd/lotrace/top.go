@@ -139,14 +139,14 @@ type framed struct{ *tui.Model }
 
 // frame is a window on its way to the view. Taken is closed when the view has let go of the one before.
 type frame struct {
-	*model.Snapshot
+	*model.Window
 	taken chan struct{}
 }
 
 func (f framed) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	if next, ok := msg.(frame); ok {
 		defer close(next.taken)
-		msg = tui.Frame{Snapshot: next.Snapshot}
+		msg = tui.Frame{Window: next.Window}
 	}
 	_, cmd := f.Model.Update(msg)
 	return f, cmd
@@ -162,11 +162,11 @@ type feed struct {
 }
 
 func (f *feed) run(ctx context.Context, inv *invocation) error {
-	f.o.pack, f.o.notice, f.o.begun = true, f.notice, func() { close(f.begun) }
+	f.o.notice, f.o.begun = f.notice, func() { close(f.begun) }
 	economy := newEconomy()
 	defer economy.end()
-	err := f.o.watching.run(ctx, inv, func(s *model.Snapshot) error {
-		economy.adjust(s.Packed.Len())
+	err := f.o.watching.run(ctx, inv, func(s *model.Window) error {
+		economy.adjust(s.Flows.Len())
 		taken := make(chan struct{})
 		f.screen.Send(frame{s, taken})
 		select {

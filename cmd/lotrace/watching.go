@@ -53,7 +53,7 @@ type session struct {
 }
 
 // run counts and calls show for every window. A filter that does not parse is a usage error.
-func (c *watching) run(ctx context.Context, inv *invocation, show func(*model.Snapshot) error) error {
+func (c *watching) run(ctx context.Context, inv *invocation, show func(*model.Window) error) error {
 	return c.do(inv, func(w *session) error { return c.count(ctx, inv, w, show) })
 }
 
@@ -113,7 +113,6 @@ func (c *watching) begin(inv *invocation, l *loader.Loader, expr *filter.Filter,
 		Origin:     origin(l, expr),
 		Owners:     owners,
 		Listeners:  listeners,
-		Pack:       c.pack,
 		Slow:       c.slow,
 		SlowTurn:   c.slowTurn,
 		DropReason: loader.DropReason,
@@ -143,10 +142,10 @@ func (c *watching) begin(inv *invocation, l *loader.Loader, expr *filter.Filter,
 }
 
 // count makes windows.
-func (c *watching) count(ctx context.Context, inv *invocation, w *session, show func(*model.Snapshot) error) error {
+func (c *watching) count(ctx context.Context, inv *invocation, w *session, show func(*model.Window) error) error {
 	meter := watch.NewMeter()
 	denied := false
-	return watch.Run(ctx, w.engine, c.timing(inv, w.loader), func(s *model.Snapshot) error {
+	return watch.Run(ctx, w.engine, c.timing(inv, w.loader), func(s *model.Window) error {
 		s.Self = meter.Read()
 		s.Self.BPFNsPerPacket = w.loader.Cost()
 		if n := w.owners.Denied(); n > 0 && !denied {
@@ -160,7 +159,7 @@ func (c *watching) count(ctx context.Context, inv *invocation, w *session, show 
 }
 
 // sayQueues says why what waits in sockets is unknown in a window, and says it again only after it was known.
-func (c *watching) sayQueues(inv *invocation, s *model.Snapshot) {
+func (c *watching) sayQueues(inv *invocation, s *model.Window) {
 	if s.QueuesFailed != nil && !c.blind {
 		c.say(inv, "warning: %v: what waits in sockets is unknown until this succeeds", s.QueuesFailed)
 	}
@@ -185,10 +184,8 @@ func origin(l *loader.Loader, expr *filter.Filter) model.Origin {
 	return model.Origin{
 		Host:   host,
 		Kernel: loader.KernelRelease(),
-		Netns:  l.Netns(),
-		Device: l.Device(),
-		Hook:   string(l.Hook()),
 		Filter: expr.String(),
+		Sites:  []model.Site{{Number: 1, Netns: l.Netns(), Device: l.Device(), Hook: string(l.Hook())}},
 	}
 }
 

@@ -23,7 +23,7 @@ type Sampler interface {
 type Engine interface {
 	Look() error
 	Sweep() error
-	Window() (*model.Snapshot, error)
+	Window() (*model.Window, error)
 	FlowOf(*model.Sample) (f model.Flow, known bool)
 }
 

@@ -51,9 +51,9 @@ func (w *world) ReadSamples(deadline time.Time, into func(*model.Sample) error) 
 
 func (w *world) Look() error  { w.log = append(w.log, "look"); return nil }
 func (w *world) Sweep() error { return nil }
-func (w *world) Window() (*model.Snapshot, error) {
+func (w *world) Window() (*model.Window, error) {
 	w.log = append(w.log, "window")
-	return &model.Snapshot{}, nil
+	return &model.Window{}, nil
 }
 
 func (w *world) FlowOf(s *model.Sample) (model.Flow, bool) {

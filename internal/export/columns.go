@@ -25,7 +25,7 @@ func number[T any](head string, cell func(*T) string) column[T] {
 }
 
 // flowColumns are the columns of --by flow: those that fit a terminal, or all there are.
-func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
+func flowColumns(s *model.Window, wide bool) []column[model.Flow] {
 	endpoint, state := human.End, shortState
 	if wide {
 		endpoint, state = fullEndpoint, human.OrDash
@@ -53,7 +53,7 @@ func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
 		number("← CWND", func(f *model.Flow) string { return unlessZero(f.ServerCwnd, decimal) }))
 	columns = append(columns, signs...)
 	return append(columns,
-		number("CONNECT", func(f *model.Flow) string { return unlessZero(f.Connect, human.Latency) }),
+		number("CONNECT", func(f *model.Flow) string { return unlessZero(f.Handshake, human.Latency) }),
 		number("CROSSED", func(f *model.Flow) string { return human.Amount(f.Crossed) }),
 		number("FIRST", func(f *model.Flow) string { return human.Age(f.FirstSeen, s.End) }),
 		number("LAST", func(f *model.Flow) string { return human.Age(f.LastSeen, s.End) }))
@@ -61,7 +61,7 @@ func flowColumns(s *model.Snapshot, wide bool) []column[model.Flow] {
 
 // serviceColumns are the columns of --by service. The name tells the process already, so only wide
 // repeats it.
-func serviceColumns(s *model.Snapshot, wide bool) []column[model.Service] {
+func serviceColumns(s *model.Window, wide bool) []column[model.Service] {
 	endpoint := human.ShortAddress
 	if wide {
 		endpoint = fullEndpoint
@@ -77,7 +77,7 @@ func serviceColumns(s *model.Snapshot, wide bool) []column[model.Service] {
 		directionColumns("→ ", s, wide, func(v *model.Service) *model.Counters { return &v.ToServer }),
 		directionColumns("← ", s, wide, func(v *model.Service) *model.Counters { return &v.ToClient }),
 		signColumns(s, wide, func(v *model.Service) (turn, response *model.Latency) { return &v.Turn, &v.Response },
-			func(v *model.Service) *model.Signs { return &v.Signs }))
+			func(v *model.Service) *model.Tally { return &v.Tally }))
 	if !wide {
 		return columns
 	}
@@ -87,7 +87,7 @@ func serviceColumns(s *model.Snapshot, wide bool) []column[model.Service] {
 }
 
 // pairColumns are the columns of --by pair.
-func pairColumns(s *model.Snapshot, wide bool) []column[model.Pair] {
+func pairColumns(s *model.Window, wide bool) []column[model.Pair] {
 	columns := []column[model.Pair]{
 		text("CLIENT", pairClient),
 		text("SERVICE", func(p *model.Pair) string { return human.Plain(p.ServiceName) }),
@@ -102,7 +102,7 @@ func pairColumns(s *model.Snapshot, wide bool) []column[model.Pair] {
 		directionColumns("→ ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToServer }),
 		directionColumns("← ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToClient }),
 		signColumns(s, wide, func(p *model.Pair) (turn, response *model.Latency) { return &p.Turn, &p.Response },
-			func(p *model.Pair) *model.Signs { return &p.Signs }))
+			func(p *model.Pair) *model.Tally { return &p.Tally }))
 	if !wide {
 		return columns
 	}
@@ -123,7 +123,7 @@ func pairClient(p *model.Pair) string {
 }
 
 // processColumns are the columns of --by process.
-func processColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
+func processColumns(s *model.Window, wide bool) []column[model.Usage] {
 	columns := []column[model.Usage]{
 		text("PROCESS", usageName),
 		number("PID", func(u *model.Usage) string { return ofOwner(u.Owner, pid) }),
@@ -144,7 +144,7 @@ func processColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
 }
 
 // cgroupColumns are the columns of --by cgroup.
-func cgroupColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
+func cgroupColumns(s *model.Window, wide bool) []column[model.Usage] {
 	return append([]column[model.Usage]{
 		text("CGROUP", usageName),
 		text("UNIT", func(u *model.Usage) string { return ofOwner(u.Owner, unit) }),
@@ -155,17 +155,17 @@ func cgroupColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
 func usageName(u *model.Usage) string { return human.Plain(u.Name) }
 
 // usageColumns are what processes and cgroups have in common.
-func usageColumns(s *model.Snapshot, wide bool) []column[model.Usage] {
+func usageColumns(s *model.Window, wide bool) []column[model.Usage] {
 	return slices.Concat(
 		[]column[model.Usage]{number("FLOWS", func(u *model.Usage) string { return human.Commas(uint64(u.Flows)) })},
-		directionColumns("→ ", s, wide, func(u *model.Usage) *model.Counters { return &u.Sent }),
-		directionColumns("← ", s, wide, func(u *model.Usage) *model.Counters { return &u.Received }),
+		directionColumns("→ ", s, wide, func(u *model.Usage) *model.Counters { return &u.ToServer }),
+		directionColumns("← ", s, wide, func(u *model.Usage) *model.Counters { return &u.ToClient }),
 		signColumns(s, wide, func(u *model.Usage) (turn, response *model.Latency) { return &u.Turn, &u.Response },
-			func(u *model.Usage) *model.Signs { return &u.Signs }))
+			func(u *model.Usage) *model.Tally { return &u.Tally }))
 }
 
 // directionColumns are the counters of one direction, their heads behind its arrow.
-func directionColumns[T any](arrow string, s *model.Snapshot, wide bool, of func(*T) *model.Counters) []column[T] {
+func directionColumns[T any](arrow string, s *model.Window, wide bool, of func(*T) *model.Counters) []column[T] {
 	columns := []column[T]{
 		number(arrow+"PACKETS", func(row *T) string { return human.Amount(of(row).Packets) }),
 		number(arrow+"BYTES", func(row *T) string { return human.Size(of(row).Bytes) }),

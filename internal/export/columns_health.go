@@ -2,7 +2,6 @@ package export
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/lotrace/lotrace/internal/human"
@@ -10,20 +9,18 @@ import (
 )
 
 // signColumns are how fast requests were answered, and what went wrong.
-func signColumns[T any](s *model.Snapshot, wide bool, latency func(*T) (turn, response *model.Latency), signs func(*T) *model.Signs) []column[T] {
+func signColumns[T any](s *model.Window, wide bool, latency func(*T) (turn, response *model.Latency), signs func(*T) *model.Tally) []column[T] {
 	if wide {
 		return append(latencyColumns(s, wide, latency), healthColumns(s, signs)...)
 	}
 	return append(errorColumns(s, signs), latencyColumns(s, wide, latency)...)
 }
 
-func flowSigns(f *model.Flow) *model.Signs {
-	return &model.Signs{Health: f.Health, Breakdown: f.Breakdown}
-}
+func flowSigns(f *model.Flow) *model.Tally { return &f.Tally }
 
 // errorColumns count the errors of a row; without any in the whole window they would only take the place
 // of others.
-func errorColumns[T any](s *model.Snapshot, of func(*T) *model.Signs) []column[T] {
+func errorColumns[T any](s *model.Window, of func(*T) *model.Tally) []column[T] {
 	if errorsIn(s) == 0 {
 		return nil
 	}
@@ -32,20 +29,20 @@ func errorColumns[T any](s *model.Snapshot, of func(*T) *model.Signs) []column[T
 	return []column[T]{c}
 }
 
-func errorsIn(s *model.Snapshot) (n uint64) {
-	for i := range s.Flows {
-		n += s.Flows[i].Health.Errors()
+func errorsIn(s *model.Window) (n uint64) {
+	for f := range s.Flows.All() {
+		n += f.Health.Errors()
 	}
 	return n
 }
 
-func errorColumn[T any](of func(*T) *model.Signs) column[T] {
+func errorColumn[T any](of func(*T) *model.Tally) column[T] {
 	return number("ERR", func(row *T) string { return unlessZero(of(row).Health.Errors(), human.Amount) })
 }
 
 // healthColumns are what went wrong on both ends together, and where the time of turns went if that was
 // measured.
-func healthColumns[T any](s *model.Snapshot, signs func(*T) *model.Signs) []column[T] {
+func healthColumns[T any](s *model.Window, signs func(*T) *model.Tally) []column[T] {
 	of := func(row *T) *model.Health {
 		if h := signs(row).Health; h != nil {
 			return h
@@ -67,7 +64,7 @@ func healthColumns[T any](s *model.Snapshot, signs func(*T) *model.Signs) []colu
 		count("DROPS", droppedIn),
 		number("QUEUES", func(row *T) string { return queues(of(row)) }),
 	}
-	if measured := func(f model.Flow) bool { return f.Breakdown != model.Breakdown{} }; !slices.ContainsFunc(s.Flows, measured) {
+	if !measured(s) {
 		return columns
 	}
 	mean := func(head string, sum func(*model.Breakdown) (time.Duration, uint64)) column[T] {
@@ -84,6 +81,16 @@ func healthColumns[T any](s *model.Snapshot, signs func(*T) *model.Signs) []colu
 		mean("WAIT", func(b *model.Breakdown) (time.Duration, uint64) { return b.Wait, b.Turns }),
 		mean("THINK", func(b *model.Breakdown) (time.Duration, uint64) { return b.Think, b.Turns }),
 		mean("BACK", func(b *model.Breakdown) (time.Duration, uint64) { return b.Back, b.Backs }))
+}
+
+// measured reports whether it is known of any flow where the time of its turns went.
+func measured(s *model.Window) bool {
+	for f := range s.Flows.All() {
+		if f.Breakdown != (model.Breakdown{}) {
+			return true
+		}
+	}
+	return false
 }
 
 // droppedIn is the drops of a row. A socket counts its own, which may be the same.

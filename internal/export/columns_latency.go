@@ -6,7 +6,7 @@ import (
 )
 
 // latencyColumns are how fast requests were answered.
-func latencyColumns[T any](s *model.Snapshot, wide bool, of func(*T) (turn, response *model.Latency)) []column[T] {
+func latencyColumns[T any](s *model.Window, wide bool, of func(*T) (turn, response *model.Latency)) []column[T] {
 	turn := func(row *T) *model.Latency { turn, _ := of(row); return turn }
 	response := func(row *T) *model.Latency { _, response := of(row); return response }
 	requests := latencyColumn("REQ/S", turn, func(l *model.Latency) string { return human.Frequency(l.Count, s.Duration) })

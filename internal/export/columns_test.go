@@ -67,16 +67,16 @@ func TestTitleSaysWhose(t *testing.T) {
 	}
 	hidden := model.Hidden{Flows: 1, Count: model.Count{Packets: 3, Bytes: 1_500}}
 	tests := []struct {
-		s    model.Snapshot
+		s    window
 		want string // behind the first line
 	}{
-		{model.Snapshot{}, ""},
-		{model.Snapshot{Flows: flows(7, 0)}, ""},
-		{model.Snapshot{Flows: flows(5, 3)}, "owners: 62.5 % both\n"},
-		{model.Snapshot{Flows: flows(9_999, 1)}, "owners: 99.9 % both\n"},
-		{model.Snapshot{Flows: flows(0, 2)}, "owners: 0.0 % both\n"},
-		{model.Snapshot{Flows: flows(1, 0), Hidden: hidden}, "hidden: 1 flow, 1.5 kB (lotrace itself)\n"},
-		{model.Snapshot{Flows: flows(1, 1), Hidden: hidden}, "owners: 50.0 % both · hidden: 1 flow, 1.5 kB (lotrace itself)\n"},
+		{window{}, ""},
+		{window{Flows: flows(7, 0)}, ""},
+		{window{Flows: flows(5, 3)}, "owners: 62.5 % both\n"},
+		{window{Flows: flows(9_999, 1)}, "owners: 99.9 % both\n"},
+		{window{Flows: flows(0, 2)}, "owners: 0.0 % both\n"},
+		{window{Flows: flows(1, 0), Window: model.Window{Hidden: hidden}}, "hidden: 1 flow, 1.5 kB (lotrace itself)\n"},
+		{window{Flows: flows(1, 1), Window: model.Window{Hidden: hidden}}, "owners: 50.0 % both · hidden: 1 flow, 1.5 kB (lotrace itself)\n"},
 	}
 	for _, tt := range tests {
 		title, _, _ := strings.Cut(encode(t, "table", Options{}, finish(tt.s)), "\n\n")

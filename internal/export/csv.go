@@ -46,7 +46,7 @@ func csvColumns(t reflect.Type, prefix string, path []int) []csvColumn {
 	return columns
 }
 
-func (e csvEncoder) Encode(w io.Writer, s *model.Snapshot) error {
+func (e csvEncoder) Encode(w io.Writer, s *model.Window) error {
 	sel, err := e.pick(s)
 	if err != nil {
 		return err

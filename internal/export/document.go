@@ -111,7 +111,7 @@ type self struct {
 }
 
 // summarize says everything about a snapshot but its rows, of which limited are not shown.
-func summarize(s *model.Snapshot, limited int) summary {
+func summarize(s *model.Window, limited int) summary {
 	doc := summary{
 		Schema:     "lotrace/v1",
 		Kind:       "flows",
@@ -123,7 +123,7 @@ func summarize(s *model.Snapshot, limited int) summary {
 			Packets: s.Totals.Packets,
 			Bytes:   s.Totals.Bytes,
 			SKBs:    s.Totals.SKBs,
-			Flows:   len(s.Flows),
+			Flows:   s.Flows.Len(),
 			Overflow: overflow{
 				Packets: s.Overflow.Packets,
 				Bytes:   s.Overflow.Bytes,
@@ -156,12 +156,13 @@ func summarize(s *model.Snapshot, limited int) summary {
 
 // newSource points into o.
 func newSource(o *model.Origin) source {
+	site := o.Site()
 	return source{
 		Host:   known(&o.Host),
 		Kernel: known(&o.Kernel),
-		Netns:  o.Netns,
-		Device: known(&o.Device),
-		Hook:   known(&o.Hook),
+		Netns:  site.Netns,
+		Device: known(&site.Device),
+		Hook:   known(&site.Hook),
 		Filter: known(&o.Filter),
 	}
 }
@@ -181,10 +182,10 @@ func stagesOf(s *model.Stages) *stages {
 // earlier window's packets arrived in this one than it still has under way itself.
 func missing(s *model.Stages) int64 { return int64(s.Egress.Packets - s.Ingress.Packets) }
 
-func attribute(flows []model.Flow) attribution {
-	a := attribution{Flows: len(flows)}
-	for i := range flows {
-		switch client, server := flows[i].Client.Owner, flows[i].Server.Owner; {
+func attribute(flows *model.Flows) attribution {
+	a := attribution{Flows: flows.Len()}
+	for f := range flows.All() {
+		switch client, server := f.Client.Owner, f.Server.Owner; {
 		case client != nil && server != nil:
 			a.Both++
 		case client != nil || server != nil:

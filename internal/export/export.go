@@ -26,7 +26,7 @@ type Options struct {
 // Encoder writes one snapshot at a time, whole, and keeps nothing between two. Errors are those of
 // the writer.
 type Encoder interface {
-	Encode(w io.Writer, s *model.Snapshot) error
+	Encode(w io.Writer, s *model.Window) error
 }
 
 // request is Options with the view they name.
@@ -35,7 +35,7 @@ type request struct {
 	view view
 }
 
-func (r request) pick(s *model.Snapshot) (selection, error) { return r.view.pick(r.Options, s) }
+func (r request) pick(s *model.Window) (selection, error) { return r.view.pick(r.Options, s) }
 
 // formats is all there is to know about --output. People want to know who talks to whom, programs
 // add up for themselves.

@@ -13,14 +13,14 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-func encode(t *testing.T, format string, o Options, s *model.Snapshot) string {
+func encode(t *testing.T, format string, o Options, s *window) string {
 	t.Helper()
 	e, err := New(format, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	if err := e.Encode(&out, s); err != nil {
+	if err := e.Encode(&out, s.pack()); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
@@ -138,16 +138,16 @@ func (w *brokenPipe) Write(p []byte) (int, error) {
 
 // Callers tell a closed pipe from other errors, so the writer's own error comes back.
 func TestEncodeReportsWriteError(t *testing.T) {
-	small, large := empty(), finish(model.Snapshot{Flows: many(1_000)})
+	small, large := empty(), finish(window{Flows: many(1_000)})
 	for _, format := range Formats() {
 		e, err := New(format, Options{By: "flow"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := e.Encode(&brokenPipe{}, small); !errors.Is(err, errBroken) {
+		if err := e.Encode(&brokenPipe{}, small.pack()); !errors.Is(err, errBroken) {
 			t.Errorf("%s at its end: got error %v, want %v", format, err, errBroken)
 		}
-		if err := e.Encode(&brokenPipe{room: 20_000}, large); !errors.Is(err, errBroken) {
+		if err := e.Encode(&brokenPipe{room: 20_000}, large.pack()); !errors.Is(err, errBroken) {
 			t.Errorf("%s on its way: got error %v, want %v", format, err, errBroken)
 		}
 	}
@@ -161,16 +161,16 @@ func many(n int) []model.Flow {
 	for i := range flows {
 		flows[i] = model.Flow{
 			Proto: model.ProtoTCP, State: "established", RoleSource: model.RoleSYN,
-			Client:   endpointAt(fmt.Sprintf("127.0.%d.1:%d", i>>14, 40_000+i&0x3fff), owner),
-			Server:   endpointAt(fmt.Sprintf("127.0.0.1:%d", 8_000+i%100), nil),
-			ToServer: sent(rnd.Uint64N(1e4), rnd.Uint64N(1e9)), ToClient: sent(rnd.Uint64N(1e4), rnd.Uint64N(1e9)),
+			Client: endpointAt(fmt.Sprintf("127.0.%d.1:%d", i>>14, 40_000+i&0x3fff), owner),
+			Server: endpointAt(fmt.Sprintf("127.0.0.1:%d", 8_000+i%100), nil),
+			Tally:  model.Tally{ToServer: sent(rnd.Uint64N(1e4), rnd.Uint64N(1e9)), ToClient: sent(rnd.Uint64N(1e4), rnd.Uint64N(1e9))},
 		}
 	}
 	return flows
 }
 
 func BenchmarkEncode(b *testing.B) {
-	s := finish(model.Snapshot{Flows: many(10_000)})
+	s := finish(window{Flows: many(10_000)})
 	for _, format := range Formats() {
 		b.Run(format, func(b *testing.B) {
 			e, err := New(format, Options{Limit: DefaultLimit(format)})
@@ -181,7 +181,7 @@ func BenchmarkEncode(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				out.Reset()
-				if err := e.Encode(&out, s); err != nil {
+				if err := e.Encode(&out, s.pack()); err != nil {
 					b.Fatal(err)
 				}
 			}

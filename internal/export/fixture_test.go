@@ -36,11 +36,23 @@ func named(pid uint32, comm string, source model.OwnerSource) *model.Owner {
 	return &model.Owner{ProcessID: id, PID: pid, Comm: comm, Source: source}
 }
 
+// window is a model.Window whose flows can still be changed.
+type window struct {
+	model.Window
+	Flows []model.Flow
+}
+
+func (w *window) pack() *model.Window {
+	packed := w.Window
+	packed.Flows = model.NewFlows(w.Flows...)
+	return &packed
+}
+
 // finish fills in what follows from the flows: totals, and a device that agrees.
-func finish(s model.Snapshot) *model.Snapshot {
+func finish(s window) *window {
 	s.Start, s.End, s.Duration = end.Add(-time.Second), end, time.Second
 	s.Origin.Host, s.Origin.Kernel = "devbox", "6.18.0"
-	s.Origin.Netns, s.Origin.Device, s.Origin.Hook = 4026531840, "lo", "tcx"
+	s.Origin.Sites = []model.Site{{Number: 1, Netns: 4026531840, Device: "lo", Hook: "tcx"}}
 	s.Self = model.Self{BPFNsPerPacket: 143.5, CPUPercent: 0.4, RSSBytes: 31 << 20}
 	s.Totals = s.Overflow
 	for i := range s.Flows {
@@ -60,60 +72,57 @@ func finish(s model.Snapshot) *model.Snapshot {
 }
 
 // usual is a developer's machine: no owners known, several protocols and states.
-func usual() *model.Snapshot {
-	return finish(model.Snapshot{Flows: []model.Flow{
+func usual() *window {
+	return finish(window{Flows: []model.Flow{
 		{Proto: model.ProtoTCP, State: "established", RoleSource: model.RoleSYN,
 			Client: endpointAt("127.0.0.1:51234", nil), Server: endpointAt("127.0.0.1:5432", nil),
-			ToServer: sent(1_204, 96_320), ToClient: sent(11_207, 45_512_345),
-			Turn:     took(180*time.Microsecond, 250*time.Microsecond, 251*time.Microsecond, 3_190*time.Microsecond),
-			Response: took(190*time.Microsecond, 4*time.Millisecond, 260*time.Microsecond), Crossed: 2,
+			Tally: model.Tally{ToServer: sent(1_204, 96_320), ToClient: sent(11_207, 45_512_345), Turn: took(180*time.Microsecond, 250*time.Microsecond, 251*time.Microsecond, 3_190*time.Microsecond), Response: took(190*time.Microsecond, 4*time.Millisecond, 260*time.Microsecond), Crossed: 2},
+
 			ClientSRTT: 41 * time.Microsecond, ServerSRTT: 1_250 * time.Microsecond, ClientCwnd: 10, ServerCwnd: 124},
 		{Proto: model.ProtoTCP, State: "time-wait", RoleSource: model.RoleSYN, Closed: true,
 			Client: endpointAt("127.0.0.1:51240", nil), Server: endpointAt("127.0.0.1:5432", nil),
-			ToServer: sent(6, 512), ToClient: sent(5, 2_048),
-			Turn: took(45_100 * time.Microsecond), Response: took(45_200 * time.Microsecond)},
+			Tally: model.Tally{ToServer: sent(6, 512), ToClient: sent(5, 2_048), Turn: took(45_100 * time.Microsecond), Response: took(45_200 * time.Microsecond)}},
 		{Proto: model.ProtoTCP, State: "established", RoleSource: model.RolePort,
 			Client: endpointAt("[::1]:40112", nil), Server: endpointAt("[::1]:8080", nil),
-			ToServer: sent(98_765_432, 9_876_543_210), ToClient: model.Counters{Packets: 3, Bytes: 999, SKBs: 3, Retransmits: 2, RetransBytes: 66}},
+			Tally: model.Tally{ToServer: sent(98_765_432, 9_876_543_210), ToClient: model.Counters{Packets: 3, Bytes: 999, SKBs: 3, Retransmits: 2, RetransBytes: 66}}},
 		{Proto: model.ProtoUDP, RoleSource: model.RoleFirst,
 			Client: endpointAt("127.0.0.1:60001", nil), Server: endpointAt("127.0.0.53:53", nil),
-			ToServer: sent(2, 140), ToClient: sent(2, 260),
-			Turn: took(30*time.Microsecond, 812*time.Nanosecond), Response: took(30 * time.Microsecond)},
+			Tally: model.Tally{ToServer: sent(2, 140), ToClient: sent(2, 260), Turn: took(30*time.Microsecond, 812*time.Nanosecond), Response: took(30 * time.Microsecond)}},
 		{Proto: model.ProtoICMP, RoleSource: model.RoleFirst,
 			Client: endpointAt("127.0.0.1:4711", nil), Server: endpointAt("127.0.0.1:0", nil),
-			ToServer: sent(1, 84), ToClient: sent(1, 84)},
+			Tally: model.Tally{ToServer: sent(1, 84), ToClient: sent(1, 84)}},
 		{Proto: 47, RoleSource: model.RoleFirst,
 			Client: endpointAt("127.0.0.1:0", nil), Server: endpointAt("127.0.0.2:0", nil),
-			ToServer: sent(1, 60)},
+			Tally: model.Tally{ToServer: sent(1, 60)}},
 	}})
 }
 
 // owned knows one process or two behind each flow, of which some would like to draw themselves.
-func owned() *model.Snapshot {
+func owned() *window {
 	curl := named(311, "curl", model.OwnerKernel)
 	curl.Exe, curl.Cmdline, curl.UID = "/usr/bin/curl", "curl <&> \x1b[2J", 1000
 	curl.Cgroup, curl.Unit, curl.Container = "/user.slice/x.scope", "x.scope", "0123456789ab"
 	nginx, worker := named(80, "nginx", model.OwnerScan), named(81, "nginx", model.OwnerScan)
 	hostile := named(666, "\x1b[31m\n|<b>\u202ex", model.OwnerKernel)
 	wide := named(4194304, "データベース", model.OwnerKernel)
-	return finish(model.Snapshot{Flows: []model.Flow{
+	return finish(window{Flows: []model.Flow{
 		{Proto: model.ProtoTCP, State: "established", RoleSource: model.RoleSYN,
 			Client: endpointAt("127.0.0.1:51234", curl), Server: endpointAt("127.0.0.1:80", nginx),
-			ToServer: sent(40, 4_000), ToClient: sent(44, 440_000), ClientSRTT: time.Millisecond, ClientCwnd: 10},
+			Tally: model.Tally{ToServer: sent(40, 4_000), ToClient: sent(44, 440_000)}, ClientSRTT: time.Millisecond, ClientCwnd: 10},
 		{Proto: model.ProtoTCP, State: "fin-wait-2", RoleSource: model.RoleListener,
 			Client: endpointAt("127.0.0.1:51235", hostile), Server: endpointAt("127.0.0.1:80", worker),
-			ToServer: sent(30, 3_000), ToClient: sent(33, 330_000)},
+			Tally: model.Tally{ToServer: sent(30, 3_000), ToClient: sent(33, 330_000)}},
 		{Proto: model.ProtoTCP, State: "established", RoleSource: model.RoleSYN,
-			Client:   endpointAt("[fd00:1234:5678:9abc:def0:1234:5678:9abc]:51236", nil),
-			Server:   endpointAt("[fd00:1234:5678:9abc:def0:1234:5678:9abc]:5432", wide),
-			ToServer: sent(20, 2_000), ToClient: sent(22, 220_000)},
+			Client: endpointAt("[fd00:1234:5678:9abc:def0:1234:5678:9abc]:51236", nil),
+			Server: endpointAt("[fd00:1234:5678:9abc:def0:1234:5678:9abc]:5432", wide),
+			Tally:  model.Tally{ToServer: sent(20, 2_000), ToClient: sent(22, 220_000)}},
 	}})
 }
 
 // crowd has owners of all kinds: workers of one server, a container, a PID that two processes had one
 // after the other, one that is not visible from here, the kernel, nobody. lotrace's own traffic is
 // hidden.
-func crowd() *model.Snapshot {
+func crowd() *window {
 	worker := func(pid uint32) *model.Owner {
 		o := named(pid, "nginx", model.OwnerKernel)
 		o.Exe, o.Cmdline, o.UID = "/usr/sbin/nginx", "nginx: worker process", 33
@@ -138,11 +147,11 @@ func crowd() *model.Snapshot {
 
 	tcp := func(client, server model.Endpoint, toServer, toClient model.Counters) model.Flow {
 		return model.Flow{Proto: model.ProtoTCP, State: "established", RoleSource: model.RoleSYN,
-			Client: client, Server: server, ToServer: toServer, ToClient: toClient}
+			Client: client, Server: server, Tally: model.Tally{ToServer: toServer, ToClient: toClient}}
 	}
 	web, app := "127.0.0.1:80", "127.0.0.1:8080"
-	s := finish(model.Snapshot{
-		Hidden: model.Hidden{Flows: 2, Count: model.Count{SKBs: 7, Packets: 8, Bytes: 1_249}},
+	s := finish(window{
+		Window: model.Window{Hidden: model.Hidden{Flows: 2, Count: model.Count{SKBs: 7, Packets: 8, Bytes: 1_249}}},
 		Flows: []model.Flow{
 			tcp(endpointAt("127.0.0.1:50001", curl), endpointAt(web, worker(81)), sent(60, 6_000), sent(66, 660_000)),
 			tcp(endpointAt("127.0.0.1:50002", curl), endpointAt(web, worker(82)), sent(50, 5_000), sent(55, 550_000)),
@@ -154,7 +163,7 @@ func crowd() *model.Snapshot {
 			tcp(endpointAt("127.0.0.1:50008", wide), endpointAt("127.0.0.1:50009", wide), sent(7, 700), sent(7, 70_000)),
 			tcp(endpointAt("127.0.0.1:50010", nil), endpointAt(web, master), sent(6, 600), sent(6, 60_000)),
 			tcp(endpointAt("127.0.0.2:50011", nil), endpointAt(web, worker(81)), sent(5, 500), sent(5, 50_000)),
-			{Proto: model.ProtoICMP, RoleSource: model.RoleFirst, ToServer: sent(2, 168), ToClient: sent(2, 168),
+			{Proto: model.ProtoICMP, RoleSource: model.RoleFirst, Tally: model.Tally{ToServer: sent(2, 168), ToClient: sent(2, 168)},
 				Client: endpointAt("127.0.0.1:4711", nil), Server: endpointAt("127.0.0.1:0", kernel)},
 		},
 	})
@@ -170,7 +179,7 @@ func crowd() *model.Snapshot {
 
 // ailing is the crowd on a bad day. What goes wrong does so on its first flow, of which everything is known,
 // and by and by on others.
-func ailing() *model.Snapshot {
+func ailing() *window {
 	s := crowd()
 	queue := &model.AcceptQueue{Length: 129, Limit: 128, Overflows: 5}
 	for i := range s.Flows {
@@ -179,7 +188,8 @@ func ailing() *model.Snapshot {
 		}
 	}
 	web, api, redis := &s.Flows[0], &s.Flows[3], &s.Flows[6]
-	web.Connect, web.Connected = 40*time.Microsecond, true
+	web.Handshake = 40 * time.Microsecond
+	web.Connect = model.Single(web.Handshake)
 	web.Accept, web.FirstByte = 90*time.Microsecond, 2*time.Millisecond
 	web.Health = &model.Health{
 		Refused: 12, SYNRetries: 4, SYNACKRetries: 1,
@@ -208,7 +218,7 @@ func ailing() *model.Snapshot {
 }
 
 // lossy is a window in which all that can go wrong did.
-func lossy() *model.Snapshot {
+func lossy() *window {
 	s := usual()
 	s.Flows = s.Flows[:2]
 	s.Device = nil
@@ -225,10 +235,10 @@ func lossy() *model.Snapshot {
 	return s
 }
 
-func filtered() *model.Snapshot {
+func filtered() *window {
 	s := usual()
 	s.Flows, s.Device, s.Origin.Filter = s.Flows[:1], nil, "port:5432"
 	return finish(*s)
 }
 
-func empty() *model.Snapshot { return finish(model.Snapshot{}) }
+func empty() *window { return finish(window{}) }

@@ -13,7 +13,7 @@ import (
 )
 
 // calling is a window of two flows, one of whose processes chose all its names.
-func calling(comm, cmdline, cgroup, container string) *model.Snapshot {
+func calling(comm, cmdline, cgroup, container string) *window {
 	s := owned()
 	s.Flows = s.Flows[:2]
 	o := named(666, comm, model.OwnerKernel)
@@ -54,7 +54,7 @@ func FuzzNames(f *testing.F) {
 		checkRecords(t, by, hostile)
 		checkColumns(t, by, hostile)
 		picture := new(strings.Builder)
-		if err := NewPicture(Options{Width: 100}).Encode(picture, hostile); err != nil {
+		if err := NewPicture(Options{Width: 100}).Encode(picture, hostile.pack()); err != nil {
 			t.Fatal(err)
 		}
 		checkPlain(t, "picture", picture.String())
@@ -74,7 +74,7 @@ func checkPlain(t *testing.T, format, text string) {
 }
 
 // checkDocument: JSON keeps its schema, and a name that is text comes back as it was.
-func checkDocument(t *testing.T, promised schema, by string, s *model.Snapshot, comm string) {
+func checkDocument(t *testing.T, promised schema, by string, s *window, comm string) {
 	t.Helper()
 	text := encode(t, "json", Options{By: by}, s)
 	promised.check(t, "", decode(t, text))
@@ -91,7 +91,7 @@ func checkDocument(t *testing.T, promised schema, by string, s *model.Snapshot, 
 }
 
 // checkRecords: CSV has the fields of its header in every record, and no formula.
-func checkRecords(t *testing.T, by string, s *model.Snapshot) {
+func checkRecords(t *testing.T, by string, s *window) {
 	t.Helper()
 	records, err := csv.NewReader(strings.NewReader(encode(t, "csv", Options{By: by}, s))).ReadAll()
 	if err != nil {
@@ -107,7 +107,7 @@ func checkRecords(t *testing.T, by string, s *model.Snapshot) {
 }
 
 // checkColumns: a Markdown table has as many columns in each row.
-func checkColumns(t *testing.T, by string, s *model.Snapshot) {
+func checkColumns(t *testing.T, by string, s *window) {
 	t.Helper()
 	want := 0
 	for line := range strings.Lines(encode(t, "markdown", Options{By: by}, s)) {

@@ -8,14 +8,12 @@ import (
 	"testing"
 
 	"github.com/olekukonko/tablewriter/pkg/twwidth"
-
-	"github.com/lotrace/lotrace/internal/model"
 )
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
 func TestGolden(t *testing.T) {
-	snapshots := map[string]func() *model.Snapshot{
+	snapshots := map[string]func() *window{
 		"usual": usual, "owned": owned, "crowd": crowd, "ailing": ailing, "lossy": lossy, "filtered": filtered, "empty": empty,
 	}
 	tests := []struct {
@@ -131,7 +129,7 @@ func TestPeopleSeeHostileNamesEscaped(t *testing.T) {
 
 // The table says how wide it may be, and keeps to it down to where nothing sensible is left.
 func TestTableFits(t *testing.T) {
-	for _, s := range []*model.Snapshot{usual(), owned(), crowd(), ailing(), filtered()} {
+	for _, s := range []*window{usual(), owned(), crowd(), ailing(), filtered()} {
 		for _, by := range Views() {
 			for width := 80; width <= 130; width++ {
 				for line := range strings.Lines(encode(t, "table", Options{By: by, Width: width}, s)) {
@@ -157,7 +155,7 @@ func TestTableIgnoresLocale(t *testing.T) {
 
 // Colours may only be added: without them the same text remains.
 func TestColorIsOnlySignal(t *testing.T) {
-	for _, s := range []*model.Snapshot{usual(), owned(), ailing(), lossy(), empty()} {
+	for _, s := range []*window{usual(), owned(), ailing(), lossy(), empty()} {
 		colored := encode(t, "table", Options{By: "flow", Color: true}, s)
 		bare := strings.NewReplacer(red, "", dim, "", reset, "").Replace(colored)
 		if want := encode(t, "table", Options{By: "flow"}, s); bare != want {

@@ -64,7 +64,7 @@ func TestOptionalColumns(t *testing.T) {
 	}
 }
 
-func optionalColumns(t *testing.T, by string, s *model.Snapshot, optional []string) {
+func optionalColumns(t *testing.T, by string, s *window, optional []string) {
 	t.Helper()
 	s.SlowFrom = 0
 	whole := encode(t, "table", Options{By: by}, s)

@@ -11,7 +11,7 @@ import (
 // jsonEncoder writes one document on one line, so that a file of many is JSON lines too.
 type jsonEncoder struct{ request }
 
-func (e jsonEncoder) Encode(w io.Writer, s *model.Snapshot) error {
+func (e jsonEncoder) Encode(w io.Writer, s *model.Window) error {
 	sel, err := e.pick(s)
 	if err != nil {
 		return err

@@ -142,7 +142,7 @@ func at(t *testing.T, doc any, path string) any {
 func TestJSONValues(t *testing.T) {
 	tests := []struct {
 		name string
-		s    *model.Snapshot
+		s    *window
 		o    Options
 		want map[string]any
 	}{
@@ -258,7 +258,7 @@ func TestJSONValues(t *testing.T) {
 }
 
 func TestJSONUnknownIsNull(t *testing.T) {
-	doc := decode(t, encode(t, "json", Options{}, &model.Snapshot{Flows: make([]model.Flow, 1)}))
+	doc := decode(t, encode(t, "json", Options{}, &window{Flows: make([]model.Flow, 1)}))
 	for _, path := range []string{
 		"start", "end", "source.host", "source.kernel", "source.hook", "device", "self.bpf_ns_per_packet",
 		"rows.0.role_source", "rows.0.first_seen", "rows.0.last_seen",
@@ -267,7 +267,7 @@ func TestJSONUnknownIsNull(t *testing.T) {
 			t.Errorf("%s: got %v, want null", path, got)
 		}
 	}
-	doc = decode(t, encode(t, "json", Options{}, &model.Snapshot{}))
+	doc = decode(t, encode(t, "json", Options{}, &window{}))
 	if rows, ok := doc["rows"].([]any); !ok || len(rows) != 0 {
 		t.Errorf("rows: got %v, want []", doc["rows"])
 	}
@@ -333,7 +333,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	everything.Flows = append(everything.Flows, bad.Flows...)
 	everything.SlowFrom, everything.Slow = bad.SlowFrom, bad.Slow
 	emitted := map[string]bool{}
-	show := func(by string, s *model.Snapshot) {
+	show := func(by string, s *window) {
 		text := encode(t, "json", Options{By: by}, s)
 		documented.check(t, "", decode(t, text))
 		for _, path := range paths(t, text) {

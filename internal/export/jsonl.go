@@ -19,7 +19,7 @@ type summaryLine struct {
 	summary
 }
 
-func (e jsonlEncoder) Encode(w io.Writer, s *model.Snapshot) error {
+func (e jsonlEncoder) Encode(w io.Writer, s *model.Window) error {
 	sel, err := e.pick(s)
 	if err != nil {
 		return err

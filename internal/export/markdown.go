@@ -12,7 +12,7 @@ import (
 // markdownEncoder writes a GitHub-flavoured Markdown table below the title, for issues and notes.
 type markdownEncoder struct{ request }
 
-func (e markdownEncoder) Encode(w io.Writer, s *model.Snapshot) error {
+func (e markdownEncoder) Encode(w io.Writer, s *model.Window) error {
 	sh, err := newSheet(e.request, s, false)
 	if err != nil {
 		return err

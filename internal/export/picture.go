@@ -19,7 +19,7 @@ type pictureEncoder struct{ Options }
 // SlowLimit, Color and Width.
 func NewPicture(o Options) Encoder { return pictureEncoder{o} }
 
-func (e pictureEncoder) Encode(w io.Writer, s *model.Snapshot) error {
+func (e pictureEncoder) Encode(w io.Writer, s *model.Window) error {
 	services, _, err := stats.ServiceView.Rows(s.Flows, "turns", 0)
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func (e pictureEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 	}
 	switch {
 	case len(services) == 0:
-		fmt.Fprintf(out, "\nno request was answered on %s in this window\n", human.Plain(s.Origin.Device))
+		fmt.Fprintf(out, "\nno request was answered on %s in this window\n", human.Plain(s.Origin.Site().Device))
 	case len(hidden) > 0:
 		fmt.Fprintf(out, "\n… and %s%s (-n 0 shows all)\n", human.Counted(uint64(len(hidden)), "more service"), e.ailing(hidden))
 	}
@@ -49,7 +49,7 @@ func (e pictureEncoder) Encode(w io.Writer, s *model.Snapshot) error {
 	return out.Flush()
 }
 
-func (e pictureEncoder) draw(w io.Writer, s *model.Snapshot, v *model.Service) {
+func (e pictureEncoder) draw(w io.Writer, s *model.Window, v *model.Service) {
 	fmt.Fprintf(w, "\n%s  %s %s  %s flows  %s turns  %s/s\n", human.Plain(v.Name), v.Proto, human.Address(&v.Server),
 		human.Commas(uint64(v.Flows)), human.Commas(v.Turn.Count), human.Frequency(v.Turn.Count, s.Duration))
 	for _, kind := range []struct {

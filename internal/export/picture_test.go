@@ -12,7 +12,7 @@ func TestPicture(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		o        Options
-		snapshot *model.Snapshot
+		snapshot *window
 	}{
 		{"crowd", Options{}, crowd()},
 		{"crowd-80", Options{Limit: 1, Width: 80}, crowd()},
@@ -22,7 +22,7 @@ func TestPicture(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out strings.Builder
-			if err := NewPicture(tt.o).Encode(&out, tt.snapshot); err != nil {
+			if err := NewPicture(tt.o).Encode(&out, tt.snapshot.pack()); err != nil {
 				t.Fatal(err)
 			}
 			for line := range strings.Lines(out.String()) {
@@ -65,5 +65,5 @@ func TestWrongs(t *testing.T) {
 }
 
 func serviceWith(h model.Health) model.Service {
-	return model.Service{Name: "redis", Signs: model.Signs{Health: &h}}
+	return model.Service{Name: "redis", Tally: model.Tally{Health: &h}}
 }

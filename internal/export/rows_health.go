@@ -136,8 +136,7 @@ func newAcceptQueue(q *model.AcceptQueue) *acceptQueue {
 	if q == nil {
 		return nil
 	}
-	row := acceptQueue(*q)
-	return &row
+	return &acceptQueue{Length: q.Length, Limit: q.Limit, Overflows: q.Overflows}
 }
 
 // newSlowRow returns t's row; it points into t.
@@ -156,7 +155,7 @@ func newSlowRow(t *model.SlowTurnRow) slowRow {
 }
 
 // slowRows is nil unless slow turns were asked for.
-func slowRows(s *model.Snapshot) []slowRow {
+func slowRows(s *model.Window) []slowRow {
 	if s.SlowFrom == 0 {
 		return nil
 	}

@@ -32,7 +32,7 @@ type note struct {
 }
 
 // newSheet lays out the rows r asks for.
-func newSheet(r request, s *model.Snapshot, wide bool) (sheet, error) {
+func newSheet(r request, s *model.Window, wide bool) (sheet, error) {
 	sel, err := r.pick(s)
 	if err != nil {
 		return sheet{}, err
@@ -43,21 +43,21 @@ func newSheet(r request, s *model.Snapshot, wide bool) (sheet, error) {
 	case sel.limited() > 0:
 		sh.more = fmt.Sprintf("… and %s more (-n 0 shows all)", human.Commas(uint64(sel.limited())))
 	case len(sh.rows) == 0 && s.Totals.Packets == 0:
-		sh.more = "no packets on " + human.Plain(s.Origin.Device) + " in this window"
+		sh.more = "no packets on " + human.Plain(s.Origin.Site().Device) + " in this window"
 	case len(sh.rows) == 0:
-		sh.more = "no flows on " + human.Plain(s.Origin.Device) + " in this window"
+		sh.more = "no flows on " + human.Plain(s.Origin.Site().Device) + " in this window"
 	}
 	return sh, nil
 }
 
 // titleOf says what was watched and how far the numbers can be trusted.
-func titleOf(s *model.Snapshot) []note {
+func titleOf(s *model.Window) []note {
 	title := []note{
-		{text: human.Plain(s.Origin.Device)},
+		{text: human.Plain(s.Origin.Site().Device)},
 		{text: human.Span(s.Duration)},
 		{text: human.Counted(s.Totals.Packets, "packet")},
 		{text: human.Size(s.Totals.Bytes)},
-		{text: human.Counted(uint64(len(s.Flows)), "flow")},
+		{text: human.Counted(uint64(s.Flows.Len()), "flow")},
 	}
 	if s.Origin.Filter != "" {
 		title = append(title, note{text: "filter " + human.Plain(s.Origin.Filter)})
@@ -91,7 +91,7 @@ func titleOf(s *model.Snapshot) []note {
 
 // agreement says whether all that was counted is what the device counted, and how much that is more
 // if not.
-func agreement(s *model.Snapshot) note {
+func agreement(s *model.Window) note {
 	if s.Device.Agrees {
 		return note{text: "exact"}
 	}
@@ -102,7 +102,7 @@ func agreement(s *model.Snapshot) note {
 }
 
 // whoseNotes say how many flows have both ends named, unless all have, and what is left out.
-func whoseNotes(s *model.Snapshot) []note {
+func whoseNotes(s *model.Window) []note {
 	var notes []note
 	if a := attribute(s.Flows); a.Both < a.Flows {
 		// Rounded down: 100 % would be a lie.
@@ -119,7 +119,7 @@ func whoseNotes(s *model.Snapshot) []note {
 }
 
 // overflowNote says what is in no flow, the most frequent cause first.
-func overflowNote(s *model.Snapshot) note {
+func overflowNote(s *model.Window) note {
 	causes := slices.SortedFunc(maps.Keys(s.ByCause), func(a, b string) int {
 		return cmp.Or(cmp.Compare(s.ByCause[b].Packets, s.ByCause[a].Packets), strings.Compare(a, b))
 	})

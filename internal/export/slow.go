@@ -9,12 +9,12 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-func slowTitle(s *model.Snapshot) string {
+func slowTitle(s *model.Window) string {
 	return "turns of " + human.Latency(s.SlowFrom) + " and more, newest first"
 }
 
 // slowSheet lays out a window's slow turns, newest first; limit 0 is all of them.
-func slowSheet(s *model.Snapshot, limit int) sheet {
+func slowSheet(s *model.Window, limit int) sheet {
 	shown := s.Slow
 	if limit > 0 {
 		shown = shown[:min(limit, len(shown))]
@@ -54,7 +54,7 @@ func slowColumns(parts bool) []column[model.SlowTurnRow] {
 
 // slowRest says what the limit hid and what was lost, of which none is longer than the longest told; "" for
 // neither.
-func slowRest(s *model.Snapshot, hidden []model.SlowTurnRow) string {
+func slowRest(s *model.Window, hidden []model.SlowTurnRow) string {
 	rest := ""
 	if len(hidden) > 0 {
 		longest := slices.MaxFunc(hidden, func(a, b model.SlowTurnRow) int { return int(a.Turn - b.Turn) })
@@ -73,7 +73,7 @@ func slowRest(s *model.Snapshot, hidden []model.SlowTurnRow) string {
 }
 
 // drawSlow adds the slow turns below what is there already, if they were asked for.
-func (e tableEncoder) drawSlow(w io.Writer, s *model.Snapshot) error {
+func (e tableEncoder) drawSlow(w io.Writer, s *model.Window) error {
 	if s.SlowFrom == 0 {
 		return nil
 	}

@@ -26,7 +26,7 @@ const (
 	reset = "\x1b[0m"
 )
 
-func (e tableEncoder) Encode(w io.Writer, s *model.Snapshot) error {
+func (e tableEncoder) Encode(w io.Writer, s *model.Window) error {
 	sh, err := newSheet(e.request, s, e.wide)
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func encodeTrace(t *testing.T, format string, o TraceOptions) string {
 	must(e.Gap(&out, &model.TraceGap{Turns: 1, Conns: 1, Longest: time.Millisecond}))
 	must(e.End(&out, &model.TraceSummary{
 		Start: time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC), End: time.Date(2024, 5, 6, 7, 8, 19, 0, time.UTC),
-		Origin: model.Origin{Host: "box", Kernel: "6.18", Netns: 4026531840, Device: "lo", Hook: "tcx"},
+		Origin: model.Origin{Host: "box", Kernel: "6.18", Sites: []model.Site{{Number: 1, Netns: 4026531840, Device: "lo", Hook: "tcx"}}},
 		Counts: model.TraceCounts{Turns: 1207, Conns: 6, ShownTurns: 2, ShownConns: 5, LimitedTurns: 1205, LimitedConns: 1,
 			Forgotten: 3},
 		Samples: model.SampleCounts{Seen: 5000, Taken: 4990, Budget: 7, Full: 2, Failed: 1},

@@ -15,7 +15,7 @@ type view interface {
 	Name() string
 	SortFields() []string
 	CheckSort(field string) error
-	pick(o Options, s *model.Snapshot) (selection, error)
+	pick(o Options, s *model.Window) (selection, error)
 }
 
 // selection is the rows of one view of a snapshot, sorted and cut to the limit.
@@ -40,20 +40,20 @@ var views = []view{
 // viewOf is a view with rows of T, which JSON and CSV show as R.
 type viewOf[T, R any] struct {
 	*stats.View[T]
-	columns func(s *model.Snapshot, wide bool) []column[T]
+	columns func(s *model.Window, wide bool) []column[T]
 	row     func(*T) R
 	dim     func(*T) bool           // which rows matter less; nil: none
 	bar     func(*T) *model.Latency // what wide draws the histogram of; nil: nothing
 }
 
-func (v *viewOf[T, R]) pick(o Options, s *model.Snapshot) (selection, error) {
+func (v *viewOf[T, R]) pick(o Options, s *model.Window) (selection, error) {
 	rows, total, err := v.Rows(s.Flows, o.Sort, o.Limit)
 	return &selectionOf[T, R]{v, s, rows, total}, err
 }
 
 type selectionOf[T, R any] struct {
 	view     *viewOf[T, R]
-	snapshot *model.Snapshot
+	snapshot *model.Window
 	picked   []T
 	total    int
 }

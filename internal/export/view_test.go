@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/lotrace/lotrace/internal/model"
 )
 
 // The rows of each view have the documented fields, and begin with what they are about.
@@ -43,7 +41,7 @@ func TestJSONRows(t *testing.T) {
 
 // Whoever adds up the rows of any view gets the totals.
 func TestJSONSums(t *testing.T) {
-	for _, s := range []*model.Snapshot{usual(), crowd(), ailing(), lossy()} {
+	for _, s := range []*window{usual(), crowd(), ailing(), lossy()} {
 		for _, by := range Views() {
 			doc := decode(t, encode(t, "json", Options{By: by}, s))
 			for _, unit := range []string{"packets", "bytes"} {

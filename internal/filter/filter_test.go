@@ -19,13 +19,10 @@ func postgres() *model.Flow {
 		RoleSource: model.RoleSYN,
 		Client:     endpoint("127.0.0.1:40000"),
 		Server:     endpoint("127.0.0.2:5432"),
-		ToServer:   model.Counters{Packets: 10, Bytes: 1000, SKBs: 9, PayloadBytes: 480, Retransmits: 1},
-		ToClient:   model.Counters{Packets: 20, Bytes: 9000, SKBs: 11, PayloadBytes: 7960},
+		Tally:      model.Tally{ToServer: model.Counters{Packets: 10, Bytes: 1000, SKBs: 9, PayloadBytes: 480, Retransmits: 1}, ToClient: model.Counters{Packets: 20, Bytes: 9000, SKBs: 11, PayloadBytes: 7960}, Turn: model.Latency{Count: 3, Sum: 8 * time.Millisecond, Min: time.Millisecond, Max: 5 * time.Millisecond}, Health: &model.Health{Refused: 2, Server: model.EndHealth{Resets: 1}}, Response: model.Latency{Count: 2, Sum: 4 * time.Second, Min: time.Second, Max: 3 * time.Second}},
+
 		ClientSRTT: 40 * time.Microsecond,
 		ServerSRTT: 60 * time.Microsecond,
-		Turn:       model.Latency{Count: 3, Sum: 8 * time.Millisecond, Min: time.Millisecond, Max: 5 * time.Millisecond},
-		Health:     &model.Health{Refused: 2, Server: model.EndHealth{Resets: 1}},
-		Response:   model.Latency{Count: 2, Sum: 4 * time.Second, Min: time.Second, Max: 3 * time.Second},
 	}
 }
 

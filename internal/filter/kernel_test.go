@@ -97,10 +97,10 @@ func randomFlow(r *rand.Rand) *model.Flow {
 		RoleSource: pick(r, []model.RoleSource{model.RoleSYN, model.RolePort}),
 		Client:     model.Endpoint{Addr: client, Port: pick(r, poolPorts), Owner: pick(r, poolOwners)},
 		Server:     model.Endpoint{Addr: server, Port: pick(r, poolPorts), Owner: pick(r, poolOwners)},
-		ToServer:   model.Counters{Bytes: r.Uint64N(3000), Packets: r.Uint64N(9)},
+		Tally:      model.Tally{ToServer: model.Counters{Bytes: r.Uint64N(3000), Packets: r.Uint64N(9)}, Turn: model.Latency{Count: r.Uint64N(2), Max: time.Duration(r.IntN(3)) * time.Millisecond}},
 		ClientSRTT: time.Duration(r.IntN(3)) * time.Millisecond,
-		Turn:       model.Latency{Count: r.Uint64N(2), Max: time.Duration(r.IntN(3)) * time.Millisecond},
-		Closed:     r.IntN(2) == 0,
+
+		Closed: r.IntN(2) == 0,
 	}
 }
 

@@ -77,7 +77,7 @@ func TestRetireLosesNoPacket(t *testing.T) {
 			if err := r.loader.Read(&reading); err != nil {
 				t.Fatal(err)
 			}
-			before := reading.After
+			before := reading.Device.After
 			traffic := newSenders(t)
 			traffic.mixed(r.ns)
 			var finals []model.Slot
@@ -113,7 +113,7 @@ func TestRetireLosesNoPacket(t *testing.T) {
 					total.Add(count)
 				}
 			}
-			packets, bytes := reading.After.Packets-before.Packets, reading.After.Bytes-before.Bytes
+			packets, bytes := reading.Device.After.Packets-before.Packets, reading.Device.After.Bytes-before.Bytes
 			if total.Packets != packets || total.Bytes != bytes {
 				t.Errorf("counted %d packets %d bytes, device %d and %d", total.Packets, total.Bytes, packets, bytes)
 			}
@@ -143,7 +143,7 @@ func TestMinuteOfChurn(t *testing.T) {
 	for _, r := range rigs {
 		watchers.Go(func() {
 			// Sweeps only: the one window is taken below, when traffic rests.
-			err := watch.Run(ctx, sweeper{r}, watch.Config{Duration: -1}, func(*model.Snapshot) error { return nil })
+			err := watch.Run(ctx, sweeper{r}, watch.Config{Duration: -1}, func(*model.Window) error { return nil })
 			if err != nil {
 				t.Error(err)
 			}
@@ -168,8 +168,8 @@ func TestMinuteOfChurn(t *testing.T) {
 	cancel()
 	watchers.Wait()
 	for _, r := range rigs {
-		if s := r.window(); len(s.Flows) < seconds*rate {
-			t.Errorf("%s: %d rows for %d connections", r.loader.Hook(), len(s.Flows), seconds*rate)
+		if s := r.window(); s.Flows.Len() < seconds*rate {
+			t.Errorf("%s: %d rows for %d connections", r.loader.Hook(), s.Flows.Len(), seconds*rate)
 		} else if s.Overflow.Packets != 0 {
 			t.Errorf("%s: overflow %+v", r.loader.Hook(), s.ByCause)
 		}
@@ -179,8 +179,8 @@ func TestMinuteOfChurn(t *testing.T) {
 // sweeper is an engine whose windows are somebody else's business.
 type sweeper struct{ *rig }
 
-func (s sweeper) Sweep() error                     { return s.engine.Sweep() }
-func (s sweeper) Window() (*model.Snapshot, error) { return &model.Snapshot{}, nil }
+func (s sweeper) Sweep() error                   { return s.engine.Sweep() }
+func (s sweeper) Window() (*model.Window, error) { return &model.Window{}, nil }
 
 // Connections that are older than the loader show with the right client at their first packet.
 func TestOlderConnections(t *testing.T) {

@@ -74,7 +74,7 @@ func minimum(hook loader.Hook) string {
 }
 
 // window waits for traffic to rest and ends the window, in which every packet must be accounted for.
-func (r *rig) window() *model.Snapshot {
+func (r *rig) window() *model.Window {
 	r.Helper()
 	testkit.Quiesce(r.ns)
 	s, err := r.engine.Window()
@@ -82,7 +82,7 @@ func (r *rig) window() *model.Snapshot {
 		r.Fatal(err)
 	}
 	sum := s.Overflow
-	for _, f := range s.Flows {
+	for _, f := range s.Flows.Slice() {
 		for _, c := range []model.Counters{f.ToServer, f.ToClient} {
 			sum.Add(model.Count{SKBs: c.SKBs, Packets: c.Packets, Bytes: c.Bytes})
 		}
@@ -100,19 +100,20 @@ func (r *rig) window() *model.Snapshot {
 }
 
 // flow finds the row of one conversation.
-func (r *rig) flow(s *model.Snapshot, client, server netip.AddrPort) *model.Flow {
+func (r *rig) flow(s *model.Window, client, server netip.AddrPort) *model.Flow {
 	r.Helper()
-	for i := range s.Flows {
-		if f := &s.Flows[i]; f.Client.AddrPort() == client && f.Server.AddrPort() == server {
+	rows := s.Flows.Slice()
+	for i := range rows {
+		if f := &rows[i]; f.Client.AddrPort() == client && f.Server.AddrPort() == server {
 			return f
 		}
 	}
-	r.Fatalf("no flow %v to %v among %d", client, server, len(s.Flows))
+	r.Fatalf("no flow %v to %v among %d", client, server, s.Flows.Len())
 	return nil
 }
 
 // checkSent compares the row with what the senders say.
-func (r *rig) checkSent(s *model.Snapshot, sent testkit.Sent) {
+func (r *rig) checkSent(s *model.Window, sent testkit.Sent) {
 	r.Helper()
 	if sent.Flows != 1 || sent.Client.Port() == 0 {
 		r.checkMany(s, sent)
@@ -140,11 +141,11 @@ func (r *rig) checkAmount(proto model.Proto, direction string, got model.Counter
 }
 
 // checkMany compares the sum of all rows to one server.
-func (r *rig) checkMany(s *model.Snapshot, sent testkit.Sent) {
+func (r *rig) checkMany(s *model.Window, sent testkit.Sent) {
 	r.Helper()
 	var flows int
 	var toServer, toClient model.Counters
-	for _, f := range s.Flows {
+	for _, f := range s.Flows.Slice() {
 		if f.Proto == sent.Proto && f.Server.AddrPort() == sent.Server {
 			flows++
 			toServer.Add(f.ToServer)
@@ -266,8 +267,8 @@ func TestFullTable(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := r.window()
-			if len(s.Flows) != loader.MinFlows {
-				t.Errorf("%d flows in a table of %d", len(s.Flows), loader.MinFlows)
+			if s.Flows.Len() != loader.MinFlows {
+				t.Errorf("%d flows in a table of %d", s.Flows.Len(), loader.MinFlows)
 			}
 			if full := s.ByCause["table_full"]; full != s.Overflow || full.Packets == 0 {
 				t.Errorf("overflow %+v, by cause %+v", s.Overflow, s.ByCause)
@@ -358,8 +359,8 @@ func TestClosedPorts(t *testing.T) {
 				for _, sent := range []testkit.Sent{refused.TCP, refused.UDP, refused.ICMP} {
 					r.checkSent(s, sent)
 				}
-				if len(s.Flows) != 3 {
-					t.Errorf("%d flows, want tcp, udp and icmp", len(s.Flows))
+				if s.Flows.Len() != 3 {
+					t.Errorf("%d flows, want tcp, udp and icmp", s.Flows.Len())
 				}
 			}
 		})

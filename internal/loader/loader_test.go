@@ -99,8 +99,8 @@ func TestKernelFilter(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(s.Flows) != 1 {
-				t.Fatalf("%d flows, want the datagrams alone", len(s.Flows))
+			if s.Flows.Len() != 1 {
+				t.Fatalf("%d flows, want the datagrams alone", s.Flows.Len())
 			}
 			r.checkSent(s, udp)
 			var reading model.Reading

@@ -52,9 +52,9 @@ func (l *Loader) selfCheck() (Check, map[string]uint64, error) {
 		c.Status = StatusWarn
 		c.Found = fmt.Sprintf("%s, but sending to itself failed: %v", counted, sendErr)
 		c.Fix = "see that " + l.device + " is up and no firewall rule is in the way"
-	case !deviceAgrees(&from, &to):
+	case !model.NewDevice(from.Device, to.Device, hook).Agrees:
 		c.Status = StatusFail
-		c.Found = fmt.Sprintf("%s, the device %d", counted, to.After.Packets-from.After.Packets)
+		c.Found = fmt.Sprintf("%s, the device %d", counted, to.Device.After.Packets-from.Device.After.Packets)
 		c.Fix = "stop what sends past the hook (PACKET_QDISC_BYPASS) or drops behind it (tc qdisc show), or report this"
 	case !sent.isIn(l.table, to.Slots):
 		c.Status = StatusFail
@@ -64,17 +64,6 @@ func (l *Loader) selfCheck() (Check, map[string]uint64, error) {
 		c.Found = counted + ", device agrees"
 	}
 	return c, reasons, nil
-}
-
-// deviceAgrees reports whether what the hook counted between two readings lies within the device's
-// own, which are read before and after the hook's at both ends.
-func deviceAgrees(from, to *model.Reading) bool {
-	hook := sum(to.Reasons).Sub(sum(from.Reasons))
-	within := func(n, fromBefore, fromAfter, toBefore, toAfter uint64) bool {
-		return n+fromAfter >= toBefore && n <= toAfter-fromBefore
-	}
-	return within(hook.Packets, from.Before.Packets, from.After.Packets, to.Before.Packets, to.After.Packets) &&
-		within(hook.Bytes, from.Before.Bytes, from.After.Bytes, to.Before.Bytes, to.After.Bytes)
 }
 
 // datagram is one that was sent to 127.0.0.1 and arrived.

@@ -13,7 +13,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -233,34 +232,6 @@ func sendPastHook(stop <-chan struct{}) error {
 		err := unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: 1})
 		if err != nil && !errors.Is(err, unix.ENOBUFS) {
 			return os.NewSyscallError("sendto", err)
-		}
-	}
-}
-
-func TestDeviceAgrees(t *testing.T) {
-	device := func(n uint64) model.DeviceCount { return model.DeviceCount{Packets: n, Bytes: 100 * n} }
-	reading := func(before, hook, after uint64) *model.Reading {
-		r := &model.Reading{Before: device(before), After: device(after)}
-		r.Reasons[model.ReasonCounted] = model.Count{SKBs: hook, Packets: hook, Bytes: 100 * hook}
-		return r
-	}
-	for _, tt := range []struct {
-		name     string
-		from, to *model.Reading
-		bytes    uint64 // more at the hook
-		want     bool
-	}{
-		{"at rest", reading(10, 0, 10), reading(15, 5, 15), 0, true},
-		{"nothing", reading(10, 0, 10), reading(10, 0, 10), 0, true},
-		{"traffic during both readings", reading(10, 3, 14), reading(20, 10, 25), 0, true},
-		{"one packet too many", reading(10, 0, 10), reading(15, 6, 15), 0, false},
-		{"one packet missed", reading(10, 0, 10), reading(15, 4, 15), 0, false},
-		{"one byte too many", reading(10, 0, 10), reading(15, 5, 15), 1, false},
-		{"fewer than the widest bounds hold", reading(10, 0, 30), reading(20, 0, 20), 0, true},
-	} {
-		tt.to.Reasons[model.ReasonNotIP].Bytes = tt.bytes
-		if got := deviceAgrees(tt.from, tt.to); got != tt.want {
-			t.Errorf("%s: %v", tt.name, got)
 		}
 	}
 }

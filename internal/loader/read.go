@@ -19,11 +19,11 @@ const (
 // Read takes a reading into r, reusing its memory. It takes a handful of system calls, however
 // many flows there are.
 func (l *Loader) Read(r *model.Reading) (err error) {
-	if r.Before, err = l.stats.read(); err != nil {
+	if r.Device.Before, err = l.stats.read(); err != nil {
 		return err
 	}
 	if l.hook == HookXDP {
-		if err := l.settle(r.Before.Packets); err != nil {
+		if err := l.settle(r.Device.Before.Packets); err != nil {
 			return err
 		}
 	}
@@ -53,7 +53,7 @@ func (l *Loader) Read(r *model.Reading) (err error) {
 			return err
 		}
 	}
-	r.After, err = l.stats.read()
+	r.Device.After, err = l.stats.read()
 	return err
 }
 

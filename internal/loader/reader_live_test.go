@@ -110,8 +110,8 @@ func TestAnswersReadLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(s.Flows) != 1 || s.Flows[0].Breakdown.Backs != 1 || s.Flows[0].Breakdown.Turns != 0 || s.Totals.Packets != 0 {
-		t.Errorf("totals %+v: %+v", s.Totals, s.Flows)
+	if s.Flows.Len() != 1 || s.Flows.At(0).Breakdown.Backs != 1 || s.Flows.At(0).Breakdown.Turns != 0 || s.Totals.Packets != 0 {
+		t.Errorf("totals %+v: %+v", s.Totals, s.Flows.Slice())
 	}
 }
 
@@ -131,7 +131,7 @@ func TestWindowsWithoutWalks(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := r.window()
-		f := s.Flows[0]
+		f := s.Flows.At(0)
 		if failed := s.QueuesFailed != nil; failed != broken || (f.Health == nil) != broken {
 			t.Errorf("broken %v: failed %v, health %+v", broken, s.QueuesFailed, f.Health)
 		}

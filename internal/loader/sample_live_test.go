@@ -298,7 +298,7 @@ func TestSampledFlowsAreWhole(t *testing.T) {
 		return err
 	})
 	flows := make(map[netip.AddrPort]uint64) // a port may be used again
-	for _, f := range r.window().Flows {
+	for _, f := range r.window().Flows.Slice() {
 		flows[f.Client.AddrPort()] += f.ToServer.SKBs + f.ToClient.SKBs
 	}
 	for client, got := range packets {

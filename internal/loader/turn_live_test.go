@@ -104,10 +104,10 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 func (r *rig) talkRow() *model.Flow {
 	r.Helper()
 	s := r.window()
-	if len(s.Flows) != 1 {
-		r.Fatalf("%d flows, want 1", len(s.Flows))
+	if s.Flows.Len() != 1 {
+		r.Fatalf("%d flows, want 1", s.Flows.Len())
 	}
-	return &s.Flows[0]
+	return &s.Flows.Slice()[0]
 }
 
 func never() time.Duration { return 0 }
@@ -376,7 +376,7 @@ func TestTurnsOfOlderConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := r.window()
-		if len(s.Flows) != 1 || s.Flows[0].Turn.Count != want {
+		if s.Flows.Len() != 1 || s.Flows.Slice()[0].Turn.Count != want {
 			t.Errorf("window %d: %+v, want %d turns", i, s.Flows, want)
 		}
 	}
@@ -406,7 +406,7 @@ func TestHalfClosed(t *testing.T) {
 		})
 	}
 	var turns, responses uint64
-	for _, f := range r.window().Flows {
+	for _, f := range r.window().Flows.Slice() {
 		turns += f.Turn.Count
 		responses += f.Response.Count
 	}

@@ -102,34 +102,87 @@ type Endpoint struct {
 // AddrPort returns the endpoint's address and port.
 func (e Endpoint) AddrPort() netip.AddrPort { return netip.AddrPortFrom(e.Addr, e.Port) }
 
+// Kind is what carries a flow.
+type Kind uint8
+
+// KindLo is a flow over a loopback device.
+const KindLo Kind = 0
+
+// FlowID names a flow for as long as it lasts, over all windows, and never another one: neither a later
+// connection on the same ports nor one at another site. Roles are no part of it, for they may become known
+// later. It holds no pointer.
+type FlowID struct {
+	FlowKey
+	BeganNS uint64 // CLOCK_MONOTONIC of its first packet that was counted
+}
+
+// FlowKey is the part of a FlowID that packets carry: the smaller (address, port) first, IPv4 as v4-mapped
+// IPv6.
+type FlowKey struct {
+	Addr  [2][16]byte
+	Port  [2]uint16
+	Site  uint32
+	Kind  Kind
+	Proto Proto
+}
+
 // Flow is one row: one connection or conversation, both directions, over one window.
 type Flow struct {
-	Netns      uint32
+	Site       uint32 // Site.Number
+	Netns      uint32 // Site.Netns
+	Kind       Kind
 	Proto      Proto
-	State      string // TCP state as ss names it ("established"); "" for other protocols
+	TCPFlags   [2]uint8 // all header flags that the client and the server have sent so far
+	State      string   // TCP state as ss names it ("established"), as TCPFlags and LastNS show; "" for other protocols
+	Closed     bool
 	RoleSource RoleSource
 	Client     Endpoint
 	Server     Endpoint
-	ToServer   Counters
-	ToClient   Counters
-	ClientSRTT time.Duration // the client socket's smoothed round trip; 0 unknown
-	ServerSRTT time.Duration
-	ClientCwnd uint32 // segments; 0 unknown
-	ServerCwnd uint32
-	Turn       Latency // a request's last payload to its answer's first
-	Response   Latency // a request's last payload to its answer's last
-	Crossed    uint64  // requests that did not wait for the whole answer before them
-	FirstSeen  time.Time
-	LastSeen   time.Time
-	Closed     bool
+	BeganNS    uint64    // CLOCK_MONOTONIC of the first packet that was counted
+	LastNS     [2]uint64 // the same of the newest packet of the client and of the server; 0: nothing was sent
+	FirstSeen  time.Time // BeganNS by the wall clock, as it was set when the flow was noticed
+	LastSeen   time.Time // the newest LastNS by the wall clock, as it was set at the window's end
+	Tally
 
-	Connect     time.Duration // TCP, from the SYN, as are the two that follow: to the end of the handshake; 0 unknown
+	// What was true at the window's end; 0 and nil are unknown.
+	ClientSRTT  time.Duration // the client socket's smoothed round trip
+	ServerSRTT  time.Duration
+	ClientCwnd  uint32 // segments
+	ServerCwnd  uint32
+	Handshake   time.Duration // TCP, from the SYN, as are the two that follow: to the end of the handshake
 	Accept      time.Duration // to the first sign of a process at the server's socket
 	FirstByte   time.Duration // to the server's first payload
-	Connected   bool          // the handshake ended in this window
-	Health      *Health       // nil: nothing went wrong, and nothing waits
-	Breakdown   Breakdown     // of the turns
-	AcceptQueue *AcceptQueue  // of the socket that listens for the server; nil: unknown
+	AcceptQueue *AcceptQueue  // of the sockets that listen for the server, one of Window.Listening
+}
+
+// ID returns the flow's identity.
+func (f *Flow) ID() FlowID { return FlowID{f.Key(), f.BeganNS} }
+
+// Key returns what the flow's packets carry.
+func (f *Flow) Key() FlowKey {
+	k := FlowKey{Site: f.Site, Kind: f.Kind, Proto: f.Proto}
+	first, second := &f.Client, &f.Server
+	if second.AddrPort().Compare(first.AddrPort()) < 0 {
+		first, second = second, first
+	}
+	k.Addr = [2][16]byte{first.Addr.As16(), second.Addr.As16()}
+	k.Port = [2]uint16{first.Port, second.Port}
+	return k
+}
+
+// Clone returns a Flow that shares nothing with f but owners, which never change, and the queue that it
+// waited in.
+func (f *Flow) Clone() Flow {
+	c := *f
+	c.Tally = f.Tally.Clone()
+	return c
+}
+
+// Judge sets State and Closed to what TCPFlags and LastNS show; of other protocols they stay as they are.
+func (f *Flow) Judge() {
+	if f.Proto == ProtoTCP {
+		f.State, f.Closed = TCPState(f.TCPFlags[0], f.TCPFlags[1], f.LastNS[0], f.LastNS[1])
+	}
 }
 
 // IPv6 reports whether the flow runs over IPv6.

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -77,6 +78,16 @@ func (e *EndHealth) Add(o *EndHealth) {
 	e.SendQueue += o.SendQueue
 }
 
+// Clone returns a Health that shares nothing with h; nil of nil.
+func (h *Health) Clone() *Health {
+	if h == nil {
+		return nil
+	}
+	c := *h
+	c.Drops = slices.Clone(h.Drops)
+	return &c
+}
+
 // Drop adds skbs to those dropped for the reason.
 func (h *Health) Drop(reason string, skbs uint64) {
 	i, known := slices.BinarySearchFunc(h.Drops, reason, func(d DropCount, reason string) int {
@@ -94,12 +105,66 @@ func (h *Health) IsZero() bool {
 		h.Client == EndHealth{} && h.Server == EndHealth{}
 }
 
-// AcceptQueue is the connections that wait for a listener to accept them, at the window's end, and those
-// that found no room in it during the window.
+// AcceptQueue is the connections that wait for the sockets that listen at one place to accept them, at the
+// window's end, and those that found no room during the window.
 type AcceptQueue struct {
+	ListenKey
 	Length    uint32
 	Limit     uint32
 	Overflows uint64
+}
+
+// Listening is the queues of all sockets that listen at a window's end, by port.
+type Listening map[uint16][]*AcceptQueue
+
+// Add adds a queue.
+func (l Listening) Add(q *AcceptQueue) { l[q.Port] = append(l[q.Port], q) }
+
+// At returns the queue of the sockets at that very place; nil if there are none.
+func (l Listening) At(key ListenKey) *AcceptQueue {
+	for _, queue := range l[key.Port] {
+		if queue.ListenKey == key {
+			return queue
+		}
+	}
+	return nil
+}
+
+// Of returns the queue of the sockets that listen for the server, the closest match as the kernel has it; nil
+// if none is known to.
+func (l Listening) Of(site uint32, server netip.AddrPort) *AcceptQueue {
+	var found *AcceptQueue
+	best := 0
+	for _, queue := range l[server.Port()] {
+		if match := queue.match(site, server.Addr()); match > best {
+			found, best = queue, match
+		}
+	}
+	return found
+}
+
+// match is how closely a socket that listens there fits an address; 0: not at all.
+func (l *ListenKey) match(site uint32, addr netip.Addr) int {
+	sameFamily := l.Addr.Is4() == addr.Is4()
+	switch {
+	case l.Site != site:
+		return 0
+	case l.Addr == addr:
+		return 3
+	case l.Addr.IsUnspecified() && sameFamily:
+		return 2
+	case l.Addr.IsUnspecified() && l.Addr.Is6() && !l.V6Only:
+		return 1
+	}
+	return 0
+}
+
+// ListenKey is where sockets listen. Several may do so at one place, and share the work.
+type ListenKey struct {
+	Site   uint32
+	Addr   netip.Addr // unspecified: any address of its family, and IPv4 too unless V6Only
+	Port   uint16
+	V6Only bool
 }
 
 // SlowTurnRow is one turn that took longer than was asked for.

@@ -3,6 +3,7 @@ package model
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"time"
 )
 
@@ -40,8 +41,11 @@ type Latency struct {
 	Count     uint64
 	Sum       time.Duration
 	Min, Max  time.Duration
-	Histogram []uint64 // HistogramBuckets long; nil while Count is 0
+	Histogram []uint64 // HistogramBuckets long; nil while Count is 0, and in a Single
 }
+
+// Single is one latency of length d, without a histogram of its own.
+func Single(d time.Duration) Latency { return Latency{Count: 1, Sum: d, Min: d, Max: d} }
 
 // Add merges o into l, which keeps its own histogram.
 func (l *Latency) Add(o *Latency) {
@@ -51,14 +55,16 @@ func (l *Latency) Add(o *Latency) {
 	if l.Count == 0 {
 		l.Min, l.Max = o.Min, o.Max
 	}
+	into := l.buckets()
 	l.Min, l.Max = min(l.Min, o.Min), max(l.Max, o.Max)
 	l.Count += o.Count
 	l.Sum += o.Sum
-	if l.Histogram == nil {
-		l.Histogram = make([]uint64, HistogramBuckets)
+	if o.Histogram == nil {
+		into[Bucket(o.Min)] += o.Count
+		return
 	}
 	from, to := Bucket(o.Min), Bucket(o.Max)+1
-	into := l.Histogram[from:to]
+	into = into[from:to]
 	for i, n := range o.Histogram[from:to] {
 		into[i] += n
 	}
@@ -66,14 +72,26 @@ func (l *Latency) Add(o *Latency) {
 
 // Record counts one more of length d.
 func (l *Latency) Record(d time.Duration) {
-	if l.Count == 0 {
-		l.Min, l.Max = d, d
+	one := Single(d)
+	l.Add(&one)
+}
+
+// buckets returns the histogram, which it makes if there is none yet.
+func (l *Latency) buckets() []uint64 {
+	if l.Histogram == nil {
 		l.Histogram = make([]uint64, HistogramBuckets)
+		if l.Count > 0 {
+			l.Histogram[Bucket(l.Min)] = l.Count
+		}
 	}
-	l.Min, l.Max = min(l.Min, d), max(l.Max, d)
-	l.Count++
-	l.Sum += d
-	l.Histogram[Bucket(d)]++
+	return l.Histogram
+}
+
+// Clone returns a Latency with a histogram of its own.
+func (l *Latency) Clone() Latency {
+	c := *l
+	c.Histogram = slices.Clone(l.Histogram)
+	return c
 }
 
 // Quantile returns the duration that a share q (0 to 1) of all did not exceed, within 6 % (nearest

@@ -113,20 +113,12 @@ type Slot struct {
 	Owner       [2]*Process      // who sends as Key.Addr[i], Key.Port[i]; nil: not seen
 }
 
-// DeviceCount is the interface's own cumulative counters.
-type DeviceCount struct {
-	Packets uint64
-	Bytes   uint64
-	Dropped uint64
-}
-
 // Reading is everything the kernel side has counted, cumulative, at one moment. Readers reuse it:
 // its slices are overwritten by the next reading.
 type Reading struct {
-	MonoNS  uint64    // CLOCK_MONOTONIC
-	Wall    time.Time // the same moment by the wall clock
-	Before  DeviceCount
-	After   DeviceCount // at or after the moment every packet in Slots had reached the device
+	MonoNS  uint64      // CLOCK_MONOTONIC
+	Wall    time.Time   // the same moment by the wall clock
+	Device  DeviceSpan  // After: at or after the moment every packet in Slots had reached the device
 	Slots   []SlotCount // of those in use, in the order of their Index
 	Reasons [ReasonCount]Count
 	Ingress *Count // nil unless stages are counted

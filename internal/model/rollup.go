@@ -3,40 +3,15 @@ package model
 // NoUID is the UID of an Owner that stands for processes of several users. No process can have it.
 const NoUID = ^uint32(0)
 
-// Signs is what tells how the flows of a row are doing, beyond their counts and their turns.
-type Signs struct {
-	Connect   Latency // handshakes that ended in the window, from the SYN
-	Health    *Health // nil: nothing went wrong, and nothing waits
-	Breakdown Breakdown
-}
-
-// AddSigns adds those of one flow.
-func (s *Signs) AddSigns(f *Flow) {
-	if f.Connected {
-		s.Connect.Record(f.Connect)
-	}
-	if f.Health != nil {
-		if s.Health == nil {
-			s.Health = new(Health)
-		}
-		s.Health.Add(f.Health)
-	}
-	s.Breakdown.Add(&f.Breakdown)
-}
-
 // Service is all flows to one server endpoint.
 type Service struct {
-	Name     string // display name
-	Netns    uint32
-	Proto    Proto
-	Server   Endpoint
-	Flows    int
-	Clients  int // distinct client processes; distinct client addresses where no owner is known
-	ToServer Counters
-	ToClient Counters
-	Turn     Latency
-	Response Latency
-	Signs
+	Name    string // display name
+	Netns   uint32
+	Proto   Proto
+	Server  Endpoint
+	Flows   int
+	Clients int // distinct client processes; distinct client addresses where no owner is known
+	Tally
 	AcceptQueue *AcceptQueue // nil: unknown
 }
 
@@ -49,11 +24,7 @@ type Pair struct {
 	Client      *Owner // nil: all clients whose owner is unknown
 	Server      Endpoint
 	Flows       int
-	ToServer    Counters
-	ToClient    Counters
-	Turn        Latency
-	Response    Latency
-	Signs
+	Tally
 }
 
 // Name is the pair's display name.
@@ -62,12 +33,8 @@ func (p *Pair) Name() string { return p.ClientName + " → " + p.ServiceName }
 // Usage is what one process, or everything in one cgroup, sent and received. Every packet has one
 // sender and one receiver, so over all rows of a view both sums are the totals less the overflow.
 type Usage struct {
-	Name     string // display name
-	Owner    *Owner // the process, or what all processes of the cgroup have in common; nil: unknown
-	Flows    int    // one that it talks to itself on counts once
-	Sent     Counters
-	Received Counters
-	Turn     Latency // of all its flows, whichever end it is
-	Response Latency
-	Signs
+	Name  string // display name
+	Owner *Owner // the process, or what all processes of the cgroup have in common; nil: unknown
+	Flows int    // one that it talks to itself on counts once
+	Tally        // of all its flows, whichever end it is, but for what was sent: ToServer is what it sent itself
 }

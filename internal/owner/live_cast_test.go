@@ -153,8 +153,9 @@ func (c *cast) row(name talkName) *model.Flow {
 	if err != nil {
 		c.Fatal(err)
 	}
-	for i := range s.Flows {
-		if f := &s.Flows[i]; talkOf(f) == name {
+	rows := s.Flows.Slice()
+	for i := range rows {
+		if f := &rows[i]; talkOf(f) == name {
 			return f
 		}
 	}
@@ -175,8 +176,9 @@ func (c *cast) look() map[talkName]bool {
 		c.Fatal(err)
 	}
 	whole := make(map[talkName]bool)
-	for i := range s.Flows {
-		f := &s.Flows[i]
+	rows := s.Flows.Slice()
+	for i := range rows {
+		f := &rows[i]
 		name := talkOf(f)
 		talk := c.talks[name]
 		if talk == nil {

@@ -48,8 +48,8 @@ func (r *rig) watch() *watching {
 	go func() {
 		defer close(w.ended)
 		config := watch.Config{Interval: 100 * time.Millisecond, Duration: -1}
-		w.err = watch.Run(ctx, r.engine, config, func(s *model.Snapshot) error {
-			w.flows = append(w.flows, s.Flows...)
+		w.err = watch.Run(ctx, r.engine, config, func(s *model.Window) error {
+			w.flows = append(w.flows, s.Flows.Slice()...)
 			if s.Overflow.Packets != 0 {
 				return fmt.Errorf("overflow %+v", s.ByCause)
 			}
@@ -275,13 +275,14 @@ func TestStorm(t *testing.T) {
 	}
 
 	s := r.window()
-	for i := range s.Flows {
-		if f := &s.Flows[i]; pidOf(f.Client.Owner) != p.PID || pidOf(f.Server.Owner) != server.PID {
+	rows := s.Flows.Slice()
+	for i := range rows {
+		if f := &rows[i]; pidOf(f.Client.Owner) != p.PID || pidOf(f.Server.Owner) != server.PID {
 			t.Errorf("port %d: client %+v, server %+v", f.Client.Port, f.Client.Owner, f.Server.Owner)
 		}
 	}
-	if len(s.Flows) != batches*batch || s.Overflow.Packets != 0 {
-		t.Errorf("%d rows for %d connections, overflow %+v", len(s.Flows), batches*batch, s.ByCause)
+	if s.Flows.Len() != batches*batch || s.Overflow.Packets != 0 {
+		t.Errorf("%d rows for %d connections, overflow %+v", s.Flows.Len(), batches*batch, s.ByCause)
 	}
 }
 

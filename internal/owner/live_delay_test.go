@@ -60,7 +60,7 @@ func TestWindowWhileLookupHangs(t *testing.T) {
 	}
 	client.ask(t)
 	testkit.Quiesce(r.ns)
-	shown := make(chan *model.Snapshot)
+	shown := make(chan *model.Window)
 	go func() {
 		defer close(shown)
 		if s, err := engine.Window(); err != nil {
@@ -211,13 +211,13 @@ func (d *delays) measure(b *testing.B, engines [2]*stats.Engine, rows int) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for j := range s.Flows {
-			if f := &s.Flows[j]; i == 1 && (f.Client.Owner == nil || f.Server.Owner == nil) {
+		for f := range s.Flows.All() {
+			if i == 1 && (f.Client.Owner == nil || f.Server.Owner == nil) {
 				b.Fatalf("port %d: client %+v, server %+v", f.Client.Port, f.Client.Owner, f.Server.Owner)
 			}
 		}
-		if len(s.Flows) != rows {
-			b.Fatalf("%d rows, want %d", len(s.Flows), rows)
+		if s.Flows.Len() != rows {
+			b.Fatalf("%d rows, want %d", s.Flows.Len(), rows)
 		}
 	}
 	d.plain, d.named = append(d.plain, took[0]), append(d.named, took[1])

@@ -46,11 +46,12 @@ func (s *speaker) ask(t *testing.T) {
 }
 
 // rowOf returns the one row of a client's port.
-func rowOf(t *testing.T, s *model.Snapshot, port uint16) *model.Flow {
+func rowOf(t *testing.T, s *model.Window, port uint16) *model.Flow {
 	t.Helper()
 	var row *model.Flow
-	for i := range s.Flows {
-		if f := &s.Flows[i]; f.Client.Port == port {
+	rows := s.Flows.Slice()
+	for i := range rows {
+		if f := &rows[i]; f.Client.Port == port {
 			if row != nil {
 				t.Fatalf("two rows of port %d", port)
 			}
@@ -157,7 +158,7 @@ func testRecycledPID(t *testing.T, lookedUp bool) {
 }
 
 // lookedUp is a window of owners who were looked up before.
-func (r *rig) lookedUp() *model.Snapshot {
+func (r *rig) lookedUp() *model.Window {
 	r.Helper()
 	testkit.Quiesce(r.ns)
 	if err := r.engine.Sweep(); err != nil {
@@ -179,7 +180,7 @@ func checkOwner(t *testing.T, got, want *model.Owner, started uint64) {
 }
 
 // checkProcesses wants the view by process to have one row of each name, and no other.
-func checkProcesses(t *testing.T, s *model.Snapshot, names ...string) {
+func checkProcesses(t *testing.T, s *model.Window, names ...string) {
 	t.Helper()
 	usages, _, err := stats.ProcessView.Rows(s.Flows, "name", 0)
 	if err != nil {

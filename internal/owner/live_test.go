@@ -68,7 +68,7 @@ func newRigIn(tb testing.TB, ns *testkit.Netns, c loader.Config) *rig {
 }
 
 // window shows what happened since the last one, once all packets are counted.
-func (r *rig) window() *model.Snapshot {
+func (r *rig) window() *model.Window {
 	r.Helper()
 	testkit.Quiesce(r.ns)
 	s, err := r.engine.Window()

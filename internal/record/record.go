@@ -62,14 +62,14 @@ func NewWriter(to io.Writer, config Config) (*Writer, error) {
 			return nil, err
 		}
 	}
-	origin := &config.Origin
+	origin, site := &config.Origin, config.Origin.Site()
 	snaplen := config.Snaplen
 	if snaplen == 0 || snaplen > maxCaptured {
 		snaplen = maxCaptured
 	}
 	w.ng, err = pcapgo.NewNgWriterInterface(&w.out, pcapgo.NgInterface{
-		Name:        origin.Device,
-		Description: fmt.Sprintf("loopback of network namespace %d, seen at %s", origin.Netns, origin.Hook),
+		Name:        site.Device,
+		Description: fmt.Sprintf("loopback of network namespace %d, seen at %s", site.Netns, site.Hook),
 		Filter:      origin.Filter,
 		LinkType:    layers.LinkTypeEthernet,
 		SnapLength:  uint32(snaplen),

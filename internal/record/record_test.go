@@ -22,7 +22,7 @@ var started = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 func testConfig() Config {
 	var counts model.SampleCounts
 	return Config{
-		Origin:  model.Origin{Host: "pine", Kernel: "6.18.5", Netns: 4026531840, Device: "lo", Hook: "tcx", Filter: "port:80"},
+		Origin:  model.Origin{Host: "pine", Kernel: "6.18.5", Filter: "port:80", Sites: []model.Site{{Number: 1, Netns: 4026531840, Device: "lo", Hook: "tcx"}}},
 		Version: "v9",
 		Snaplen: 2000,
 		Started: started,

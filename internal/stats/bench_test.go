@@ -82,7 +82,7 @@ func busyEngine(tb testing.TB) (*Engine, *busySource) {
 	return e, s
 }
 
-func busyFlows(tb testing.TB) []model.Flow {
+func busyFlows(tb testing.TB) *model.Flows {
 	tb.Helper()
 	e, s := busyEngine(tb)
 	s.talk()
@@ -90,8 +90,8 @@ func busyFlows(tb testing.TB) []model.Flow {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if len(w.Flows) != manyFlows {
-		tb.Fatalf("%d flows", len(w.Flows))
+	if w.Flows.Len() != manyFlows {
+		tb.Fatalf("%d flows", w.Flows.Len())
 	}
 	return w.Flows
 }

@@ -1,7 +1,8 @@
 package stats
 
 import (
-	"math"
+	"cmp"
+	"slices"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -14,9 +15,34 @@ type endedSlot struct {
 	sockets *sockets // nil: nothing is known of them
 }
 
+// byAge returns the places of slots, the oldest first: a part of a flow goes to an older one.
+func (e *Engine) byAge(slots []model.Slot) []int {
+	e.order = e.order[:0]
+	for i := range slots {
+		e.order = append(e.order, i)
+	}
+	slices.SortFunc(e.order, func(i, j int) int { return cmp.Compare(slots[i].CreatedNS, slots[j].CreatedNS) })
+	return e.order
+}
+
+// endOrphans keeps the window's part of flows whose tuple others took over, as if they were freed: what goes on
+// with one of them finds it, whether or not there was time to free it.
+func (e *Engine) endOrphans() {
+	e.orphans = e.orphans[:0]
+	for _, i := range e.census.orphans {
+		e.orphans = append(e.orphans, *e.slotAt(i))
+	}
+	for _, i := range e.byAge(e.orphans) {
+		slot := &e.orphans[i]
+		e.takePart(slot)
+		talk := e.talkOf(slot)
+		e.keep(slot, &talk)
+	}
+}
+
 // keep holds an ended flow's part of the window until the window is shown.
 func (e *Engine) keep(slot *model.Slot, talk *talk) {
-	if !e.isDue(slot, talk, math.MaxUint64) {
+	if !e.isDue(slot, talk) {
 		return
 	}
 	if older := e.olderPart(slot); older != nil {
@@ -36,8 +62,9 @@ func (e *Engine) keep(slot *model.Slot, talk *talk) {
 // be there when the window ends. Owners that are unknown by now are unknown to the filter, as they are in a
 // row, though until the window's end they might have become known.
 func (e *Engine) countOnly(slot *model.Slot, talk *talk) {
-	e.fill(&e.row, slot, e.ownersOf(slot, e.endsOf(slot)))
-	e.addSigns(&e.row, slot, talk)
+	ends := e.endsOf(slot)
+	e.fill(&e.row, slot, ends, e.ownersOf(slot, ends))
+	e.addSigns(&e.row, slot, ends, talk)
 	sum := sumOf(slot)
 	if !e.isShown(&e.row, slot) || sum == (model.Count{}) {
 		return

@@ -39,7 +39,6 @@ type Config struct {
 	Listeners []model.Listener       // sockets that waited when counting began
 	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
 
-	Pack       bool                  // rows go to Snapshot.Packed, and stay until the next window was made
 	Slow       time.Duration         // turns that the source tells of one by one; 0: none
 	SlowTurn   func(*model.SlowTurn) // called for each of them as it is read, and valid during the call; may be nil
 	DropReason func(uint32) string   // names of model.Drop.Reason; nil: they go by number
@@ -79,14 +78,17 @@ type Engine struct {
 	version uint64            // of the owners' answers that are in there
 	hidden  model.Hidden      // of the window
 
-	calls  int          // of Sweep
-	slot   model.Slot   // the one that is being looked at
-	census census       // of the newest reading
-	finals []model.Slot // what was freed since, in the order of Index
-	flows  []model.Flow
-	row    model.Flow            // the one that is being packed
-	packed [2]*model.PackedFlows // the newest window's, and the next one's; with Pack
-	shown  model.Count           // in the rows
+	calls   int          // of Sweep
+	slot    model.Slot   // the one that is being looked at
+	census  census       // of the newest reading
+	finals  []model.Slot // what was freed since, in the order of Index
+	orphans []model.Slot // of the newest reading, while its window is made
+	order   []int
+	row     model.Flow      // the one that is being packed
+	flows   [2]*model.Flows // the newest window's, and those of the one before it
+	origin  time.Time       // of the first reading, by the wall clock
+	site    model.Site
+	shown   model.Count // in the rows
 }
 
 // Start takes the first reading: windows begin here.
@@ -103,11 +105,17 @@ func Start(source Source, config Config) (*Engine, error) {
 		owners:    make([][2]*model.Owner, 0, config.MaxFlows),
 		byKey:     make(map[model.SlotKey]int),
 		cut:       make(map[string]model.Count),
+		site:      config.Origin.Site(),
+		flows:     [2]*model.Flows{new(model.Flows), new(model.Flows)},
 	}
 	if err := e.read(); err != nil {
 		return nil, fmt.Errorf("take first reading: %w", err)
 	}
-	e.survey(func(*model.Slot) {})
+	e.origin = e.now.Wall
+	e.survey(func(slot *model.Slot) {
+		ends := e.endsOf(slot)
+		ends.steps, ends.connected = stepsOf(slot), slot.ConnectedNS != 0
+	})
 	e.restart()
 	return e, nil
 }
@@ -154,7 +162,7 @@ func (e *Engine) Sweep() error {
 	}
 	var err error
 	e.finals, err = e.source.Retire(e.census.retirable(&e.config), e.finals)
-	for i := range e.finals {
+	for _, i := range e.byAge(e.finals) {
 		slot := &e.finals[i]
 		e.takePart(slot)
 		e.base[slot.Index] = [2]model.Counters{}
@@ -182,7 +190,7 @@ func (e *Engine) survey(do func(*model.Slot)) {
 	e.census.reset()
 	for i := range e.now.Slots {
 		slot := e.slotAt(i)
-		e.census.add(slot, e.now.MonoNS)
+		e.census.add(slot, i, e.now.MonoNS)
 		e.tellClient(slot)
 		do(slot)
 	}
@@ -207,22 +215,23 @@ func countOf(c model.Counters) model.Count {
 	return model.Count{SKBs: c.SKBs, Packets: c.Packets, Bytes: c.Bytes}
 }
 
-// Window ends the current window and begins the next. The snapshot's rows are valid until the next
-// call of a method; with Config.Pack, until the next call of Window has returned.
-func (e *Engine) Window() (*model.Snapshot, error) {
+// Window ends the current window and begins the next. Its rows are valid until the next call of Window has
+// returned.
+func (e *Engine) Window() (*model.Window, error) {
 	if err := e.read(); err != nil {
 		return nil, fmt.Errorf("take reading: %w", err)
 	}
 	e.settle()
 	e.noticeSigns()
-	s := &model.Snapshot{
+	s := &model.Window{
 		Start:    e.start.Wall,
 		End:      e.now.Wall,
 		Duration: time.Duration(e.now.MonoNS - e.start.MonoNS),
 		Origin:   e.config.Origin,
 	}
 	e.makeRows()
-	s.Flows, s.Packed, s.Hidden = e.flows, e.packed[0], e.hidden
+	s.Flows, s.Hidden = e.flows[0], e.hidden
+	s.Listening = e.queues.backlogs.listening
 	s.Unmeasured = e.now.Unmeasured - e.start.Unmeasured
 	s.Samples = e.now.Samples.Sub(e.start.Samples)
 	e.tellSigns(s)
@@ -230,7 +239,7 @@ func (e *Engine) Window() (*model.Snapshot, error) {
 	if s.Origin.Filter == "" {
 		counted := s.Totals
 		counted.Add(s.Hidden.Count)
-		s.Device = e.device(counted)
+		s.Device = model.NewDevice(e.start.Device, e.now.Device, counted)
 	}
 	if e.now.Ingress != nil {
 		s.Stages = &model.Stages{
@@ -248,7 +257,7 @@ func (e *Engine) wall(ns uint64) time.Time {
 }
 
 // total adds up what was counted: rows and overflow, and nothing twice.
-func (e *Engine) total(s *model.Snapshot) {
+func (e *Engine) total(s *model.Window) {
 	s.Totals = e.shown
 	s.ByCause = make(map[string]model.Count)
 	for cause, count := range e.cut {
@@ -267,25 +276,6 @@ func (e *Engine) total(s *model.Snapshot) {
 		s.Overflow.Add(count)
 	}
 	s.Totals.Add(s.Overflow)
-}
-
-// device compares the totals with the interface's own counters. Those are read before and after the
-// flow table at both ends of the window, so the truth lies between the narrowest and the widest pair.
-func (e *Engine) device(totals model.Count) *model.Device {
-	from, to := &e.start, &e.now
-	return &model.Device{
-		Packets: to.After.Packets - from.After.Packets,
-		Bytes:   to.After.Bytes - from.After.Bytes,
-		Dropped: to.After.Dropped - from.After.Dropped,
-		Agrees: within(totals.Packets, from.Before.Packets, from.After.Packets, to.Before.Packets, to.After.Packets) &&
-			within(totals.Bytes, from.Before.Bytes, from.After.Bytes, to.Before.Bytes, to.After.Bytes),
-	}
-}
-
-// within asks whether total lies between toBefore-fromAfter and toAfter-fromBefore, without the
-// first of them turning negative.
-func within(total, fromBefore, fromAfter, toBefore, toAfter uint64) bool {
-	return total+fromAfter >= toBefore && total <= toAfter-fromBefore
 }
 
 func sumReasons(r *model.Reading) model.Count {

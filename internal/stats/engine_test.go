@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -56,9 +57,9 @@ func (s *fakeSource) packet(slot *model.Slot, side int, flags uint8) {
 
 func (s *fakeSource) reason(r model.Reason) {
 	s.now.Reasons[r].Add(model.Count{SKBs: 1, Packets: 1, Bytes: 100})
-	s.now.Before.Packets++
-	s.now.Before.Bytes += 100
-	s.now.After = s.now.Before
+	s.now.Device.Before.Packets++
+	s.now.Device.Before.Bytes += 100
+	s.now.Device.After = s.now.Device.Before
 }
 
 // open makes a slot for the key 127.0.0.1:port to 127.0.0.1:80 (the smaller end).
@@ -167,7 +168,7 @@ func start(t *testing.T, s *fakeSource, c Config) *Engine {
 	return e
 }
 
-func window(t *testing.T, e *Engine) *model.Snapshot {
+func window(t *testing.T, e *Engine) *model.Window {
 	t.Helper()
 	w, err := e.Window()
 	if err != nil {
@@ -185,21 +186,26 @@ func sweep(t *testing.T, e *Engine) {
 	}
 }
 
+// byRows compares windows, flow by flow.
+var byRows = cmp.Options{
+	cmp.Transformer("Slice", (*model.Flows).Slice), cmpopts.EquateComparable(netip.Addr{}),
+}
+
 func packets(n uint64) model.Count { return model.Count{SKBs: n, Packets: n, Bytes: 100 * n} }
 
 func TestWindowsAreDifferences(t *testing.T) {
 	s := newFakeSource()
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	s.packet(slot, 1, flagSYN) // before the first window: in none
+	s.packet(slot, 1, model.FlagSYN) // before the first window: in none
 	e := start(t, s, Config{})
 	for range 3 {
 		s.pass(time.Second)
-		s.packet(slot, 1, flagACK)
-		s.packet(slot, 0, flagACK)
+		s.packet(slot, 1, model.FlagACK)
+		s.packet(slot, 0, model.FlagACK)
 	}
 	first := window(t, e)
 	s.pass(2 * time.Second)
-	s.packet(slot, 1, flagACK)
+	s.packet(slot, 1, model.FlagACK)
 	second := window(t, e)
 
 	if first.Totals != packets(6) || second.Totals != packets(1) {
@@ -209,13 +215,13 @@ func TestWindowsAreDifferences(t *testing.T) {
 		t.Errorf("windows of %v and %v; %v after %v", first.Duration, second.Duration, second.Start, first.End)
 	}
 	want := model.Counters{Packets: 1, SKBs: 1, Bytes: 100, PayloadBytes: 60}
-	if diff := cmp.Diff(want, second.Flows[0].ToServer); diff != "" {
+	if diff := cmp.Diff(want, second.Flows.Slice()[0].ToServer); diff != "" {
 		t.Error(diff)
 	}
 	if !first.Device.Agrees || !second.Device.Agrees || second.Device.Packets != 1 {
 		t.Errorf("device %+v and %+v", *first.Device, *second.Device)
 	}
-	if third := window(t, e); len(third.Flows) != 0 {
+	if third := window(t, e); third.Flows.Len() != 0 {
 		t.Errorf("a flow without traffic is shown: %+v", third.Flows)
 	}
 }
@@ -225,10 +231,10 @@ func TestShortFlowIsKept(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
 	slot := s.open(3, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	s.packet(slot, 1, flagSYN)
-	s.packet(slot, 0, flagSYN|flagACK)
-	s.packet(slot, 1, flagFIN|flagACK)
-	s.packet(slot, 0, flagFIN|flagACK)
+	s.packet(slot, 1, model.FlagSYN)
+	s.packet(slot, 0, model.FlagSYN|model.FlagACK)
+	s.packet(slot, 1, model.FlagFIN|model.FlagACK)
+	s.packet(slot, 0, model.FlagFIN|model.FlagACK)
 	sweep(t, e)
 	if len(s.retired) != 0 {
 		t.Fatal("freed while its last packets may be under way")
@@ -240,12 +246,12 @@ func TestShortFlowIsKept(t *testing.T) {
 	}
 	// The slot's next user starts from zero.
 	next := s.open(3, 41000, model.ProtoTCP, model.SlotRoleSYN)
-	s.packet(next, 1, flagSYN)
+	s.packet(next, 1, model.FlagSYN)
 	w := window(t, e)
-	if len(w.Flows) != 2 || w.Totals != packets(5) || !w.Device.Agrees {
-		t.Fatalf("%d flows, totals %+v", len(w.Flows), w.Totals)
+	if w.Flows.Len() != 2 || w.Totals != packets(5) || !w.Device.Agrees {
+		t.Fatalf("%d flows, totals %+v", w.Flows.Len(), w.Totals)
 	}
-	for _, f := range w.Flows {
+	for _, f := range w.Flows.Slice() {
 		if f.Client.Port == 40000 && (!f.Closed || f.State != "time-wait" || f.ToServer.Packets != 2) {
 			t.Errorf("%+v", f)
 		}
@@ -265,14 +271,14 @@ func TestSameTuple(t *testing.T) {
 			s := newFakeSource()
 			e := start(t, s, Config{})
 			old := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-			s.packet(old, 1, flagSYN)
-			s.packet(old, 0, flagRST)
+			s.packet(old, 1, model.FlagSYN)
+			s.packet(old, 0, model.FlagRST)
 			s.pass(2 * time.Second)
 			sweep(t, e)
-			s.packet(s.open(0, 40000, model.ProtoTCP, test.role), 1, flagACK)
+			s.packet(s.open(0, 40000, model.ProtoTCP, test.role), 1, model.FlagACK)
 			w := window(t, e)
-			if len(w.Flows) != test.rows || w.Totals != packets(3) {
-				t.Errorf("%d rows, totals %+v", len(w.Flows), w.Totals)
+			if w.Flows.Len() != test.rows || w.Totals != packets(3) {
+				t.Errorf("%d rows, totals %+v", w.Flows.Len(), w.Totals)
 			}
 		})
 	}
@@ -288,13 +294,13 @@ func TestWhoIsFreed(t *testing.T) {
 		full  bool
 		freed bool
 	}{
-		{"open connection", model.ProtoTCP, flagACK, model.SlotLive, 10 * time.Minute, false, false},
-		{"forgotten connection", model.ProtoTCP, flagACK, model.SlotLive, 2 * time.Hour, false, true},
-		{"idle connection, full table", model.ProtoTCP, flagACK, model.SlotLive, time.Minute, true, true},
-		{"busy connection, full table", model.ProtoTCP, flagACK, model.SlotLive, time.Second, true, false},
-		{"closed just now", model.ProtoTCP, flagRST, model.SlotLive, 500 * time.Millisecond, false, false},
-		{"closed just now, full table", model.ProtoTCP, flagRST, model.SlotLive, 500 * time.Millisecond, true, true},
-		{"taken over", model.ProtoTCP, flagACK, model.SlotOrphan, 0, false, true},
+		{"open connection", model.ProtoTCP, model.FlagACK, model.SlotLive, 10 * time.Minute, false, false},
+		{"forgotten connection", model.ProtoTCP, model.FlagACK, model.SlotLive, 2 * time.Hour, false, true},
+		{"idle connection, full table", model.ProtoTCP, model.FlagACK, model.SlotLive, time.Minute, true, true},
+		{"busy connection, full table", model.ProtoTCP, model.FlagACK, model.SlotLive, time.Second, true, false},
+		{"closed just now", model.ProtoTCP, model.FlagRST, model.SlotLive, 500 * time.Millisecond, false, false},
+		{"closed just now, full table", model.ProtoTCP, model.FlagRST, model.SlotLive, 500 * time.Millisecond, true, true},
+		{"taken over", model.ProtoTCP, model.FlagACK, model.SlotOrphan, 0, false, true},
 		{"datagrams", model.ProtoUDP, 0, model.SlotLive, 50 * time.Second, false, false},
 		{"old datagrams", model.ProtoUDP, 0, model.SlotLive, 70 * time.Second, false, true},
 		{"datagrams, full table", model.ProtoUDP, 0, model.SlotLive, 5 * time.Second, true, true},
@@ -321,7 +327,7 @@ func TestWhoIsFreed(t *testing.T) {
 func TestOverflow(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
-	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN), 1, flagSYN)
+	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN), 1, model.FlagSYN)
 	s.reason(model.ReasonTableFull)
 	s.reason(model.ReasonTableFull)
 	s.reason(model.ReasonNotIP)
@@ -344,13 +350,13 @@ func TestReportIsBounded(t *testing.T) {
 	e := start(t, s, Config{MaxEnded: 2})
 	for i := range uint32(5) {
 		slot := s.open(i, 40000+uint16(i), model.ProtoTCP, model.SlotRoleSYN)
-		s.packet(slot, 1, flagRST)
+		s.packet(slot, 1, model.FlagRST)
 	}
 	s.pass(2 * time.Second)
 	sweep(t, e)
 	w := window(t, e)
-	if len(w.Flows) != 2 || w.ByCause["report_full"] != packets(3) || w.Totals != packets(5) || !w.Device.Agrees {
-		t.Errorf("%d rows, causes %+v, totals %+v", len(w.Flows), w.ByCause, w.Totals)
+	if w.Flows.Len() != 2 || w.ByCause["report_full"] != packets(3) || w.Totals != packets(5) || !w.Device.Agrees {
+		t.Errorf("%d rows, causes %+v, totals %+v", w.Flows.Len(), w.ByCause, w.Totals)
 	}
 }
 
@@ -360,13 +366,13 @@ func TestFiltered(t *testing.T) {
 		Origin: model.Origin{Filter: "cport:40000"},
 		Match:  func(f *model.Flow) bool { return f.Client.Port == 40000 },
 	})
-	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN), 1, flagSYN)
-	s.packet(s.open(1, 41000, model.ProtoTCP, model.SlotRoleSYN), 1, flagSYN)
+	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN), 1, model.FlagSYN)
+	s.packet(s.open(1, 41000, model.ProtoTCP, model.SlotRoleSYN), 1, model.FlagSYN)
 	s.reason(model.ReasonTableFull)
 	s.reason(model.ReasonMalformed) // no filter can have asked for it
 	w := window(t, e)
-	if len(w.Flows) != 1 || w.Totals != packets(2) || w.Device != nil {
-		t.Errorf("%d rows, totals %+v, device %v", len(w.Flows), w.Totals, w.Device)
+	if w.Flows.Len() != 1 || w.Totals != packets(2) || w.Device != nil {
+		t.Errorf("%d rows, totals %+v, device %v", w.Flows.Len(), w.Totals, w.Device)
 	}
 }
 
@@ -387,12 +393,12 @@ func TestDeviceAgreement(t *testing.T) {
 			e := start(t, s, Config{})
 			slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
 			for range 10 {
-				s.packet(slot, 1, flagACK)
+				s.packet(slot, 1, model.FlagACK)
 			}
-			s.now.Before.Packets -= test.before
-			s.now.Before.Bytes -= 100 * test.before
-			s.now.After.Packets += test.after
-			s.now.After.Bytes += 100 * test.after
+			s.now.Device.Before.Packets -= test.before
+			s.now.Device.Before.Bytes -= 100 * test.before
+			s.now.Device.After.Packets += test.after
+			s.now.Device.After.Bytes += 100 * test.after
 			if w := window(t, e); w.Device.Agrees != test.agrees {
 				t.Errorf("agrees %v: totals %+v, device %+v", w.Device.Agrees, w.Totals, *w.Device)
 			}
@@ -406,12 +412,12 @@ func TestClockSetBack(t *testing.T) {
 	e := start(t, s, Config{})
 	s.pass(time.Second)
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	s.packet(slot, 1, flagSYN)
+	s.packet(slot, 1, model.FlagSYN)
 	s.now.Wall = s.now.Wall.Add(-time.Hour)
 	s.pass(time.Second)
-	s.packet(slot, 1, flagACK)
+	s.packet(slot, 1, model.FlagACK)
 	w := window(t, e)
-	f := w.Flows[0]
+	f := w.Flows.Slice()[0]
 	if w.Duration != 2*time.Second || f.LastSeen.Sub(f.FirstSeen) != time.Second || f.LastSeen != w.End {
 		t.Errorf("duration %v, seen %v to %v, end %v", w.Duration, f.FirstSeen, f.LastSeen, w.End)
 	}

@@ -38,34 +38,38 @@ func (e *Engine) restartSigns() {
 }
 
 // tellSigns says what is in no row.
-func (e *Engine) tellSigns(s *model.Snapshot) {
+func (e *Engine) tellSigns(s *model.Window) {
 	s.Untold = e.now.Untold - e.start.Untold
 	s.QueuesFailed, e.queues.failed = e.queues.failed, nil
 	e.tellSlow(s)
 }
 
 // addSigns says in a row how its flow is doing, beyond what was counted.
-func (e *Engine) addSigns(row *model.Flow, slot *model.Slot, t *talk) {
+func (e *Engine) addSigns(row *model.Flow, slot *model.Slot, ends *ends, t *talk) {
 	row.Turn, row.Response, row.Crossed, row.Breakdown = t.turn, t.response, t.crossed, t.breakdown
 	row.Health = t.health
 	if row.Health != nil && slot.Key.Endpoint(0) != row.Client.AddrPort() {
 		row.Health.Client, row.Health.Server = row.Health.Server, row.Health.Client
 	}
-	e.addBeginning(row, slot)
+	addBeginning(row, slot, ends)
 	if slot.Key.Proto == model.ProtoTCP {
-		row.AcceptQueue = e.queues.backlogs.of(row.Server.AddrPort())
+		row.AcceptQueue = e.queues.backlogs.listening.Of(row.Site, row.Server.AddrPort())
 	}
 }
 
-// addBeginning says how long the connection took to begin, if it did so before our eyes.
-func (e *Engine) addBeginning(row *model.Flow, slot *model.Slot) {
-	sawSYN := slot.Role == model.SlotRoleSYN && slot.TCPFlags[slot.Client&1]&flagSYN != 0
+// addBeginning says how long the connection took to begin, if it did so before our eyes. A handshake counts in
+// the first row that knows its end: its time may be before the window's beginning.
+func addBeginning(row *model.Flow, slot *model.Slot, ends *ends) {
+	sawSYN := slot.Role == model.SlotRoleSYN && slot.TCPFlags[slot.Client&1]&model.FlagSYN != 0
 	if slot.Key.Proto != model.ProtoTCP || !sawSYN {
 		return
 	}
 	since := func(ns uint64) time.Duration { return time.Duration(max(ns, slot.CreatedNS) - slot.CreatedNS) }
-	row.Connect, row.Accept, row.FirstByte = since(slot.ConnectedNS), since(slot.AcceptedNS), since(slot.FirstByteNS)
-	row.Connected = e.start.MonoNS < slot.ConnectedNS && slot.ConnectedNS <= e.now.MonoNS
+	row.Handshake, row.Accept, row.FirstByte = since(slot.ConnectedNS), since(slot.AcceptedNS), since(slot.FirstByteNS)
+	if slot.ConnectedNS != 0 && !ends.connected {
+		row.Connect = model.Single(row.Handshake)
+		ends.connected = true
+	}
 }
 
 // healthOf returns the window's part of what went wrong on a slot, and what waits in its queues; nil if

@@ -21,7 +21,7 @@ func (s *fakeSource) nowNS() uint64 { return s.now.MonoNS }
 // onlyFlow is the one flow of a window.
 func onlyFlow(t *testing.T, e *Engine) model.Flow {
 	t.Helper()
-	flows := window(t, e).Flows
+	flows := window(t, e).Flows.Slice()
 	if len(flows) != 1 {
 		t.Fatalf("%d flows, want 1", len(flows))
 	}
@@ -46,7 +46,7 @@ func TestTroublesAreDifferences(t *testing.T) {
 	e := start(t, s, Config{DropReason: reasonName})
 	expect := func(what string, want *model.Health) {
 		t.Helper()
-		s.packet(slot, 1, flagACK)
+		s.packet(slot, 1, model.FlagACK)
 		sameHealth(t, what, onlyFlow(t, e).Health, want)
 	}
 	expect("no place", nil)
@@ -84,12 +84,12 @@ func TestTroublesComeRound(t *testing.T) {
 	trouble.End[1].Timeouts = ^uint32(0)
 	s.answer(x, time.Millisecond, time.Millisecond)
 	x.Breakdown = model.Breakdown{Turns: 1<<32 - 1, Think: 50}
-	s.packet(slot, 1, flagACK)
+	s.packet(slot, 1, model.FlagACK)
 	window(t, e)
 	trouble.End[1].Timeouts += 3
 	s.answer(x, time.Millisecond, time.Millisecond)
 	x.Breakdown = model.Breakdown{Turns: 4, Think: 60}
-	s.packet(slot, 1, flagACK)
+	s.packet(slot, 1, model.FlagACK)
 	f := onlyFlow(t, e)
 	if f.Health == nil || f.Health.Client.Timeouts != 3 || f.Breakdown != (model.Breakdown{Turns: 5, Think: 10}) {
 		t.Errorf("health %+v, breakdown %+v", f.Health, f.Breakdown)
@@ -119,7 +119,7 @@ func TestDropsOfDatagramsAreErrors(t *testing.T) {
 func TestClosedWindows(t *testing.T) {
 	s := newFakeSource()
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	s.packet(slot, 1, flagACK)
+	s.packet(slot, 1, model.FlagACK)
 	e := start(t, s, Config{})
 	trouble := s.trouble(slot, 1)
 	server := &trouble.End[0]
@@ -137,21 +137,21 @@ func TestClosedWindows(t *testing.T) {
 	expect("still closed", 0, time.Second)
 	s.pass(200 * time.Millisecond)
 	server.ClosedNS, server.ClosedSinceNS = 1_900e6, 0
-	s.packet(slot, 0, flagACK)
+	s.packet(slot, 0, model.FlagACK)
 	s.pass(300 * time.Millisecond)
 	expect("opened", 0, 200*time.Millisecond)
-	if flows := window(t, e).Flows; len(flows) != 0 {
+	if flows := window(t, e).Flows.Slice(); len(flows) != 0 {
 		t.Errorf("silent and open, yet shown: %+v", flows)
 	}
 
 	// The end of the connection ends the wait.
 	server.ZeroWindows, server.ClosedSinceNS = 2, s.nowNS()
 	s.pass(100 * time.Millisecond)
-	s.packet(slot, 1, flagRST)
+	s.packet(slot, 1, model.FlagRST)
 	s.pass(5 * time.Second)
 	expect("reset meanwhile", 1, 100*time.Millisecond)
 	s.pass(time.Second)
-	if flows := window(t, e).Flows; len(flows) != 0 {
+	if flows := window(t, e).Flows.Slice(); len(flows) != 0 {
 		t.Errorf("over, yet shown: %+v", flows)
 	}
 }
@@ -165,7 +165,7 @@ func TestClosedWindowsReadInBetween(t *testing.T) {
 	end := &s.trouble(slot, 1).End[1]
 	expect := func(what string, want time.Duration) {
 		t.Helper()
-		s.packet(slot, 1, flagACK)
+		s.packet(slot, 1, model.FlagACK)
 		s.pass(time.Second)
 		h := onlyFlow(t, e).Health
 		if h == nil {
@@ -191,8 +191,8 @@ func TestTroublesOfEndedFlows(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	s.packet(slot, 1, flagSYN)
-	s.packet(slot, 0, flagRST)
+	s.packet(slot, 1, model.FlagSYN)
+	s.packet(slot, 0, model.FlagRST)
 	s.trouble(slot, 5).Refused = 1
 	s.pass(time.Minute)
 	sweep(t, e)
@@ -201,12 +201,12 @@ func TestTroublesOfEndedFlows(t *testing.T) {
 	}
 	// The same ports go on, so that both make one row; another flow takes the place.
 	on := s.open(1, 40000, model.ProtoTCP, model.SlotRoleNone)
-	s.packet(on, 1, flagACK)
+	s.packet(on, 1, model.FlagACK)
 	s.trouble(on, 6).End[1].Resets = 2
 	next := s.open(2, 40001, model.ProtoTCP, model.SlotRoleSYN)
-	s.packet(next, 1, flagSYN)
+	s.packet(next, 1, model.FlagSYN)
 	s.trouble(next, 5).Refused = 1
-	for _, f := range window(t, e).Flows {
+	for _, f := range window(t, e).Flows.Slice() {
 		want := &model.Health{Refused: 1}
 		if f.Client.Port == 40000 {
 			want.Client.Resets = 2
@@ -227,9 +227,9 @@ func TestBeginnings(t *testing.T) {
 		flags uint8 // the client's
 		want  [2]times
 	}{
-		{"seen", model.SlotRoleSYN, flagSYN, [2]times{{ms, 2 * ms, 0, true}, {ms, 2 * ms, 3 * ms, false}}},
-		{"SYN-ACK came first", model.SlotRoleSYN, flagACK, [2]times{}},
-		{"older", model.SlotRoleNone, flagACK, [2]times{}},
+		{"seen", model.SlotRoleSYN, model.FlagSYN, [2]times{{ms, 2 * ms, 0, true}, {ms, 2 * ms, 3 * ms, false}}},
+		{"SYN-ACK came first", model.SlotRoleSYN, model.FlagACK, [2]times{}},
+		{"older", model.SlotRoleNone, model.FlagACK, [2]times{}},
 	} {
 		s := newFakeSource()
 		e := start(t, s, Config{})
@@ -240,7 +240,7 @@ func TestBeginnings(t *testing.T) {
 		for i, want := range test.want {
 			s.packet(slot, 1, test.flags)
 			f := onlyFlow(t, e)
-			if got := (times{f.Connect, f.Accept, f.FirstByte, f.Connected}); got != want {
+			if got := (times{f.Handshake, f.Accept, f.FirstByte, f.Connect.Count == 1}); got != want {
 				t.Errorf("%s, window %d: got %+v, want %+v", test.name, i, got, want)
 			}
 			slot.FirstByteNS = slot.CreatedNS + uint64(3*ms)
@@ -258,7 +258,7 @@ func TestConnectedOnce(t *testing.T) {
 	slot.ConnectedNS = s.nowNS() + 1 // after the clock was read, before the slot
 	n := 0
 	for range 3 {
-		s.packet(slot, 1, flagSYN)
+		s.packet(slot, 1, model.FlagSYN)
 		services := Services(window(t, e).Flows)
 		n += int(services[0].Connect.Count)
 		s.pass(time.Second)
@@ -292,21 +292,22 @@ func TestUntold(t *testing.T) {
 func TestRollUpsKeepSigns(t *testing.T) {
 	a, b, web := endpoint("127.0.0.1:50001", nil), endpoint("127.0.0.1:50002", nil), endpoint("127.0.0.1:80", nil)
 	one, two := flow(model.ProtoTCP, a, web, 1, 1), flow(model.ProtoTCP, b, web, 1, 1)
-	one.Connect, one.Connected = time.Millisecond, true
-	two.Connect = time.Second // in an earlier window
+	one.Handshake, one.Connect = time.Millisecond, model.Single(time.Millisecond)
+	two.Handshake = time.Second // in an earlier window
 	one.Health = &model.Health{Refused: 1, Drops: []model.DropCount{{Reason: "x", SKBs: 1}}}
 	two.Health = &model.Health{Client: model.EndHealth{Resets: 2}, Drops: []model.DropCount{{Reason: "x", SKBs: 2}}}
 	one.Breakdown, two.Breakdown = model.Breakdown{Turns: 1, Think: 5}, model.Breakdown{Turns: 2, Wait: 7}
 	flows := []model.Flow{one, two, flow(model.ProtoTCP, a, web, 1, 1)}
-	want := model.Signs{
+	want := model.Tally{
 		Connect:   latencyOf(time.Millisecond),
 		Health:    &model.Health{Refused: 1, Client: model.EndHealth{Resets: 2}, Drops: []model.DropCount{{Reason: "x", SKBs: 3}}},
 		Breakdown: model.Breakdown{Turns: 3, Wait: 7, Think: 5},
 	}
-	for by, got := range map[string]model.Signs{
-		"service": Services(flows)[0].Signs, "pair": Pairs(flows)[0].Signs,
-		"process": Processes(flows)[0].Signs, "cgroup": Cgroups(flows)[0].Signs,
+	for by, got := range map[string]model.Tally{
+		"service": Services(model.NewFlows(flows...))[0].Tally, "pair": Pairs(model.NewFlows(flows...))[0].Tally,
+		"process": Processes(model.NewFlows(flows...))[0].Tally, "cgroup": Cgroups(model.NewFlows(flows...))[0].Tally,
 	} {
+		got.ToServer, got.ToClient = model.Counters{}, model.Counters{}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("by %s: %s", by, diff)
 		}

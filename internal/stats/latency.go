@@ -70,7 +70,7 @@ func (e *Engine) talkOf(slot *model.Slot) talk {
 
 // isOver reports whether no more data can come on the slot's connection.
 func isOver(slot *model.Slot) bool {
-	_, closed := TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0)
+	_, closed := model.TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0)
 	return closed && slot.Key.Proto == model.ProtoTCP
 }
 

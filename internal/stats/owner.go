@@ -20,6 +20,9 @@ const speechTime = 250 * time.Millisecond
 // ends is what was found out about a slot's owners beyond what the slot says itself.
 type ends struct {
 	createdNS uint64            // of the flow that it is about
+	firstSeen time.Duration     // createdNS by the wall clock of the moment when it was noticed, since Engine.origin
+	steps     uint8             // stepsOf, as far as a row was made
+	connected bool              // a row counted its handshake
 	waiting   [2]bool           // nobody need have connected or accepted its socket yet
 	asked     [2]*model.Process // who was looked up last
 	held      [2]*model.Owner   // who held the socket when somebody looked
@@ -29,7 +32,7 @@ type ends struct {
 func (e *Engine) endsOf(slot *model.Slot) *ends {
 	kept := &e.ends[slot.Index]
 	if kept.createdNS != slot.CreatedNS {
-		*kept = ends{createdNS: slot.CreatedNS}
+		*kept = ends{createdNS: slot.CreatedNS, firstSeen: e.wall(slot.CreatedNS).Sub(e.origin)}
 	}
 	return kept
 }
@@ -125,7 +128,7 @@ func mayWait(slot *model.Slot, end int) bool {
 		return true
 	}
 	opened := slot.Role == model.SlotRoleSYN && int(slot.Client) != end
-	spoke := slot.Owner[end] != nil || slot.Dir[end].PayloadBytes > 0 || slot.TCPFlags[end]&flagFIN != 0
+	spoke := slot.Owner[end] != nil || slot.Dir[end].PayloadBytes > 0 || slot.TCPFlags[end]&model.FlagFIN != 0
 	return opened && !spoke
 }
 
@@ -139,7 +142,7 @@ func (e *Engine) mayBeHeld(slot *model.Slot) bool {
 	if slot.Key.Proto != model.ProtoTCP {
 		return true
 	}
-	_, closed := TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0)
+	_, closed := model.TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0)
 	return !closed && oldest(slot)+uint64(speechTime) < e.now.MonoNS
 }
 

@@ -54,8 +54,8 @@ func TestOwners(t *testing.T) {
 	slot.Owner[1] = client
 	expect := func(what string, wantClient, wantServer *model.Owner) {
 		t.Helper()
-		s.packet(slot, 1, flagACK)
-		f := window(t, e).Flows[0]
+		s.packet(slot, 1, model.FlagACK)
+		f := window(t, e).Flows.Slice()[0]
 		if f.Client.Owner != wantClient || f.Server.Owner != wantServer {
 			t.Errorf("%s: client %+v, server %+v", what, f.Client.Owner, f.Server.Owner)
 		}
@@ -99,8 +99,8 @@ func TestOwnersChangeMeanwhile(t *testing.T) {
 	s.pass(time.Second)
 	expect := func(what string, want *model.Owner) {
 		t.Helper()
-		s.packet(slot, 1, flagACK)
-		if f := window(t, e).Flows[0]; f.Server.Owner != want {
+		s.packet(slot, 1, model.FlagACK)
+		if f := window(t, e).Flows.Slice()[0]; f.Server.Owner != want {
 			t.Errorf("%s: %+v, want %+v", what, f.Server.Owner, want)
 		}
 	}
@@ -139,8 +139,8 @@ func TestMayWait(t *testing.T) {
 		{"opening not seen", func(s *model.Slot) { s.Role = model.SlotRoleNone }, [2]bool{false, false}},
 		{"spoke", func(s *model.Slot) { s.Owner[0] = &model.Process{} }, [2]bool{false, false}},
 		{"spoke to xdp", func(s *model.Slot) { s.Dir[0].PayloadBytes = 1 }, [2]bool{false, false}},
-		{"hung up", func(s *model.Slot) { s.TCPFlags[0] = flagSYN | flagACK | flagFIN }, [2]bool{false, false}},
-		{"client hung up", func(s *model.Slot) { s.TCPFlags[1] = flagSYN | flagACK | flagFIN }, [2]bool{true, false}},
+		{"hung up", func(s *model.Slot) { s.TCPFlags[0] = model.FlagSYN | model.FlagACK | model.FlagFIN }, [2]bool{false, false}},
+		{"client hung up", func(s *model.Slot) { s.TCPFlags[1] = model.FlagSYN | model.FlagACK | model.FlagFIN }, [2]bool{true, false}},
 		{"datagrams", func(s *model.Slot) { s.Key.Proto, s.Dir[0].PayloadBytes = model.ProtoUDP, 1 }, [2]bool{true, true}},
 	} {
 		slot := &model.Slot{Key: model.SlotKey{Proto: model.ProtoTCP}, Role: model.SlotRoleSYN, Client: 1}
@@ -157,8 +157,8 @@ func TestHolderOfOlder(t *testing.T) {
 	o.holder[0] = &model.Owner{Source: model.OwnerScan}
 	s := newFakeSource()
 	e := start(t, s, Config{Owners: o})
-	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleNone), 1, flagACK)
-	if f := window(t, e).Flows[0]; f.Server.Owner != o.holder[0] || o.created != 0 {
+	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleNone), 1, model.FlagACK)
+	if f := window(t, e).Flows.Slice()[0]; f.Server.Owner != o.holder[0] || o.created != 0 {
 		t.Errorf("got %+v, asked about %d", f, o.created)
 	}
 }
@@ -171,19 +171,19 @@ func TestHolderIsRemembered(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{Owners: o})
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	s.packet(slot, 1, flagSYN)
+	s.packet(slot, 1, model.FlagSYN)
 	s.pass(time.Second)
 	sweep(t, e)
 	o.holder[0] = &model.Owner{Comm: "stranger"} // who reuses the address
-	s.packet(slot, 0, flagRST)
+	s.packet(slot, 0, model.FlagRST)
 	s.pass(2 * time.Second)
 	sweep(t, e)
 	if len(s.retired) != 1 {
 		t.Fatal("the flow still has its slot")
 	}
 	next := s.open(0, 40001, model.ProtoTCP, model.SlotRoleSYN)
-	s.packet(next, 1, flagSYN)
-	flows := window(t, e).Flows
+	s.packet(next, 1, model.FlagSYN)
+	flows := window(t, e).Flows.Slice()
 	if len(flows) != 2 || flows[1].Server.Owner != holder || flows[0].Server.Owner != nil {
 		t.Errorf("got %+v", flows)
 	}
@@ -196,7 +196,7 @@ func TestHolderOfDatagrams(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{Owners: o})
 	s.packet(s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst), 1, 0)
-	if f := window(t, e).Flows[0]; f.Server.Owner != o.holder[0] || f.Client.Owner != nil {
+	if f := window(t, e).Flows.Slice()[0]; f.Server.Owner != o.holder[0] || f.Client.Owner != nil {
 		t.Errorf("got %+v", f)
 	}
 }
@@ -205,14 +205,14 @@ func TestHolderOfDatagrams(t *testing.T) {
 func TestHide(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{Hide: func(f *model.Flow) bool { return f.Client.Port == 40001 }})
-	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN), 1, flagSYN)
+	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN), 1, model.FlagSYN)
 	hidden := s.open(1, 40001, model.ProtoTCP, model.SlotRoleSYN)
-	s.packet(hidden, 1, flagSYN)
-	s.packet(hidden, 0, flagSYN)
+	s.packet(hidden, 1, model.FlagSYN)
+	s.packet(hidden, 0, model.FlagSYN)
 	w := window(t, e)
 	want := model.Hidden{Flows: 1, Count: model.Count{SKBs: 2, Packets: 2, Bytes: 200}}
-	if w.Hidden != want || len(w.Flows) != 1 || w.Totals.Packets != 1 || !w.Device.Agrees {
-		t.Errorf("hidden %+v, %d rows, totals %+v, device %+v", w.Hidden, len(w.Flows), w.Totals, w.Device)
+	if w.Hidden != want || w.Flows.Len() != 1 || w.Totals.Packets != 1 || !w.Device.Agrees {
+		t.Errorf("hidden %+v, %d rows, totals %+v, device %+v", w.Hidden, w.Flows.Len(), w.Totals, w.Device)
 	}
 	if w := window(t, e); w.Hidden != (model.Hidden{}) {
 		t.Errorf("hidden in the next window: %+v", w.Hidden)

@@ -1,9 +1,6 @@
 package stats
 
 import (
-	"net/netip"
-	"slices"
-
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -74,7 +71,7 @@ func (e *Engine) noticeQueues() {
 
 // restartQueues counts from the newest reading, if that has them.
 func (e *Engine) restartQueues() {
-	e.queues.backlogs.byPort = nil
+	e.queues.backlogs.listening = nil
 	if !e.queues.walked {
 		return
 	}
@@ -120,27 +117,17 @@ func (s *sockets) addTo(h *model.Health, slot *model.Slot, start uint64) {
 
 // backlogs is what the listening sockets' queues of connections were like.
 type backlogs struct {
-	base   map[listenSocket]uint64 // drops when the window began; nil: unknown
-	byPort map[uint16][]backlog
+	base      map[model.ListenKey]uint64 // drops when the window began; nil: unknown
+	listening model.Listening
 }
 
-// listenSocket is where a socket listens. Several may do so at one place, and share the work.
-type listenSocket struct {
-	addr   netip.Addr
-	port   uint16
-	v6only bool
+func listensAt(b *model.Backlog) model.ListenKey {
+	return model.ListenKey{Addr: b.Addr, Port: b.Port, V6Only: b.V6Only}
 }
-
-type backlog struct {
-	listenSocket
-	queue model.AcceptQueue
-}
-
-func listensAt(b *model.Backlog) listenSocket { return listenSocket{b.Addr, b.Port, b.V6Only} }
 
 // sumDrops adds up the drops of those that listen at one place.
-func sumDrops(all []model.Backlog) map[listenSocket]uint64 {
-	sum := make(map[listenSocket]uint64, len(all))
+func sumDrops(all []model.Backlog) map[model.ListenKey]uint64 {
+	sum := make(map[model.ListenKey]uint64, len(all))
 	for i := range all {
 		sum[listensAt(&all[i])] += all[i].Drops
 	}
@@ -148,48 +135,18 @@ func sumDrops(all []model.Backlog) map[listenSocket]uint64 {
 }
 
 func (b *backlogs) notice(all []model.Backlog) {
-	b.byPort = make(map[uint16][]backlog)
+	b.listening = make(model.Listening)
 	for at, drops := range sumDrops(all) {
 		if was := b.base[at]; b.base == nil {
 			drops = 0
 		} else if was <= drops { // or others listen there now
 			drops -= was
 		}
-		b.byPort[at.port] = append(b.byPort[at.port], backlog{at, model.AcceptQueue{Overflows: drops}})
+		b.listening.Add(&model.AcceptQueue{ListenKey: at, Overflows: drops})
 	}
 	for i := range all {
-		listening := b.byPort[all[i].Port]
-		at := slices.IndexFunc(listening, func(b backlog) bool { return b.listenSocket == listensAt(&all[i]) })
-		queue := &listening[at].queue
+		queue := b.listening.At(listensAt(&all[i]))
 		queue.Length += all[i].Length
 		queue.Limit += all[i].Limit
 	}
-}
-
-// of returns the queue of those who listen for the server, the closest match as the kernel has it; nil if
-// nobody is known to.
-func (b *backlogs) of(server netip.AddrPort) *model.AcceptQueue {
-	var found *model.AcceptQueue
-	best := 0
-	listening := b.byPort[server.Port()]
-	for i := range listening {
-		if match := listening[i].match(server.Addr()); match > best {
-			found, best = &listening[i].queue, match
-		}
-	}
-	return found
-}
-
-// match is how closely a socket that listens there fits an address; 0: not at all.
-func (l *listenSocket) match(addr netip.Addr) int {
-	sameFamily := l.addr.Is4() == addr.Is4()
-	switch {
-	case l.addr == addr:
-		return 3
-	case l.addr.IsUnspecified() && sameFamily:
-		return 2
-	case l.addr.IsUnspecified() && l.addr.Is6() && !l.v6only:
-		return 1
-	}
-	return 0
 }

@@ -17,7 +17,7 @@ func TestProgressTakesNothing(t *testing.T) {
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
 	e := start(t, s, Config{})
 	x := s.talk(slot, 3)
-	s.packet(slot, 1, flagACK)
+	s.packet(slot, 1, model.FlagACK)
 	s.answer(x, 9*ms, 10*ms)
 	look(t, e)
 	of := s.sampleOf(slot)
@@ -72,7 +72,7 @@ func (f *failing) spoil(r *model.Reading, err error) error {
 // A reading that fails leaves the window as it is: with the next that does not, it is as if there had been none.
 func TestFailedReadingsAreNone(t *testing.T) {
 	gone := errors.New("gone")
-	whole := func(t *testing.T, fail func(*testing.T, *Engine), leave func(*model.Reading)) []*model.Snapshot {
+	whole := func(t *testing.T, fail func(*testing.T, *Engine), leave func(*model.Reading)) []*model.Window {
 		s := newFakeSource()
 		f := &failing{fakeSource: s, leave: leave}
 		e, err := Start(f, Config{MaxFlows: 64, Slow: ms})
@@ -82,11 +82,11 @@ func TestFailedReadingsAreNone(t *testing.T) {
 		old := s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst)
 		x := s.talk(old, 1)
 		s.trouble(old, 1)
-		var all []*model.Snapshot
+		var all []*model.Window
 		for range 3 {
 			slot := s.open(1, 40001, model.ProtoTCP, model.SlotRoleSYN)
-			s.packet(slot, 1, flagSYN)
-			s.packet(slot, 0, flagRST)
+			s.packet(slot, 1, model.FlagSYN)
+			s.packet(slot, 0, model.FlagRST)
 			s.packet(old, 1, 0)
 			s.answer(x, 3*ms, 4*ms)
 			s.troubles[1].OtherDrops++
@@ -107,10 +107,7 @@ func TestFailedReadingsAreNone(t *testing.T) {
 			f.err = nil
 			w := window(t, e)
 			kept := *w
-			kept.Flows = append([]model.Flow(nil), w.Flows...)
-			for i := range kept.Flows {
-				kept.Flows[i].Turn.Histogram, kept.Flows[i].Response.Histogram = nil, nil // lent
-			}
+			kept.Flows = w.Flows.Clone()
 			all = append(all, &kept)
 		}
 		return all
@@ -140,7 +137,7 @@ func TestFailedReadingsAreNone(t *testing.T) {
 		},
 		"nonsense": func(r *model.Reading) {
 			r.MonoNS, r.Wall = 1, time.Time{}
-			r.Before, r.After, r.Reasons = model.DeviceCount{}, model.DeviceCount{Packets: 1}, [model.ReasonCount]model.Count{}
+			r.Device, r.Reasons = model.DeviceSpan{After: model.DeviceCount{Packets: 1}}, [model.ReasonCount]model.Count{}
 			r.Unmeasured, r.Untold, r.SlowLost = 99, 99, 99
 			r.Queues = append(r.Queues, model.Queue{Slot: 0, Drops: 1000})
 			for i := range r.Slots {
@@ -149,13 +146,13 @@ func TestFailedReadingsAreNone(t *testing.T) {
 		},
 	}
 	want := whole(t, func(*testing.T, *Engine) {}, nil)
-	if len(want[2].Slow) != 2 || want[2].Totals.Packets != 5 || len(want[2].Flows) != 2 {
+	if len(want[2].Slow) != 2 || want[2].Totals.Packets != 5 || want[2].Flows.Len() != 2 {
 		t.Fatalf("%+v", want[2])
 	}
 	for what, fail := range fails {
 		for how, leave := range leaves {
 			got := whole(t, fail, leave)
-			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(model.Endpoint{})); diff != "" {
+			if diff := cmp.Diff(want, got, byRows); diff != "" {
 				t.Errorf("a %s failed and left a reading %s (-without +with):\n%s", what, how, diff)
 			}
 		}
@@ -219,8 +216,8 @@ func TestFailedWalks(t *testing.T) {
 		s.failQueues = fails
 		s.now.Queues = []model.Queue{{Slot: 0, End: 1, Receive: 7, OutOfOrder: outOfOrder}, {Slot: 1, End: 1, OutOfOrder: outOfOrder}}
 		s.now.Backlogs = listening(drops)
-		s.packet(old, 1, flagACK)
-		s.packet(young, 1, flagACK)
+		s.packet(old, 1, model.FlagACK)
+		s.packet(young, 1, model.FlagACK)
 		s.pass(time.Second)
 		w := window(t, e)
 		if !errors.Is(w.QueuesFailed, fails) {
@@ -229,9 +226,9 @@ func TestFailedWalks(t *testing.T) {
 		if w.Totals != packets(2) || !w.Device.Agrees {
 			t.Errorf("%s: totals %+v, device %+v", what, w.Totals, w.Device)
 		}
-		for i := range w.Flows {
-			sameHealth(t, what, w.Flows[i].Health, want[w.Flows[i].Client.Port-40000])
-			if diff := cmp.Diff(queue, w.Flows[i].AcceptQueue); diff != "" {
+		for f := range w.Flows.All() {
+			sameHealth(t, what, f.Health, want[f.Client.Port-40000])
+			if diff := cmp.Diff(queue, f.AcceptQueue, byRows, cmpopts.IgnoreFields(model.AcceptQueue{}, "ListenKey")); diff != "" {
 				t.Errorf("%s: %s", what, diff)
 			}
 		}
@@ -257,13 +254,13 @@ func TestFailedFirstWalk(t *testing.T) {
 		s.failQueues = nil
 		s.now.Queues = []model.Queue{{Slot: 0, End: 1, Receive: 7, OutOfOrder: 100 + uint32(outOfOrder)}}
 		s.now.Backlogs = []model.Backlog{{Addr: at.Addr, Port: at.Port, Drops: 50 + outOfOrder}}
-		s.packet(old, 1, flagACK)
+		s.packet(old, 1, model.FlagACK)
 		w := window(t, e)
 		if failed := w.QueuesFailed != nil; failed != (i == 0) {
 			t.Errorf("window %d: %v", i, w.QueuesFailed)
 		}
-		sameHealth(t, "old", w.Flows[0].Health, &model.Health{Client: model.EndHealth{ReceiveQueue: 7, OutOfOrder: outOfOrder}})
-		if q := w.Flows[0].AcceptQueue; q == nil || q.Overflows != outOfOrder {
+		sameHealth(t, "old", w.Flows.At(0).Health, &model.Health{Client: model.EndHealth{ReceiveQueue: 7, OutOfOrder: outOfOrder}})
+		if q := w.Flows.At(0).AcceptQueue; q == nil || q.Overflows != outOfOrder {
 			t.Errorf("window %d: %+v", i, q)
 		}
 	}

@@ -22,15 +22,19 @@ const maxRetire = 1 << 15
 type census struct {
 	slots, exchanges, troubles int
 	over                       [2][]uint32 // without and with pressure
+	orphans                    []int       // places in the reading
 }
 
 func (c *census) reset() {
-	*c = census{over: [2][]uint32{c.over[0][:0], c.over[1][:0]}}
+	*c = census{over: [2][]uint32{c.over[0][:0], c.over[1][:0]}, orphans: c.orphans[:0]}
 }
 
-// add looks at a slot as it is at now (CLOCK_MONOTONIC, ns).
-func (c *census) add(slot *model.Slot, now uint64) {
+// add looks at a slot, the reading's i-th, as it is at now (CLOCK_MONOTONIC, ns).
+func (c *census) add(slot *model.Slot, i int, now uint64) {
 	c.slots++
+	if slot.State == model.SlotOrphan {
+		c.orphans = append(c.orphans, i)
+	}
 	if slot.Exchange != 0 {
 		c.exchanges++
 	}
@@ -65,7 +69,7 @@ func patienceWith(slot *model.Slot, pressure int) time.Duration {
 	if slot.Key.Proto != model.ProtoTCP {
 		return patience.idle[pressure]
 	}
-	if _, closed := TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0); closed {
+	if _, closed := model.TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0); closed {
 		return patience.closed[pressure]
 	}
 	return patience.idleTCP[pressure]

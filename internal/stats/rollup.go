@@ -25,11 +25,11 @@ func (g groups[K]) number(key K) int32 {
 
 // group returns the number of each flow's row, and how many rows there are: they are large, and made once
 // that is known.
-func group[K comparable](flows []model.Flow, key func(*model.Flow) K) (numbers []int32, rows int) {
-	keys := make(groups[K], len(flows))
-	numbers = make([]int32, len(flows))
-	for i := range flows {
-		numbers[i] = keys.number(key(&flows[i]))
+func group[K comparable](flows *model.Flows, key func(*model.Flow) K) (numbers []int32, rows int) {
+	keys := make(groups[K], flows.Len())
+	numbers = make([]int32, 0, flows.Len())
+	for f := range flows.All() {
+		numbers = append(numbers, keys.number(key(f)))
 	}
 	return numbers, len(keys)
 }
@@ -90,13 +90,14 @@ func clientOf(service int32, f *model.Flow) clientKey {
 // first name them. A client counts once: by its process, by its address where that is unknown.
 // Server.Owner holds what all known processes behind it have in common; the PID of a service that
 // several workers answer is 0.
-func Services(flows []model.Flow) []model.Service {
+func Services(flows *model.Flows) []model.Service {
 	numbers, count := group(flows, serviceOf)
 	services := make([]model.Service, count)
 	first := make([]clientKey, count)      // per service
 	others := make(map[clientKey]struct{}) // clients beyond the first
-	for i := range flows {
-		f := &flows[i]
+	i := -1
+	for f := range flows.All() {
+		i++
 		n := numbers[i]
 		s, client := &services[n], clientOf(n, f)
 		if s.Flows == 0 {
@@ -105,11 +106,7 @@ func Services(flows []model.Flow) []model.Service {
 		}
 		s.Server.Owner = Common(s.Server.Owner, f.Server.Owner)
 		s.Flows++
-		s.ToServer.Add(f.ToServer)
-		s.ToClient.Add(f.ToClient)
-		s.Turn.Add(&f.Turn)
-		s.Response.Add(&f.Response)
-		s.AddSigns(f)
+		s.Add(&f.Tally)
 		if s.AcceptQueue == nil {
 			s.AcceptQueue = f.AcceptQueue
 		}
@@ -149,12 +146,13 @@ func pairOf(f *model.Flow) pairKey { return pairKey{serviceOf(f), Identify(f.Cli
 
 // Pairs rolls flows up by client process and service, in the order in which the flows first name
 // them. Clients are told apart by ProcessID, so one that got another's PID is another row.
-func Pairs(flows []model.Flow) []model.Pair {
+func Pairs(flows *model.Flows) []model.Pair {
 	numbers, count := group(flows, pairOf)
 	pairs := make([]model.Pair, count)
 	addrs := make([]netip.Addr, count) // what all clients of the pair share; the zero Addr: nothing
-	for i := range flows {
-		f := &flows[i]
+	i := -1
+	for f := range flows.All() {
+		i++
 		n := numbers[i]
 		p := &pairs[n]
 		if p.Flows == 0 {
@@ -167,11 +165,7 @@ func Pairs(flows []model.Flow) []model.Pair {
 		p.Client = Common(p.Client, f.Client.Owner)
 		p.Server.Owner = Common(p.Server.Owner, f.Server.Owner)
 		p.Flows++
-		p.ToServer.Add(f.ToServer)
-		p.ToClient.Add(f.ToClient)
-		p.Turn.Add(&f.Turn)
-		p.Response.Add(&f.Response)
-		p.AddSigns(f)
+		p.Add(&f.Tally)
 	}
 	servers := serversOfOthers(pairs)
 	for i := range pairs {
@@ -216,7 +210,7 @@ func serviceOfPair(p *model.Pair) serviceKey {
 
 // Processes says what each process sent and received, in the order in which the flows first name
 // them. Unknown owners share one row; the kernel has one of its own.
-func Processes(flows []model.Flow) []model.Usage {
+func Processes(flows *model.Flows) []model.Usage {
 	usages := use(flows, Identify)
 	for i := range usages {
 		usages[i].Name = ProcessName(usages[i].Owner)
@@ -226,7 +220,7 @@ func Processes(flows []model.Flow) []model.Usage {
 
 // Cgroups says what the processes of each cgroup sent and received, in the order in which the flows
 // first name them. All whose cgroup is unknown share one row.
-func Cgroups(flows []model.Flow) []model.Usage {
+func Cgroups(flows *model.Flows) []model.Usage {
 	usages := use(flows, cgroupOf)
 	for i := range usages {
 		u := &usages[i]
@@ -246,37 +240,32 @@ func cgroupOf(o *model.Owner) string {
 }
 
 // use adds up both ends of each flow, under the keys of their owners.
-func use[K comparable](flows []model.Flow, key func(*model.Owner) K) []model.Usage {
+func use[K comparable](flows *model.Flows, key func(*model.Owner) K) []model.Usage {
 	keys := make(groups[K])
-	numbers := make([][2]int32, len(flows))
-	for i := range flows {
-		f := &flows[i]
-		numbers[i] = [2]int32{keys.number(key(f.Client.Owner)), keys.number(key(f.Server.Owner))}
+	numbers := make([][2]int32, 0, flows.Len())
+	for f := range flows.All() {
+		numbers = append(numbers, [2]int32{keys.number(key(f.Client.Owner)), keys.number(key(f.Server.Owner))})
 	}
 	usages := make([]model.Usage, len(keys))
-	for i := range flows {
-		f := &flows[i]
-		c, s := numbers[i][0], numbers[i][1]
-		client, server := &usages[c], &usages[s]
+	i := -1
+	for f := range flows.All() {
+		i++
+		client, server := &usages[numbers[i][0]], &usages[numbers[i][1]]
 		client.Owner = Common(client.Owner, f.Client.Owner)
 		server.Owner = Common(server.Owner, f.Server.Owner)
-		client.Sent.Add(f.ToServer)
-		server.Received.Add(f.ToServer)
-		server.Sent.Add(f.ToClient)
-		client.Received.Add(f.ToClient)
-		addFlow(client, f)
-		if c != s {
-			addFlow(server, f)
+		client.Flows++
+		client.Add(&f.Tally)
+		if client == server {
+			client.ToServer.Add(f.ToClient)
+			client.ToClient.Add(f.ToServer)
+			continue
 		}
+		server.Flows++
+		answering := f.Tally
+		answering.ToServer, answering.ToClient = f.ToClient, f.ToServer
+		server.Add(&answering)
 	}
 	return usages
-}
-
-func addFlow(u *model.Usage, f *model.Flow) {
-	u.Flows++
-	u.Turn.Add(&f.Turn)
-	u.Response.Add(&f.Response)
-	u.AddSigns(f)
 }
 
 // ProcessName is the process's display name, without its PID unless that is all there is.

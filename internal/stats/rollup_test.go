@@ -9,12 +9,11 @@ import (
 
 func flow(proto model.Proto, client, server model.Endpoint, toServer, toClient uint64) model.Flow {
 	return model.Flow{
-		Netns:    1,
-		Proto:    proto,
-		Client:   client,
-		Server:   server,
-		ToServer: model.Counters{Packets: 1, Bytes: toServer},
-		ToClient: model.Counters{Packets: 2, Bytes: toClient, Retransmits: 1},
+		Netns:  1,
+		Proto:  proto,
+		Client: client,
+		Server: server,
+		Tally:  model.Tally{ToServer: model.Counters{Packets: 1, Bytes: toServer}, ToClient: model.Counters{Packets: 2, Bytes: toClient, Retransmits: 1}},
 	}
 }
 
@@ -23,23 +22,23 @@ func TestServicesGroups(t *testing.T) {
 	web := endpoint("127.0.0.1:8000", nil)
 	other := flow(model.ProtoTCP, a, web, 5, 6)
 	other.Netns = 2
-	got := Services([]model.Flow{
+	got := Services(model.NewFlows(
 		flow(model.ProtoTCP, a, web, 10, 100),
 		flow(model.ProtoUDP, a, web, 3, 4),
 		flow(model.ProtoTCP, b, web, 20, 200),
 		other,
 		flow(model.ProtoTCP, endpoint("127.0.0.1:50003", nil), web, 30, 300),
-	})
+	))
 	want := []model.Service{
 		{Name: "127.0.0.1:8000", Netns: 1, Proto: model.ProtoTCP, Server: web, Flows: 3, Clients: 2,
-			ToServer: model.Counters{Packets: 3, Bytes: 60},
-			ToClient: model.Counters{Packets: 6, Bytes: 600, Retransmits: 3}},
+			Tally: model.Tally{ToServer: model.Counters{Packets: 3, Bytes: 60}, ToClient: model.Counters{Packets: 6, Bytes: 600, Retransmits: 3}},
+		},
 		{Name: "127.0.0.1:8000", Netns: 1, Proto: model.ProtoUDP, Server: web, Flows: 1, Clients: 1,
-			ToServer: model.Counters{Packets: 1, Bytes: 3},
-			ToClient: model.Counters{Packets: 2, Bytes: 4, Retransmits: 1}},
+			Tally: model.Tally{ToServer: model.Counters{Packets: 1, Bytes: 3}, ToClient: model.Counters{Packets: 2, Bytes: 4, Retransmits: 1}},
+		},
 		{Name: "127.0.0.1:8000", Netns: 2, Proto: model.ProtoTCP, Server: web, Flows: 1, Clients: 1,
-			ToServer: model.Counters{Packets: 1, Bytes: 5},
-			ToClient: model.Counters{Packets: 2, Bytes: 6, Retransmits: 1}},
+			Tally: model.Tally{ToServer: model.Counters{Packets: 1, Bytes: 5}, ToClient: model.Counters{Packets: 2, Bytes: 6, Retransmits: 1}},
+		},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -50,13 +49,13 @@ func TestServicesGroups(t *testing.T) {
 func TestServicesCountsClientProcesses(t *testing.T) {
 	api, job := process(10, 1, "api"), process(11, 2, "job")
 	db := endpoint("127.0.0.1:5432", nil)
-	got := Services([]model.Flow{
+	got := Services(model.NewFlows(
 		flow(model.ProtoTCP, endpoint("127.0.0.1:50001", api), db, 1, 1),
 		flow(model.ProtoTCP, endpoint("127.0.0.2:50002", api), db, 1, 1),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:50003", job), db, 1, 1),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:50004", nil), db, 1, 1),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:50005", nil), db, 1, 1),
-	})
+	))
 	if len(got) != 1 || got[0].Clients != 3 {
 		t.Errorf("got %+v, want one service with 3 clients: api, job and an unknown one", got)
 	}
@@ -77,7 +76,7 @@ func TestServiceName(t *testing.T) {
 		{model.Proto(47), endpoint("127.0.0.1:0", nil), "47"},
 	}
 	for _, tt := range tests {
-		got := Services([]model.Flow{flow(tt.proto, endpoint("127.0.0.1:50001", nil), tt.server, 1, 1)})
+		got := Services(model.NewFlows(flow(tt.proto, endpoint("127.0.0.1:50001", nil), tt.server, 1, 1)))
 		if got[0].Name != tt.want {
 			t.Errorf("%v %v: got %q, want %q", tt.proto, tt.server, got[0].Name, tt.want)
 		}
@@ -126,7 +125,7 @@ func TestServiceOwner(t *testing.T) {
 			for _, o := range tt.owners {
 				flows = append(flows, flow(model.ProtoTCP, endpoint("127.0.0.1:50001", nil), endpoint("127.0.0.1:80", o), 1, 1))
 			}
-			if got := Services(flows)[0].Server.Owner; !reflect.DeepEqual(got, tt.want) {
+			if got := Services(model.NewFlows(flows...))[0].Server.Owner; !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 		})
@@ -174,7 +173,7 @@ func TestPairs(t *testing.T) {
 		{"curl → nginx", curl, 2, 14, 16},
 		{"? → nginx", nil, 3, 3, 0},
 	}
-	pairs := Pairs(flows)
+	pairs := Pairs(model.NewFlows(flows...))
 	var got []pairRow
 	for _, p := range pairs {
 		got = append(got, pairRow{p.Name(), p.Client, p.Flows, p.ToServer.Bytes, p.ToClient.Bytes})
@@ -219,7 +218,7 @@ type usageRow struct {
 func usageRows(usages []model.Usage) []usageRow {
 	var rows []usageRow
 	for _, u := range usages {
-		rows = append(rows, usageRow{u.Name, u.Flows, u.Sent.Bytes, u.Received.Bytes})
+		rows = append(rows, usageRow{u.Name, u.Flows, u.ToServer.Bytes, u.ToClient.Bytes})
 	}
 	return rows
 }
@@ -229,13 +228,13 @@ func TestProcesses(t *testing.T) {
 	apiToo := *api
 	apiToo.Cmdline = "api --serve"
 	kernel := &model.Owner{Comm: model.KernelComm}
-	got := Processes([]model.Flow{
+	got := Processes(model.NewFlows(
 		flow(model.ProtoTCP, endpoint("127.0.0.1:1", api), endpoint("127.0.0.1:80", reused), 10, 100),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:2", &apiToo), endpoint("127.0.0.1:81", kernel), 1, 2),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:3", api), endpoint("127.0.0.1:82", &apiToo), 1000, 2000),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:4", nil), endpoint("127.0.0.2:83", nil), 5, 6),
 		flow(model.ProtoTCP, endpoint("127.0.0.3:4", nil), endpoint("127.0.0.1:84", kernel), 7, 8),
-	})
+	))
 	want := []usageRow{
 		{"api", 3, 3011, 3102},
 		{"api", 1, 100, 10},
@@ -263,12 +262,12 @@ func TestCgroups(t *testing.T) {
 	worker.UID = 33
 	api := in(process(3, 1, "api"), "/api.scope", "")
 	stray := process(4, 1, "stray")
-	got := Cgroups([]model.Flow{
+	got := Cgroups(model.NewFlows(
 		flow(model.ProtoTCP, endpoint("127.0.0.1:1", api), endpoint("127.0.0.1:80", worker), 10, 100),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:2", stray), endpoint("127.0.0.1:80", master), 1, 2),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:3", worker), endpoint("127.0.0.1:80", master), 1000, 2000),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:4", stray), endpoint("127.0.0.1:80", nil), 5, 6),
-	})
+	))
 	want := []usageRow{
 		{"/api.scope", 1, 10, 100},
 		{"/nginx.service", 3, 3102, 3011},
@@ -293,11 +292,11 @@ func TestPairIsNamedByOtherPairs(t *testing.T) {
 	flow := func(client, server *model.Owner, at string) model.Flow {
 		return model.Flow{Proto: model.ProtoTCP, Client: endpoint("127.0.0.1:40000", client), Server: endpoint(at, server)}
 	}
-	pairs := Pairs([]model.Flow{
+	pairs := Pairs(model.NewFlows(
 		flow(psql, nil, "127.0.0.1:5432"),
 		flow(nginx, postgres, "127.0.0.1:5432"),
 		flow(nginx, nil, "127.0.0.1:6379"),
-	})
+	))
 	want := []string{"psql → postgres", "nginx → postgres", "nginx → redis"}
 	for i := range pairs {
 		if got := pairs[i].Name(); got != want[i] {

@@ -4,59 +4,47 @@ import "github.com/lotrace/lotrace/internal/model"
 
 // makeRows makes one row of each flow of which the window has something to say.
 func (e *Engine) makeRows() {
-	e.flows, e.shown = e.flows[:0], model.Count{}
-	if e.config.Pack {
-		e.nextPacked()
-	}
+	e.shown = model.Count{}
+	e.nextRows()
+	e.endOrphans()
 	for i := range e.now.Slots {
 		lent := e.histograms.used
 		slot := e.slotAt(i)
+		if slot.State == model.SlotOrphan {
+			continue
+		}
 		e.takePart(slot)
 		talk := e.talkOf(slot)
-		if !e.isDue(slot, &talk, e.now.MonoNS) {
+		if !e.isDue(slot, &talk) {
 			continue
 		}
 		if older := e.olderPart(slot); older != nil {
 			older.merge(slot, e.endsOf(slot), &talk)
 			continue
 		}
-		e.addRow(slot, e.owners[i], talk)
-		if e.config.Pack {
-			e.histograms.used = lent // the row has a copy
-		}
+		e.addRow(slot, e.endsOf(slot), e.owners[i], &talk)
+		e.histograms.used = lent // the row has a copy
 	}
 	for i := range e.ended {
 		ended := &e.ended[i]
-		e.addRow(&ended.Slot, e.ownersOf(&ended.Slot, &ended.ends), ended.talk)
+		e.addRow(&ended.Slot, &ended.ends, e.ownersOf(&ended.Slot, &ended.ends), &ended.talk)
 	}
 }
 
-// nextPacked empties the list of the window before the newest one.
-func (e *Engine) nextPacked() {
-	e.packed[0], e.packed[1] = e.packed[1], e.packed[0]
-	if e.packed[0] == nil {
-		e.packed[0] = new(model.PackedFlows)
-	}
-	e.packed[0].Reset()
-	e.packed[0].Grow(len(e.now.Slots))
+// nextRows empties the list of the window before the newest one.
+func (e *Engine) nextRows() {
+	e.flows[0], e.flows[1] = e.flows[1], e.flows[0]
+	e.flows[0].Reset()
+	e.flows[0].Grow(len(e.now.Slots))
 }
 
-func (e *Engine) addRow(slot *model.Slot, owners [2]*model.Owner, talk talk) {
+func (e *Engine) addRow(slot *model.Slot, ends *ends, owners [2]*model.Owner, talk *talk) {
 	row := &e.row
-	if !e.config.Pack {
-		e.flows = append(e.flows, model.Flow{})
-		row = &e.flows[len(e.flows)-1]
-	}
-	e.fill(row, slot, owners)
-	e.addSigns(row, slot, &talk)
-	switch shown := e.isShown(row, slot); {
-	case !shown && !e.config.Pack:
-		e.flows = e.flows[:len(e.flows)-1]
-	case shown:
+	e.fill(row, slot, ends, owners)
+	e.addSigns(row, slot, ends, talk)
+	if e.isShown(row, slot) {
 		e.shown.Add(sumOf(slot))
-		if e.config.Pack {
-			e.packed[0].Append(row)
-		}
+		e.flows[0].Append(row)
 	}
 }
 
@@ -75,26 +63,32 @@ func (e *Engine) isShown(row *model.Flow, slot *model.Slot) bool {
 }
 
 // isDue reports whether there is a row to be made of a slot's part of the window: something was counted, which may
-// come long after the last packet, or the connection made a step no later than until (CLOCK_MONOTONIC, ns), the
-// last moment for which there is no other row. Bytes that wait in queues are no reason.
-func (e *Engine) isDue(slot *model.Slot, t *talk, until uint64) bool {
-	none := model.Counters{}
-	if slot.Dir[0].Counters != none || slot.Dir[1].Counters != none || t.counted() {
-		return true
-	}
-	for _, step := range [...]uint64{slot.ConnectedNS, slot.AcceptedNS, slot.FirstByteNS} {
-		if e.start.MonoNS < step && step <= until {
-			return true
-		}
-	}
-	return false
+// come long after the last packet, or the connection made a step of which no row told. Bytes that wait in queues
+// are no reason.
+func (e *Engine) isDue(slot *model.Slot, t *talk) bool {
+	ends := e.endsOf(slot)
+	steps := stepsOf(slot)
+	isNew := steps != ends.steps
+	ends.steps = steps
+	return isNew || slot.Dir[0].Counters != model.Counters{} || slot.Dir[1].Counters != model.Counters{} || t.counted()
 }
 
-func (e *Engine) fill(row *model.Flow, slot *model.Slot, owners [2]*model.Owner) {
+// stepsOf is how many of its steps a connection has made: the handshake, the server's accept, the first byte.
+func stepsOf(slot *model.Slot) uint8 {
+	steps := uint8(0)
+	for _, ns := range [...]uint64{slot.ConnectedNS, slot.AcceptedNS, slot.FirstByteNS} {
+		if ns != 0 {
+			steps++
+		}
+	}
+	return steps
+}
+
+func (e *Engine) fill(row *model.Flow, slot *model.Slot, ends *ends, owners [2]*model.Owner) {
 	client, source := e.listeners.roleOf(slot)
 	server := 1 - client
 	*row = model.Flow{}
-	row.Netns = slot.Key.Netns
+	row.Site, row.Netns = e.site.Number, e.site.Netns
 	row.Proto = slot.Key.Proto
 	row.RoleSource = source
 	row.Client = endOf(slot, client, owners[client])
@@ -103,12 +97,12 @@ func (e *Engine) fill(row *model.Flow, slot *model.Slot, owners [2]*model.Owner)
 	row.ToClient = slot.Dir[server].Counters
 	row.ClientSRTT, row.ServerSRTT = slot.SRTT[client], slot.SRTT[server]
 	row.ClientCwnd, row.ServerCwnd = slot.Cwnd[client], slot.Cwnd[server]
-	row.FirstSeen = e.wall(slot.CreatedNS)
+	row.TCPFlags = [2]uint8{slot.TCPFlags[client], slot.TCPFlags[server]}
+	row.BeganNS = slot.CreatedNS
+	row.LastNS = [2]uint64{slot.Dir[client].LastNS, slot.Dir[server].LastNS}
+	row.FirstSeen = e.origin.Add(ends.firstSeen)
 	row.LastSeen = e.wall(slot.LastNS())
-	if slot.Key.Proto == model.ProtoTCP {
-		row.State, row.Closed = TCPState(slot.TCPFlags[client], slot.TCPFlags[server],
-			slot.Dir[client].LastNS, slot.Dir[server].LastNS)
-	}
+	row.Judge()
 }
 
 func endOf(slot *model.Slot, i int, owner *model.Owner) model.Endpoint {

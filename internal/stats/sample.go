@@ -57,7 +57,7 @@ func (e *Engine) FlowOf(s *model.Sample) (f model.Flow, known bool) {
 	if slot == nil {
 		return unknownFlow(s), false
 	}
-	e.fill(&f, slot, e.ownersOf(slot, ends))
+	e.fill(&f, slot, ends, e.ownersOf(slot, ends))
 	f.ToServer, f.ToClient = model.Counters{}, model.Counters{}
 	return f, true
 }

@@ -46,13 +46,13 @@ func TestFlowOf(t *testing.T) {
 
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
 	slot.Owner = [2]*model.Process{server, client}
-	s.packet(slot, 1, flagSYN)
+	s.packet(slot, 1, model.FlagSYN)
 	first := s.sampleOf(slot)
 	expect("before anybody looked", first, "unknown")
 	look(t, e)
 	expect("young", first, "client server")
 
-	s.packet(slot, 0, flagRST)
+	s.packet(slot, 0, model.FlagRST)
 	last := s.sampleOf(slot)
 	s.pass(time.Minute)
 	sweep(t, e)
@@ -64,7 +64,7 @@ func TestFlowOf(t *testing.T) {
 	s.pass(time.Second)
 	next := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
 	next.Owner = [2]*model.Process{stranger, stranger}
-	s.packet(next, 1, flagSYN)
+	s.packet(next, 1, model.FlagSYN)
 	look(t, e)
 	expect("the next connection", s.sampleOf(next), "stranger stranger")
 	expect("the one before", last, "client server")

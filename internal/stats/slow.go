@@ -9,10 +9,6 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// slowKept is how many slow turns of a window are kept: so many of the newest and, beside them, so many of
-// the longest.
-const slowKept = 256
-
 // slowTurns are those of one window.
 type slowTurns struct {
 	turns    []slowTurn // the newest last, in the order in which they were told
@@ -37,20 +33,20 @@ func (s *slowTurns) add(turn model.SlowTurn) {
 		turn.Parts = &parts
 	}
 	s.turns = append(s.turns, slowTurn{SlowTurn: turn})
-	if len(s.turns) >= 4*slowKept {
+	if len(s.turns) >= 4*model.SlowKept {
 		s.trim()
 	}
 }
 
 // trim keeps the newest, and the longest of the others.
 func (s *slowTurns) trim() {
-	older := len(s.turns) - slowKept
-	if older <= slowKept {
+	older := len(s.turns) - model.SlowKept
+	if older <= model.SlowKept {
 		return
 	}
 	slices.SortStableFunc(s.turns[:older], func(a, b slowTurn) int { return cmp.Compare(b.Turn, a.Turn) })
-	s.shed += uint64(older - slowKept)
-	s.turns = slices.Delete(s.turns, slowKept, older)
+	s.shed += uint64(older - model.SlowKept)
+	s.turns = slices.Delete(s.turns, model.SlowKept, older)
 }
 
 // reject leaves out the turns of a flow that is not to be shown.
@@ -95,7 +91,7 @@ func (t *slowTurn) name(e *Engine, slot *model.Slot, ends *ends) {
 }
 
 // tellSlow puts the window's slow turns into the snapshot, newest first.
-func (e *Engine) tellSlow(s *model.Snapshot) {
+func (e *Engine) tellSlow(s *model.Window) {
 	if e.config.Slow == 0 {
 		return
 	}
@@ -136,7 +132,7 @@ type tuple struct {
 
 // longestMissing makes records of the longest turns of those flows whose own were lost, as far as their
 // rows know them: those that took longest come first to be kept.
-func longestMissing(s *model.Snapshot) []model.SlowTurnRow {
+func longestMissing(s *model.Window) []model.SlowTurnRow {
 	longest := make(map[tuple]time.Duration)
 	for i := range s.Slow {
 		t := &s.Slow[i]
@@ -144,7 +140,7 @@ func longestMissing(s *model.Snapshot) []model.SlowTurnRow {
 		longest[of] = max(longest[of], t.Turn)
 	}
 	var missing []model.SlowTurnRow
-	for f := range s.All() {
+	for f := range s.Flows.All() {
 		// The row's may be the bound of its bucket.
 		known := longest[tuple{f.Proto, f.Client.AddrPort(), f.Server.AddrPort()}]
 		if f.Turn.Max < s.SlowFrom || model.Bucket(known) >= model.Bucket(f.Turn.Max) {
@@ -155,5 +151,5 @@ func longestMissing(s *model.Snapshot) []model.SlowTurnRow {
 		})
 	}
 	slices.SortStableFunc(missing, func(a, b model.SlowTurnRow) int { return cmp.Compare(b.Turn, a.Turn) })
-	return missing[:min(len(missing), slowKept)]
+	return missing[:min(len(missing), model.SlowKept)]
 }

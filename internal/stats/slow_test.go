@@ -18,7 +18,7 @@ func (s *fakeSource) slow(slot *model.Slot, turn time.Duration) {
 }
 
 // turnsOf is how long a window's slow turns took.
-func turnsOf(w *model.Snapshot) []time.Duration {
+func turnsOf(w *model.Window) []time.Duration {
 	var turns []time.Duration
 	for _, t := range w.Slow {
 		turns = append(turns, t.Turn)
@@ -35,7 +35,7 @@ func TestSlowTurns(t *testing.T) {
 	e := start(t, s, Config{Slow: 5 * ms})
 	sweep(t, e)
 	s.pass(time.Second)
-	s.packet(slot, 1, flagACK)
+	s.packet(slot, 1, model.FlagACK)
 	s.slow(slot, 7*ms)
 	s.now.Slow[0].Parts = &model.SlowParts{Delivery: ms, Wait: 2 * ms, Think: 4 * ms}
 	told := s.now.Slow[0].Parts
@@ -87,8 +87,8 @@ func TestSlowTurnsAreNamed(t *testing.T) {
 	e := start(t, s, Config{Slow: ms, Owners: owners})
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
 	slot.Owner = [2]*model.Process{server, client}
-	s.packet(slot, 1, flagSYN)
-	s.packet(slot, 0, flagRST)
+	s.packet(slot, 1, model.FlagSYN)
+	s.packet(slot, 0, model.FlagRST)
 	s.slow(slot, 2*ms)
 	s.pass(time.Minute)
 	sweep(t, e)
@@ -99,7 +99,7 @@ func TestSlowTurnsAreNamed(t *testing.T) {
 	s.pass(time.Second)
 	next := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
 	next.Owner = [2]*model.Process{stranger, stranger}
-	s.packet(next, 1, flagSYN)
+	s.packet(next, 1, model.FlagSYN)
 	s.slow(next, 4*ms)
 	w := window(t, e)
 	got := make(map[time.Duration]string)
@@ -127,7 +127,7 @@ func TestSlowTurnsAreFiltered(t *testing.T) {
 	for _, want := range []time.Duration{0, 2} {
 		shown = 40000 + uint16(want)
 		for i := range uint32(3) {
-			s.packet(s.slots[i], 1, flagACK)
+			s.packet(s.slots[i], 1, model.FlagACK)
 			s.slow(s.slots[i], ms+time.Duration(i))
 		}
 		if got := turnsOf(window(t, e)); !slices.Equal(got, []time.Duration{ms + want}) {
@@ -154,18 +154,18 @@ func TestSlowTurnsAreBounded(t *testing.T) {
 	}
 	w := window(t, e)
 	got := turnsOf(w)
-	newest := slices.Clone(told[n-slowKept:])
+	newest := slices.Clone(told[n-model.SlowKept:])
 	slices.Reverse(newest)
-	if !slices.Equal(got[:slowKept], newest) {
+	if !slices.Equal(got[:model.SlowKept], newest) {
 		t.Error("not the newest first")
 	}
 	slices.Sort(told)
-	for _, turn := range told[n-slowKept:] {
+	for _, turn := range told[n-model.SlowKept:] {
 		if !slices.Contains(got, turn) {
 			t.Errorf("%v is missing", turn)
 		}
 	}
-	if len(got) > 2*slowKept || w.SlowLost != uint64(n-len(got)) {
+	if len(got) > 2*model.SlowKept || w.SlowLost != uint64(n-len(got)) {
 		t.Errorf("%d kept, %d lost", len(got), w.SlowLost)
 	}
 }
@@ -185,7 +185,7 @@ func TestLongestSlowTurnIsNeverMissing(t *testing.T) {
 		s.pass(time.Second)
 		for i, longest := range []time.Duration{90 * ms, 50 * ms, 10 * ms} {
 			slot := s.open(uint32(i), 40000+uint16(i), model.ProtoTCP, model.SlotRoleSYN)
-			s.packet(slot, 1, flagACK)
+			s.packet(slot, 1, model.FlagACK)
 			s.answer(s.talk(slot, uint32(i)+1), longest, longest)
 		}
 		s.slow(s.slots[1], 50*ms)

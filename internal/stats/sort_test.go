@@ -14,12 +14,12 @@ import (
 func sortRow(port uint16, server string, bytes, payload uint64, state string, age time.Duration) model.Flow {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	return model.Flow{
-		Proto:     model.ProtoTCP,
-		State:     state,
-		Client:    model.Endpoint{Addr: netip.MustParseAddr("127.0.0.1"), Port: port},
-		Server:    endpoint(server, nil),
-		ToServer:  model.Counters{Bytes: bytes, PayloadBytes: payload, Packets: 1, SKBs: uint64(port)},
-		ToClient:  model.Counters{Retransmits: payload},
+		Proto:  model.ProtoTCP,
+		State:  state,
+		Client: model.Endpoint{Addr: netip.MustParseAddr("127.0.0.1"), Port: port},
+		Server: endpoint(server, nil),
+		Tally:  model.Tally{ToServer: model.Counters{Bytes: bytes, PayloadBytes: payload, Packets: 1, SKBs: uint64(port)}, ToClient: model.Counters{Retransmits: payload}},
+
 		FirstSeen: now.Add(-age),
 		LastSeen:  now.Add(age),
 	}
@@ -73,7 +73,7 @@ func TestSortFlows(t *testing.T) {
 			given := slices.Clone(rows)
 			slices.Reverse(given)
 			for limit, want := range map[int]int{0: 3, 1: 1, 2: 2, 3: 3, 4: 3} {
-				got, total, err := FlowView.Rows(given, tt.field, limit)
+				got, total, err := FlowView.Rows(model.NewFlows(given...), tt.field, limit)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -95,7 +95,7 @@ func TestSortFlows(t *testing.T) {
 // rolled is the view of rows that are rolled up already.
 func rolled[T any](v *View[T], rows []T) *View[T] {
 	same := *v
-	same.rollUp = func([]model.Flow) []T { return rows }
+	same.rollUp = func(*model.Flows) []T { return rows }
 	return &same
 }
 
@@ -174,9 +174,9 @@ func TestSortPairs(t *testing.T) {
 
 func TestSortUsages(t *testing.T) {
 	rows := []model.Usage{
-		{Name: "b", Flows: 2, Sent: model.Counters{Bytes: 30, Packets: 1}, Received: model.Counters{Bytes: 1, Packets: 9}},
-		{Name: "c", Flows: 1, Sent: model.Counters{Bytes: 20, Packets: 2}, Received: model.Counters{Bytes: 20, Packets: 2}},
-		{Name: "a", Flows: 3, Sent: model.Counters{Bytes: 10, Packets: 3}, Received: model.Counters{Bytes: 2, Packets: 3}},
+		{Name: "b", Flows: 2, Tally: model.Tally{ToServer: model.Counters{Bytes: 30, Packets: 1}, ToClient: model.Counters{Bytes: 1, Packets: 9}}},
+		{Name: "c", Flows: 1, Tally: model.Tally{ToServer: model.Counters{Bytes: 20, Packets: 2}, ToClient: model.Counters{Bytes: 20, Packets: 2}}},
+		{Name: "a", Flows: 3, Tally: model.Tally{ToServer: model.Counters{Bytes: 10, Packets: 3}, ToClient: model.Counters{Bytes: 2, Packets: 3}}},
 	}
 	rows[0].Turn, rows[1].Turn = latencyOf(time.Second), latencyOf(time.Millisecond, time.Minute)
 	want := map[string]string{
@@ -243,20 +243,21 @@ func BenchmarkRows(b *testing.B) {
 	for i := range rows {
 		rows[i] = sortRow(uint16(i), "127.0.0.1:80", uint64(i*7919%10_007), 0, "established", 0)
 	}
+	packed := model.NewFlows(rows...)
 	for name, limit := range map[string]int{"all": 0, "screen": 20} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				if _, _, err := FlowView.Rows(rows, "bytes", limit); err != nil {
+				if _, _, err := FlowView.Rows(packed, "bytes", limit); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 	}
 	b.Run("pairs", func(b *testing.B) {
-		flows := crowd(1, 10_000)
+		packed := model.NewFlows(crowd(1, 10_000)...)
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, _, err := PairView.Rows(flows, "bytes", 20); err != nil {
+			if _, _, err := PairView.Rows(packed, "bytes", 20); err != nil {
 				b.Fatal(err)
 			}
 		}

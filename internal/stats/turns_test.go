@@ -41,8 +41,8 @@ func TestTurnsAreDifferences(t *testing.T) {
 	x := s.talk(slot, 3)
 	expect := func(turns, responses uint64, shortest, longest time.Duration) {
 		t.Helper()
-		s.packet(slot, 1, flagACK)
-		f := window(t, e).Flows[0]
+		s.packet(slot, 1, model.FlagACK)
+		f := window(t, e).Flows.Slice()[0]
 		if f.Turn.Count != turns || f.Response.Count != responses || f.Turn.Min != shortest || f.Turn.Max != longest {
 			t.Errorf("%d turns from %v to %v, %d responses", f.Turn.Count, f.Turn.Min, f.Turn.Max, f.Response.Count)
 		}
@@ -62,8 +62,8 @@ func TestTurnsAreDifferences(t *testing.T) {
 	expect(0, 0, 0, 0)
 
 	// The end shows that the last answer is complete, once.
-	s.packet(slot, 0, flagFIN)
-	s.packet(slot, 1, flagFIN)
+	s.packet(slot, 0, model.FlagFIN)
+	s.packet(slot, 1, model.FlagFIN)
 	expect(0, 1, 0, 0)
 	expect(0, 0, 0, 0)
 }
@@ -84,7 +84,7 @@ func TestTurnsOfEndedFlows(t *testing.T) {
 	next := s.open(1, 40001, model.ProtoUDP, model.SlotRoleFirst)
 	s.packet(next, 1, 0)
 	s.answer(s.talk(next, 5), 2*time.Millisecond, 2*time.Millisecond)
-	flows := window(t, e).Flows
+	flows := window(t, e).Flows.Slice()
 	if len(flows) != 2 {
 		t.Fatalf("%d flows", len(flows))
 	}
@@ -112,9 +112,9 @@ func TestExtremesOfAnotherWindow(t *testing.T) {
 	x.Turn.MinNS, x.Turn.MaxNS = 0, 0
 	expect := func() {
 		t.Helper()
-		s.packet(slot, 1, flagACK)
+		s.packet(slot, 1, model.FlagACK)
 		low, high := model.BucketBounds(model.Bucket(time.Millisecond))
-		if f := window(t, e).Flows[0]; f.Turn.Min != low || f.Turn.Max != high-1 {
+		if f := window(t, e).Flows.Slice()[0]; f.Turn.Min != low || f.Turn.Max != high-1 {
 			t.Errorf("from %v to %v, want from %v to %v", f.Turn.Min, f.Turn.Max, low, high)
 		}
 	}
@@ -127,8 +127,8 @@ func TestExtremesOfAnotherWindow(t *testing.T) {
 func TestKernelIsToldTheClient(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{Listeners: []model.Listener{{Proto: model.ProtoTCP, Addr: endpoint("127.0.0.1:80", nil).Addr, Port: 80}}})
-	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleNone), 1, flagACK)
-	s.packet(s.open(1, 40001, model.ProtoTCP, model.SlotRoleSYN), 1, flagSYN)
+	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleNone), 1, model.FlagACK)
+	s.packet(s.open(1, 40001, model.ProtoTCP, model.SlotRoleSYN), 1, model.FlagSYN)
 	sweep(t, e)
 	if client, told := s.told[0]; !told || client != 1 || len(s.told) != 1 {
 		t.Errorf("told %v, want end 1 of slot 0", s.told)

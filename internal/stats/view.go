@@ -11,7 +11,7 @@ import (
 // View is one way to look at flows: rolled up to rows of T, which can be sorted.
 type View[T any] struct {
 	name   string
-	rollUp func([]model.Flow) []T
+	rollUp func(*model.Flows) []T
 	fields []field[T]
 	key    func(a, b *T) int // brings rows that a field does not tell apart into one order
 }
@@ -20,7 +20,7 @@ type View[T any] struct {
 var (
 	FlowView = &View[model.Flow]{
 		name:   "flow",
-		rollUp: func(flows []model.Flow) []model.Flow { return flows },
+		rollUp: (*model.Flows).Slice,
 		fields: slices.Concat(
 			counters(func(f *model.Flow) (a, b *model.Counters) { return &f.ToServer, &f.ToClient }),
 			latencies(func(f *model.Flow) *model.Latency { return &f.Turn }),
@@ -76,17 +76,17 @@ var (
 	CgroupView  = usageView("cgroup", Cgroups)
 )
 
-func usageView(name string, rollUp func([]model.Flow) []model.Usage) *View[model.Usage] {
+func usageView(name string, rollUp func(*model.Flows) []model.Usage) *View[model.Usage] {
 	return &View[model.Usage]{
 		name:   name,
 		rollUp: rollUp,
 		fields: slices.Concat(
-			counters(func(u *model.Usage) (a, b *model.Counters) { return &u.Sent, &u.Received }),
+			counters(func(u *model.Usage) (a, b *model.Counters) { return &u.ToServer, &u.ToClient }),
 			latencies(func(u *model.Usage) *model.Latency { return &u.Turn }),
 			faults(func(u *model.Usage) *model.Health { return u.Health }),
 			[]field[model.Usage]{
-				number("sent", func(a, b *model.Usage) int { return cmp.Compare(a.Sent.Bytes, b.Sent.Bytes) }),
-				number("received", func(a, b *model.Usage) int { return cmp.Compare(a.Received.Bytes, b.Received.Bytes) }),
+				number("sent", func(a, b *model.Usage) int { return cmp.Compare(a.ToServer.Bytes, b.ToServer.Bytes) }),
+				number("received", func(a, b *model.Usage) int { return cmp.Compare(a.ToClient.Bytes, b.ToClient.Bytes) }),
 				number("flows", func(a, b *model.Usage) int { return cmp.Compare(a.Flows, b.Flows) }),
 				text("name", func(a, b *model.Usage) int { return strings.Compare(a.Name, b.Name) }),
 			}),
@@ -100,7 +100,7 @@ func (v *View[T]) Name() string { return v.name }
 // Rows rolls the flows up and returns the first limit rows (0: all) in the order of field, and how
 // many there are in all. Numbers and times come largest first, text ascends, a leading "-" turns
 // either round; "" is DefaultSort. The flows given stay as they are. It fails as CheckSort does.
-func (v *View[T]) Rows(flows []model.Flow, field string, limit int) (rows []T, total int, err error) {
+func (v *View[T]) Rows(flows *model.Flows, field string, limit int) (rows []T, total int, err error) {
 	f, sign, err := v.find(field)
 	if err != nil {
 		return nil, 0, err

@@ -39,14 +39,11 @@ func crowd(seed uint64, n int) []model.Flow {
 		}
 		client, server := addr(), addr()
 		flows[i] = model.Flow{
-			Netns:    uint32(rnd.IntN(2)),
-			Proto:    []model.Proto{model.ProtoTCP, model.ProtoUDP, model.ProtoICMP}[rnd.IntN(3)],
-			Client:   model.Endpoint{Addr: client.Addr(), Port: client.Port(), Owner: owners[rnd.IntN(len(owners))]},
-			Server:   model.Endpoint{Addr: server.Addr(), Port: server.Port(), Owner: owners[rnd.IntN(len(owners))]},
-			ToServer: count(),
-			ToClient: count(),
-			Turn:     took(),
-			Response: took(),
+			Netns:  uint32(rnd.IntN(2)),
+			Proto:  []model.Proto{model.ProtoTCP, model.ProtoUDP, model.ProtoICMP}[rnd.IntN(3)],
+			Client: model.Endpoint{Addr: client.Addr(), Port: client.Port(), Owner: owners[rnd.IntN(len(owners))]},
+			Server: model.Endpoint{Addr: server.Addr(), Port: server.Port(), Owner: owners[rnd.IntN(len(owners))]},
+			Tally:  model.Tally{ToServer: count(), ToClient: count(), Turn: took(), Response: took()},
 		}
 	}
 	return flows
@@ -79,7 +76,7 @@ func TestRollUpsAreExact(t *testing.T) {
 		}
 		var up, down model.Counters
 		n := 0
-		for _, s := range Services(flows) {
+		for _, s := range Services(model.NewFlows(flows...)) {
 			up.Add(s.ToServer)
 			down.Add(s.ToClient)
 			n += s.Flows
@@ -88,7 +85,7 @@ func TestRollUpsAreExact(t *testing.T) {
 			t.Errorf("seed %d: services make %d flows, %+v and %+v, want %+v and %+v", seed, n, up, down, toServer, toClient)
 		}
 		up, down, n = model.Counters{}, model.Counters{}, 0
-		for _, p := range Pairs(flows) {
+		for _, p := range Pairs(model.NewFlows(flows...)) {
 			up.Add(p.ToServer)
 			down.Add(p.ToClient)
 			n += p.Flows
@@ -98,11 +95,11 @@ func TestRollUpsAreExact(t *testing.T) {
 		}
 		all := toServer
 		all.Add(toClient)
-		for by, usages := range map[string][]model.Usage{"process": Processes(flows), "cgroup": Cgroups(flows)} {
+		for by, usages := range map[string][]model.Usage{"process": Processes(model.NewFlows(flows...)), "cgroup": Cgroups(model.NewFlows(flows...))} {
 			var sent, received model.Counters
 			for _, u := range usages {
-				sent.Add(u.Sent)
-				received.Add(u.Received)
+				sent.Add(u.ToServer)
+				received.Add(u.ToClient)
 			}
 			if sent != all || received != all {
 				t.Errorf("seed %d: by %s %+v were sent and %+v received, want %+v", seed, by, sent, received, all)
@@ -124,13 +121,13 @@ func TestRollUpsKeepTurns(t *testing.T) {
 				perProcess.add(&of)
 			}
 		}
-		for _, s := range Services(flows) {
+		for _, s := range Services(model.NewFlows(flows...)) {
 			services.add(&talk{turn: s.Turn, response: s.Response})
 		}
-		for _, p := range Pairs(flows) {
+		for _, p := range Pairs(model.NewFlows(flows...)) {
 			pairs.add(&talk{turn: p.Turn, response: p.Response})
 		}
-		for _, u := range Processes(flows) {
+		for _, u := range Processes(model.NewFlows(flows...)) {
 			processes.add(&talk{turn: u.Turn, response: u.Response})
 		}
 		if !reflect.DeepEqual(services, once) || !reflect.DeepEqual(pairs, once) {
@@ -158,11 +155,11 @@ func TestRollUpsIgnoreOrder(t *testing.T) {
 
 func sameRows[T any](t *testing.T, v *View[T], flows, reordered []model.Flow) {
 	t.Helper()
-	want, _, err := v.Rows(flows, "name", 0)
+	want, _, err := v.Rows(model.NewFlows(flows...), "name", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, _, err := v.Rows(reordered, "name", 0)
+	got, _, err := v.Rows(model.NewFlows(reordered...), "name", 0)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("by %s, error %v:\ngot  %+v\nwant %+v", v.Name(), err, got, want)
 	}
@@ -173,8 +170,9 @@ func BenchmarkMerge(b *testing.B) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	flows := make([]model.Flow, 10_000)
 	merge := func(b *testing.B) {
+		packed := model.NewFlows(flows...)
 		for b.Loop() {
-			Services(flows)
+			Services(packed)
 		}
 	}
 	for i := range flows {

@@ -25,7 +25,7 @@ type Sampler interface {
 type Engine interface {
 	Look() error
 	Sweep() error
-	Window() (*model.Snapshot, error)
+	Window() (*model.Window, error)
 	FlowOf(s *model.Sample) (f model.Flow, known bool)
 }
 

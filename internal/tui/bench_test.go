@@ -14,22 +14,22 @@ import (
 const manyFlows = 100_000
 
 // crowd is many flows of as many clients and services, of which a fifth has turns.
-func crowd(flows, clients, services int) *model.Snapshot {
+func crowd(flows, clients, services int) *window {
 	owners := make([]*model.Owner, clients)
 	for i := range owners {
 		owners[i] = process(uint32(i+1), fmt.Sprintf("client%d", i), "client --number", "client.service")
 	}
 	server := process(1<<20, "server", "server", "server.service")
 	local := netip.MustParseAddr("127.0.0.1")
-	s := model.Snapshot{Flows: make([]model.Flow, flows)}
+	s := window{Flows: make([]model.Flow, flows)}
 	for i := range s.Flows {
 		c := i % clients
 		f := &s.Flows[i]
 		*f = model.Flow{
 			Proto: model.ProtoTCP, State: "established", RoleSource: model.RoleSYN,
-			Client:   model.Endpoint{Addr: netip.AddrFrom4([4]byte{127, 0, byte(i >> 16), 1}), Port: uint16(i), Owner: owners[c]},
-			Server:   model.Endpoint{Addr: local, Port: uint16(8000 + c%services), Owner: server},
-			ToServer: sent(uint64(i%7), uint64(i*31%9973)), ToClient: sent(uint64(i%5), uint64(i*17%9973)),
+			Client: model.Endpoint{Addr: netip.AddrFrom4([4]byte{127, 0, byte(i >> 16), 1}), Port: uint16(i), Owner: owners[c]},
+			Server: model.Endpoint{Addr: local, Port: uint16(8000 + c%services), Owner: server},
+			Tally:  model.Tally{ToServer: sent(uint64(i%7), uint64(i*31%9973)), ToClient: sent(uint64(i%5), uint64(i*17%9973))},
 		}
 		if i%5 == 0 {
 			for k := range 20 {
@@ -75,7 +75,7 @@ func BenchmarkFrame(b *testing.B) {
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			s := crowd(manyFlows, bench.clients, bench.services)
-			m := screenOf(b, bench.options, 200, 60, []*model.Snapshot{s}, bench.keys...)
+			m := screenOf(b, bench.options, 200, 60, []*window{s}, bench.keys...)
 			f := frame(s)
 			b.ReportAllocs()
 			reportCPU(b, func() {
@@ -90,7 +90,7 @@ func BenchmarkFrame(b *testing.B) {
 func BenchmarkKey(b *testing.B) {
 	for _, key := range []string{"down", "s", "2", "g", "right"} {
 		b.Run(key, func(b *testing.B) {
-			m := screenOf(b, Options{}, 200, 60, []*model.Snapshot{crowd(manyFlows, 200, 20)})
+			m := screenOf(b, Options{}, 200, 60, []*window{crowd(manyFlows, 200, 20)})
 			reportCPU(b, func() {
 				press(m, key)
 				m.View()

@@ -30,9 +30,8 @@ func (m *Model) detail() []string {
 
 // parts is what is added up only when somebody looks.
 type parts struct {
-	response, connect model.Latency
-	signs             model.Signs
-	queue             *model.AcceptQueue
+	model.Tally
+	queue *model.AcceptQueue
 }
 
 func (m *Model) inspect(n *node) *parts {
@@ -42,13 +41,11 @@ func (m *Model) inspect(n *node) *parts {
 	}
 	for _, i := range m.flowsOf(n) {
 		f := m.flows.At(int(i))
-		p.response.Add(&f.Response)
-		p.signs.AddSigns(f)
+		p.Add(&f.Tally)
 		if p.queue == nil {
 			p.queue = f.AcceptQueue
 		}
 	}
-	p.connect = p.signs.Connect
 	return p
 }
 
@@ -235,7 +232,7 @@ func (m *Model) latencies(n *node, p *parts) []string {
 	for _, l := range []struct {
 		name string
 		of   *model.Latency
-	}{{"turn", &turn}, {"response", &p.response}, {"connect", &p.connect}} {
+	}{{"turn", &turn}, {"response", &p.Response}, {"connect", &p.Connect}} {
 		if l.of.Count > 0 {
 			lines = append(lines, "  "+m.paint(strong, fit(l.name, 9))+" "+quantiles(l.of, m.width))
 		}
@@ -244,7 +241,7 @@ func (m *Model) latencies(n *node, p *parts) []string {
 	if turn.Count > 0 {
 		lines = append(lines, human.Bars(&turn, room)...)
 	}
-	for i, text := range human.Parts(&p.signs.Breakdown, n.now.turn.Count, room) {
+	for i, text := range human.Parts(&p.Breakdown, n.now.turn.Count, room) {
 		name := ""
 		if i == 0 {
 			name = "parts"
@@ -272,7 +269,7 @@ func (m *Model) health(n *node, p *parts) []string {
 		server = "servers"
 	}
 	var lines []string
-	for _, wrong := range human.Wrongs(server, p.signs.Health, p.queue) {
+	for _, wrong := range human.Wrongs(server, p.Health, p.queue) {
 		lines = append(lines, "  "+m.paint(alarm, "! ")+wrong)
 	}
 	return lines

@@ -36,7 +36,7 @@ func sent(packets, bytes uint64) model.Counters {
 }
 
 // shop is a small machine in its n-th second, which is a little busier or quieter than the one before.
-func shop(n int) *model.Snapshot {
+func shop(n int) *window {
 	nginx := process(80, "nginx", "nginx: worker process", "nginx.service")
 	api := process(90, "orders", "/srv/orders --listen :8080", "orders.service")
 	redis := process(70, "redis-server", "redis-server 127.0.0.1:6379", "redis.service")
@@ -46,7 +46,7 @@ func shop(n int) *model.Snapshot {
 	tcp := func(client model.Endpoint, server model.Endpoint, up, down model.Counters) model.Flow {
 		return model.Flow{
 			Proto: model.ProtoTCP, State: "established", RoleSource: model.RoleSYN, Client: client, Server: server,
-			ToServer: up, ToClient: down, ClientSRTT: 41 * time.Microsecond, ClientCwnd: 10,
+			Tally: model.Tally{ToServer: up, ToClient: down}, ClientSRTT: 41 * time.Microsecond, ClientCwnd: 10,
 			ServerSRTT: 1250 * time.Microsecond, ServerCwnd: 124,
 		}
 	}
@@ -81,17 +81,17 @@ func shop(n int) *model.Snapshot {
 	refused.Health = &model.Health{Refused: 2}
 	flows = append(flows, refused,
 		model.Flow{Proto: model.ProtoUDP, RoleSource: model.RoleFirst, Client: endpoint("127.0.0.1:60001", jobs),
-			Server: endpoint("127.0.0.1:8125", statsd), ToServer: sent(49, 3_000*load)},
+			Server: endpoint("127.0.0.1:8125", statsd), Tally: model.Tally{ToServer: sent(49, 3_000*load)}},
 		model.Flow{Proto: model.ProtoTCP, State: "established", RoleSource: model.RolePort, Client: endpoint("[::1]:40112", nil),
-			Server: endpoint("[::1]:5432", nil), ToServer: sent(3, 300), ToClient: sent(2, 200)})
-	return finish(n, model.Snapshot{Flows: flows, Hidden: model.Hidden{Flows: 2, Count: model.Count{SKBs: 7, Packets: 8, Bytes: 1_249}}})
+			Server: endpoint("[::1]:5432", nil), Tally: model.Tally{ToServer: sent(3, 300), ToClient: sent(2, 200)}})
+	return finish(n, window{Flows: flows, Window: model.Window{Hidden: model.Hidden{Flows: 2, Count: model.Count{SKBs: 7, Packets: 8, Bytes: 1_249}}}})
 }
 
 // finish fills in what follows from the flows, and from the time.
-func finish(n int, s model.Snapshot) *model.Snapshot {
+func finish(n int, s window) *window {
 	s.Duration = time.Second
 	s.Start, s.End = begin.Add(time.Duration(n-1)*time.Second), begin.Add(time.Duration(n)*time.Second)
-	s.Origin = model.Origin{Host: "devbox", Kernel: "6.18.0", Netns: 4026531840, Device: "lo", Hook: "tcx", Filter: s.Origin.Filter}
+	s.Origin = model.Origin{Host: "devbox", Kernel: "6.18.0", Filter: s.Origin.Filter, Sites: []model.Site{{Number: 1, Netns: 4026531840, Device: "lo", Hook: "tcx"}}}
 	s.Self = model.Self{BPFNsPerPacket: 143.5, CPUPercent: 0.4, RSSBytes: 31 << 20}
 	s.Totals = s.Overflow
 	for i := range s.Flows {
@@ -110,18 +110,21 @@ func finish(n int, s model.Snapshot) *model.Snapshot {
 	return &s
 }
 
+// window is a model.Window whose flows can still be changed.
+type window struct {
+	model.Window
+	Flows []model.Flow
+}
+
 // frame is the window with its flows packed.
-func frame(s *model.Snapshot) Frame {
-	packed := *s
-	packed.Flows, packed.Packed = nil, &model.PackedFlows{}
-	for i := range s.Flows {
-		packed.Packed.Append(&s.Flows[i])
-	}
+func frame(s *window) Frame {
+	packed := s.Window
+	packed.Flows = model.NewFlows(s.Flows...)
 	return Frame{&packed}
 }
 
 // screenOf is a view of so many columns and lines that has seen the frames, and then the keys.
-func screenOf(t testing.TB, o Options, columns, lines int, frames []*model.Snapshot, keys ...string) *Model {
+func screenOf(t testing.TB, o Options, columns, lines int, frames []*window, keys ...string) *Model {
 	t.Helper()
 	m, err := New(o)
 	if err != nil {
@@ -135,8 +138,8 @@ func screenOf(t testing.TB, o Options, columns, lines int, frames []*model.Snaps
 	return m
 }
 
-func shops(n int) []*model.Snapshot {
-	var all []*model.Snapshot
+func shops(n int) []*window {
+	var all []*window
 	for i := range n {
 		all = append(all, shop(i+1))
 	}

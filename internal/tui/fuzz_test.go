@@ -6,8 +6,6 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
-
-	"github.com/lotrace/lotrace/internal/model"
 )
 
 // pressed is what a byte of FuzzScreen does; bytes beyond are keys as they are.
@@ -28,7 +26,7 @@ func FuzzScreen(f *testing.F) {
 		o := process(666, comm, cmdline, cmdline)
 		o.Container, o.ContainerName = cmdline, comm
 		s.Flows[0].Client.Owner, s.Flows[3].Server.Owner = o, o
-		m := screenOf(t, Options{Color: true}, int(columns), int(lines), []*model.Snapshot{s, shop(2)})
+		m := screenOf(t, Options{Color: true}, int(columns), int(lines), []*window{s, shop(2)})
 		m.Update(Warning(cmdline))
 		checkScreen(t, m, int(columns), int(lines))
 		for _, key := range keys {

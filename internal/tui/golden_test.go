@@ -20,7 +20,7 @@ import (
 var update = flag.Bool("update", false, "write the golden screens anew")
 
 // lossy is a second in which all that can go wrong did.
-func lossy(n int) *model.Snapshot {
+func lossy(n int) *window {
 	s := shop(n)
 	s.Flows, s.Device = s.Flows[:4], nil
 	s.Overflow = model.Count{SKBs: 9, Packets: 12_345, Bytes: 1_234_000}
@@ -34,16 +34,16 @@ func lossy(n int) *model.Snapshot {
 }
 
 // names are such as nobody expects.
-func names() *model.Snapshot {
+func names() *window {
 	flow := func(port uint16, client, server string) model.Flow {
 		return model.Flow{
 			Proto: model.ProtoTCP, State: "established", RoleSource: model.RoleSYN,
-			Client:   model.Endpoint{Addr: endpoint("127.0.0.1:1", nil).Addr, Port: port, Owner: process(uint32(port), client, client, "")},
-			Server:   model.Endpoint{Addr: endpoint("127.0.0.1:1", nil).Addr, Port: 80 + port, Owner: process(uint32(port)+1000, server, server, "")},
-			ToServer: sent(10, 10_000-uint64(port)), ToClient: sent(10, 10_000),
+			Client: model.Endpoint{Addr: endpoint("127.0.0.1:1", nil).Addr, Port: port, Owner: process(uint32(port), client, client, "")},
+			Server: model.Endpoint{Addr: endpoint("127.0.0.1:1", nil).Addr, Port: 80 + port, Owner: process(uint32(port)+1000, server, server, "")},
+			Tally:  model.Tally{ToServer: sent(10, 10_000-uint64(port)), ToClient: sent(10, 10_000)},
 		}
 	}
-	return finish(1, model.Snapshot{Flows: []model.Flow{
+	return finish(1, window{Flows: []model.Flow{
 		flow(1, "データベース", "データベースサーバー"),
 		flow(2, "\x1b[31mred\x1b]0;title\a", "a\nb\tc\r"),
 		flow(3, strings.Repeat("long", 75), strings.Repeat("長", 300)),
@@ -53,7 +53,7 @@ func names() *model.Snapshot {
 	}})
 }
 
-func huge() *model.Snapshot {
+func huge() *window {
 	s := shop(1)
 	s.Flows = s.Flows[:5]
 	for i := range s.Flows {
@@ -71,7 +71,7 @@ func huge() *model.Snapshot {
 }
 
 // slow is a second with turns that took long, of which some are known in parts.
-func slow(n int) *model.Snapshot {
+func slow(n int) *window {
 	s := shop(n)
 	s.SlowFrom, s.SlowLost = 20*time.Millisecond, uint64(n-1)
 	for i := range 8 {
@@ -88,15 +88,15 @@ func slow(n int) *model.Snapshot {
 	return s
 }
 
-func idle() []*model.Snapshot {
-	return []*model.Snapshot{finish(1, model.Snapshot{}), finish(2, model.Snapshot{})}
+func idle() []*window {
+	return []*window{finish(1, window{}), finish(2, window{})}
 }
 
 type goldenCase struct {
 	name           string
 	columns, lines int
 	options        Options
-	frames         []*model.Snapshot
+	frames         []*window
 	keys           []string
 	then           []tea.Msg
 	styled         bool // the file has the styles, too
@@ -118,7 +118,7 @@ func goldenCases() []goldenCase {
 		{name: "detail-service-80x24", columns: 80, lines: 24, frames: shops(20), keys: []string{"down", "down", "down", "down", "enter"}},
 		{name: "detail-troubled-80x24", columns: 80, lines: 24, options: Options{Sort: "errors"}, frames: shops(2), keys: []string{"enter"}},
 		{name: "flow-80x24", columns: 80, lines: 24, options: Options{By: "flow"}, frames: shops(3)},
-		{name: "flow-closed-120x40", columns: 120, lines: 40, options: Options{By: "flow", Sort: "server"}, frames: append(shops(3), idle()[1], finish(6, model.Snapshot{})), keys: []string{"t"}},
+		{name: "flow-closed-120x40", columns: 120, lines: 40, options: Options{By: "flow", Sort: "server"}, frames: append(shops(3), idle()[1], finish(6, window{})), keys: []string{"t"}},
 		{name: "pair-80x24", columns: 80, lines: 24, options: Options{By: "pair", Sort: "-p99"}, frames: shops(3)},
 		{name: "process-120x40", columns: 120, lines: 40, options: Options{By: "process"}, frames: shops(3)},
 		{name: "cgroup-80x24", columns: 80, lines: 24, options: Options{By: "cgroup"}, frames: shops(3)},
@@ -129,22 +129,22 @@ func goldenCases() []goldenCase {
 		{name: "filter-nothing-80x24", columns: 80, lines: 24, frames: shops(2), keys: []string{"/", "type:port:1", "enter"}},
 		{name: "reset-80x24", columns: 80, lines: 24, frames: shops(2), keys: []string{"x"}},
 		{name: "idle-80x24", columns: 80, lines: 24, frames: idle()},
-		{name: "gone-quiet-80x24", columns: 80, lines: 24, frames: append(shops(2), finish(3, model.Snapshot{}))},
+		{name: "gone-quiet-80x24", columns: 80, lines: 24, frames: append(shops(2), finish(3, window{}))},
 		{name: "first-80x24", columns: 80, lines: 24},
-		{name: "lossy-80x24", columns: 80, lines: 24, frames: []*model.Snapshot{lossy(1), lossy(2)}, then: []tea.Msg{Warning("roles are guessed")}},
+		{name: "lossy-80x24", columns: 80, lines: 24, frames: []*window{lossy(1), lossy(2)}, then: []tea.Msg{Warning("roles are guessed")}},
 		{name: "paused-80x24", columns: 80, lines: 24, frames: shops(2), keys: []string{"space", "o"}, then: []tea.Msg{frame(shop(9))}},
 		{name: "small-39x9", columns: 39, lines: 9, frames: shops(1)},
 		{name: "resized-80x24", columns: 200, lines: 60, frames: shops(3), keys: []string{"end"}, then: []tea.Msg{tea.WindowSizeMsg{Width: 80, Height: 10}}},
-		{name: "names-80x24", columns: 80, lines: 24, frames: []*model.Snapshot{names()}},
-		{name: "names-detail-80x24", columns: 80, lines: 24, frames: []*model.Snapshot{names()}, keys: []string{"down", "enter"}},
-		{name: "names-200x60", columns: 200, lines: 60, frames: []*model.Snapshot{names()}},
-		{name: "huge-80x24", columns: 80, lines: 24, frames: []*model.Snapshot{huge()}},
-		{name: "colour-80x24", columns: 80, lines: 24, options: Options{Color: true}, frames: []*model.Snapshot{lossy(1), lossy(2)}, keys: []string{"down"}, styled: true},
-		{name: "no-colour-80x24", columns: 80, lines: 24, frames: []*model.Snapshot{lossy(1), lossy(2)}, keys: []string{"down"}, styled: true},
-		{name: "closed-dim-80x24", columns: 80, lines: 24, options: Options{By: "flow", Color: true}, frames: append(shops(3), idle()[1], finish(6, model.Snapshot{})), keys: []string{"t", "end"}, styled: true},
-		{name: "crowd-80x24", columns: 80, lines: 24, frames: []*model.Snapshot{crowd(manyFlows, 200, 20)}},
-		{name: "crowd-flow-120x40", columns: 120, lines: 40, options: Options{By: "flow"}, frames: []*model.Snapshot{crowd(manyFlows, 200, 20)}, keys: []string{"end"}},
-		{name: "detail-slow-120x40", columns: 120, lines: 40, options: Options{By: "pair"}, frames: []*model.Snapshot{slow(1), slow(2)}, keys: []string{"down", "enter", "end"}},
+		{name: "names-80x24", columns: 80, lines: 24, frames: []*window{names()}},
+		{name: "names-detail-80x24", columns: 80, lines: 24, frames: []*window{names()}, keys: []string{"down", "enter"}},
+		{name: "names-200x60", columns: 200, lines: 60, frames: []*window{names()}},
+		{name: "huge-80x24", columns: 80, lines: 24, frames: []*window{huge()}},
+		{name: "colour-80x24", columns: 80, lines: 24, options: Options{Color: true}, frames: []*window{lossy(1), lossy(2)}, keys: []string{"down"}, styled: true},
+		{name: "no-colour-80x24", columns: 80, lines: 24, frames: []*window{lossy(1), lossy(2)}, keys: []string{"down"}, styled: true},
+		{name: "closed-dim-80x24", columns: 80, lines: 24, options: Options{By: "flow", Color: true}, frames: append(shops(3), idle()[1], finish(6, window{})), keys: []string{"t", "end"}, styled: true},
+		{name: "crowd-80x24", columns: 80, lines: 24, frames: []*window{crowd(manyFlows, 200, 20)}},
+		{name: "crowd-flow-120x40", columns: 120, lines: 40, options: Options{By: "flow"}, frames: []*window{crowd(manyFlows, 200, 20)}, keys: []string{"end"}},
+		{name: "detail-slow-120x40", columns: 120, lines: 40, options: Options{By: "pair"}, frames: []*window{slow(1), slow(2)}, keys: []string{"down", "enter", "end"}},
 		{name: "write-80x24", columns: 80, lines: 24, frames: shops(2), keys: []string{"w"}},
 		{name: "written-80x24", columns: 80, lines: 24, frames: shops(2), then: []tea.Msg{Written{Where: "/srv/lotrace-20260301-120002.json"}}},
 		{name: "ended-80x24", columns: 80, lines: 24, frames: shops(2), then: []tea.Msg{Ended{errors.New("network namespace is gone: counting ended")}}},
@@ -245,11 +245,11 @@ func checkStyles(t *testing.T, name, line string, colour bool) {
 
 // The row that the cursor is on is told without colour, and an alarm with it.
 func TestStyles(t *testing.T) {
-	plain := screenOf(t, Options{}, 80, 24, []*model.Snapshot{lossy(1)}).View().Content
+	plain := screenOf(t, Options{}, 80, 24, []*window{lossy(1)}).View().Content
 	if strings.Count(plain, "\x1b[7m") != 1 || strings.Contains(plain, "\x1b[31m") || strings.Contains(plain, "\x1b[1;31m") {
 		t.Errorf("without colour: %q", plain)
 	}
-	coloured := screenOf(t, Options{Color: true}, 80, 24, []*model.Snapshot{lossy(1)}).View().Content
+	coloured := screenOf(t, Options{Color: true}, 80, 24, []*window{lossy(1)}).View().Content
 	if !strings.Contains(coloured, "\x1b[1;31m✗ not exact") {
 		t.Errorf("with colour: %q", coloured)
 	}
@@ -259,7 +259,7 @@ func TestStyles(t *testing.T) {
 func TestTrueDurations(t *testing.T) {
 	s := shop(1)
 	s.Duration = 4 * time.Second
-	m := screenOf(t, Options{}, 120, 24, []*model.Snapshot{s})
+	m := screenOf(t, Options{}, 120, 24, []*window{s})
 	all := s.Flows[0].ToServer.Bytes + s.Flows[1].ToServer.Bytes + s.Flows[2].ToServer.Bytes
 	if got, want := perSecond(m.rows[0].shown.toServer, m.rows[0].node), float64(all)/4; got != want {
 		t.Errorf("%v bytes a second, want %v", got, want)

@@ -34,11 +34,12 @@ func (m *Model) headerLines() int {
 
 func (m *Model) titleLine() string {
 	o := &m.snapshot.Origin
+	site := o.Site()
 	host := human.OrDash(human.Plain(o.Host))
 	if width(host) > 20 && m.width < 120 {
 		host = fit(host, 20)
 	}
-	left := []string{m.paint(strong, host), human.Plain(o.Device) + " " + o.Hook, fmt.Sprintf("netns %d", o.Netns)}
+	left := []string{m.paint(strong, host), human.Plain(site.Device) + " " + site.Hook, fmt.Sprintf("netns %d", site.Netns)}
 	right := m.list([]string{
 		"by " + m.group.String() + m.hiddenSort(), fmt.Sprintf("%.1f s", m.lasting().Seconds()), m.snapshot.End.Format("15:04:05"),
 	}, m.width)
@@ -142,7 +143,7 @@ func (m *Model) costLine() string {
 }
 
 // overflowCauses says what is in no row, the most frequent cause first.
-func overflowCauses(s *model.Snapshot) string {
+func overflowCauses(s *model.Window) string {
 	causes := slices.SortedFunc(maps.Keys(s.ByCause), func(a, b string) int {
 		return cmp.Or(cmp.Compare(s.ByCause[b].Packets, s.ByCause[a].Packets), strings.Compare(a, b))
 	})

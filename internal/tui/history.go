@@ -227,7 +227,7 @@ func (m moment) compare(o moment) int {
 	return cmp.Or(cmp.Compare(m.frame, o.frame), cmp.Compare(m.before, o.before))
 }
 
-func (c *clock) take(s *model.Snapshot) {
+func (c *clock) take(s *model.Window) {
 	c.tick++
 	at := c.frame % slots
 	if c.frame > 0 && c.durations[at] < wholeSlot {

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
-
-	"github.com/lotrace/lotrace/internal/model"
 )
 
 // at is the text of the row that the cursor is on.
@@ -226,7 +224,7 @@ func TestAnyKeyAnywhere(t *testing.T) {
 	for i := range bindings {
 		keys = append(keys, bindings[i].keys...)
 	}
-	for _, frames := range [][]*model.Snapshot{nil, idle(), shops(2)} {
+	for _, frames := range [][]*window{nil, idle(), shops(2)} {
 		m := screenOf(t, Options{}, 80, 24, frames)
 		for _, first := range keys {
 			for _, second := range keys {

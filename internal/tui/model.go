@@ -24,7 +24,7 @@ type Options struct {
 }
 
 // Frame is the next window, its flows packed. Its snapshot must stay as it is until the next Frame was taken.
-type Frame struct{ *model.Snapshot }
+type Frame struct{ *model.Window }
 
 // Warning is something that makes the numbers worth less, or the view poorer.
 type Warning string
@@ -65,8 +65,8 @@ type Model struct {
 	said       string // in the last line, until the next key
 	ended      error
 
-	snapshot  *model.Snapshot    // the newest
-	flows     *model.PackedFlows // its flows; a copy while paused
+	snapshot  *model.Window // the newest
+	flows     *model.Flows  // its flows; a copy while paused
 	clock     clock
 	nodes     map[key]*node
 	rests     [kindCgroup + 1]*node // of nodes, those for the rest; most flows may be theirs
@@ -126,7 +126,7 @@ func (m *Model) Init() tea.Cmd { return nil }
 func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case Frame:
-		m.take(msg.Snapshot)
+		m.take(msg.Window)
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 		m.clamp()
@@ -156,12 +156,12 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 }
 
 // take shows the next window, unless values are paused.
-func (m *Model) take(s *model.Snapshot) {
+func (m *Model) take(s *model.Window) {
 	if m.paused {
 		m.missed++
 		return
 	}
-	m.snapshot, m.flows = s, s.Packed
+	m.snapshot, m.flows = s, s.Flows
 	m.named = m.flows.Named()
 	m.clock.take(s)
 	m.rememberSlow(s)

@@ -14,7 +14,7 @@ const (
 )
 
 // rememberSlow puts the frame's slow turns before the older ones.
-func (m *Model) rememberSlow(s *model.Snapshot) {
+func (m *Model) rememberSlow(s *model.Window) {
 	if len(s.Slow) == 0 {
 		return
 	}
@@ -34,7 +34,7 @@ func (m *Model) slowOf(n *node) (turns []*model.SlowTurnRow) {
 
 // isOf reports whether the turn is one of the node's. Rows for the rest have none.
 func (m *Model) isOf(n *node, t *model.SlowTurnRow) bool {
-	f := model.Flow{Netns: m.snapshot.Origin.Netns, Proto: t.Proto, Client: t.Client, Server: t.Server}
+	f := model.Flow{Netns: m.snapshot.Origin.Site().Netns, Proto: t.Proto, Client: t.Client, Server: t.Server}
 	switch n.kind() {
 	case kindService:
 		return n.key == serviceKey(&f)

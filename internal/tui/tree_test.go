@@ -14,16 +14,16 @@ import (
 )
 
 // servers is a frame in which server i got so many bytes.
-func servers(n int, bytes ...uint64) *model.Snapshot {
+func servers(n int, bytes ...uint64) *window {
 	client := process(1, "client", "client", "")
-	var s model.Snapshot
+	var s window
 	for i, b := range bytes {
 		if b == 0 {
 			continue
 		}
 		s.Flows = append(s.Flows, model.Flow{
 			Proto: model.ProtoTCP, State: "established", Client: endpoint(fmt.Sprintf("127.0.0.1:%d", 40000+i), client),
-			Server: endpoint(fmt.Sprintf("127.0.0.1:%d", 80+i), process(uint32(100+i), fmt.Sprintf("s%d", i), "", "")), ToServer: sent(1, b),
+			Server: endpoint(fmt.Sprintf("127.0.0.1:%d", 80+i), process(uint32(100+i), fmt.Sprintf("s%d", i), "", "")), Tally: model.Tally{ToServer: sent(1, b)},
 		})
 	}
 	return finish(n, s)
@@ -40,7 +40,7 @@ func order(m *Model) string {
 }
 
 func TestOrder(t *testing.T) {
-	m := screenOf(t, Options{}, 80, 24, []*model.Snapshot{servers(1, 30, 20, 10)})
+	m := screenOf(t, Options{}, 80, 24, []*window{servers(1, 30, 20, 10)})
 	expect := func(what, want string) {
 		t.Helper()
 		if got := order(m); got != want {
@@ -76,7 +76,7 @@ func TestCursorKeepsItsLine(t *testing.T) {
 	for i := range 50 {
 		many = append(many, uint64(1000-i))
 	}
-	m := screenOf(t, Options{}, 80, 24, []*model.Snapshot{servers(1, many...)}, "pgdown", "pgdown")
+	m := screenOf(t, Options{}, 80, 24, []*window{servers(1, many...)}, "pgdown", "pgdown")
 	line, name := m.cursorLine(), at(m)
 	for i := range 5 { // those above it speak no more, and are forgotten by and by
 		many[i] = 0
@@ -94,7 +94,7 @@ func TestCursorKeepsItsLine(t *testing.T) {
 
 // A row that is silent stays a while, and its cursor goes to the next one after that.
 func TestForget(t *testing.T) {
-	m := screenOf(t, Options{}, 80, 24, []*model.Snapshot{servers(1, 30, 20, 10)})
+	m := screenOf(t, Options{}, 80, 24, []*window{servers(1, 30, 20, 10)})
 	press(m, "t")
 	for n := range 9 {
 		m.Update(frame(servers(2+n, 0, 20, 10)))
@@ -118,7 +118,7 @@ func TestForget(t *testing.T) {
 
 // Windows are sums over what the frames took, and what was not looked at is not taken for nothing.
 func TestWindows(t *testing.T) {
-	m := screenOf(t, Options{}, 120, 24, []*model.Snapshot{servers(1, 100), servers(2, 200), servers(3, 600)})
+	m := screenOf(t, Options{}, 120, 24, []*window{servers(1, 100), servers(2, 200), servers(3, 600)})
 	rate := func() float64 { return perSecond(m.rows[0].shown.toServer, m.rows[0].node) }
 	if got := rate(); got != 600 {
 		t.Errorf("a second: %v", got)
@@ -155,10 +155,10 @@ func TestPauseKeepsTheFrame(t *testing.T) {
 	press(m, "right")
 	opened := rows()
 	press(m, "left")
-	flows := lent.Packed.Len()
-	lent.Packed.Reset()
-	for other := shop(2).Flows[0]; lent.Packed.Len() < flows; {
-		lent.Packed.Append(&other)
+	flows := lent.Flows.Len()
+	lent.Flows.Reset()
+	for other := shop(2).Flows[0]; lent.Flows.Len() < flows; {
+		lent.Flows.Append(&other)
 	}
 	m.Update(frame(servers(2, 1)))
 	press(m, "right")
@@ -176,14 +176,14 @@ func TestPauseKeepsTheFrame(t *testing.T) {
 func TestPastOfAService(t *testing.T) {
 	// ask is a frame in which client i of the server sent so many bytes.
 	ask := func(n int, bytes ...uint64) Frame {
-		var s model.Snapshot
+		var s window
 		for i, b := range bytes {
 			if b == 0 {
 				continue
 			}
 			f := model.Flow{
 				Proto: model.ProtoTCP, Client: endpoint("127.0.0.1:40000", process(uint32(i+1), "client", "", "")),
-				Server: endpoint("127.0.0.1:80", nil), ToServer: sent(1, b),
+				Server: endpoint("127.0.0.1:80", nil), Tally: model.Tally{ToServer: sent(1, b)},
 			}
 			f.Turn.Record(time.Millisecond)
 			f.Health = &model.Health{Refused: 1}
@@ -229,12 +229,12 @@ func TestBounds(t *testing.T) {
 	m := screenOf(t, Options{}, 80, 24, nil)
 	pid := uint32(0)
 	for n := range 5 {
-		var s model.Snapshot
+		var s window
 		for i := range maxNodes {
 			pid++
 			s.Flows = append(s.Flows, model.Flow{
 				Proto: model.ProtoTCP, Client: endpoint(fmt.Sprintf("127.0.0.1:%d", 1000+i), process(pid, "curl", "", "")),
-				Server: endpoint(fmt.Sprintf("127.0.0.2:%d", 1000+i), nil), ToServer: sent(1, 100),
+				Server: endpoint(fmt.Sprintf("127.0.0.2:%d", 1000+i), nil), Tally: model.Tally{ToServer: sent(1, 100)},
 			})
 		}
 		m.Update(frame(finish(n+1, s)))
@@ -327,7 +327,7 @@ func TestOptions(t *testing.T) {
 func TestDrawingsAreRates(t *testing.T) {
 	long := servers(2, 400)
 	long.Duration, long.Start = 4*time.Second, long.End.Add(-4*time.Second)
-	m := screenOf(t, Options{}, 120, 24, []*model.Snapshot{servers(1, 100), long})
+	m := screenOf(t, Options{}, 120, 24, []*window{servers(1, 100), long})
 	if got := m.spark(m.rows[0].node, 2); got != "██" {
 		t.Errorf("drawn as %q", got)
 	}
@@ -337,7 +337,7 @@ func TestDrawingsAreRates(t *testing.T) {
 // was looked at.
 func TestShortFrames(t *testing.T) {
 	const each = 100 * time.Millisecond
-	short := func(n int) *model.Snapshot {
+	short := func(n int) *window {
 		s := servers(1, 10)
 		s.Flows[0].Turn.Record(time.Duration(n) * time.Millisecond)
 		s.Start, s.Duration = begin.Add(time.Duration(n)*each), each

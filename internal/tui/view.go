@@ -193,10 +193,10 @@ func (m *Model) nothing() []string {
 	case m.filter != nil:
 		return []string{"", "  nothing here matches " + human.Plain(m.filter.String()), "  Esc drops the filter, / changes it"}
 	case m.snapshot.Origin.Filter != "":
-		return []string{"", "  nothing on " + human.Plain(m.snapshot.Origin.Device) + " matches " + human.Plain(m.snapshot.Origin.Filter)}
+		return []string{"", "  nothing on " + human.Plain(m.snapshot.Origin.Site().Device) + " matches " + human.Plain(m.snapshot.Origin.Filter)}
 	}
 	return []string{
-		"", "  " + human.Plain(m.snapshot.Origin.Device) + " is idle: nobody talks to anybody",
+		"", "  " + human.Plain(m.snapshot.Origin.Site().Device) + " is idle: nobody talks to anybody",
 		"", "  For something to look at, run in another terminal:  " + m.paint(strong, "lotrace demo"),
 	}
 }

@@ -3,7 +3,6 @@ package tui
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -17,7 +16,7 @@ import (
 type Export struct {
 	Format   string // "json", "csv" or "filter"
 	By, Sort string // as Options has them
-	Snapshot *model.Snapshot
+	Snapshot *model.Window
 	Filter   string // only for "filter": an expression that the rows on the screen match
 }
 
@@ -63,16 +62,14 @@ func (m *Model) write(format string) tea.Cmd {
 }
 
 // shownSnapshot is a copy of the newest frame with the flows that the filter leaves.
-func (m *Model) shownSnapshot() *model.Snapshot {
+func (m *Model) shownSnapshot() *model.Window {
 	s := *m.snapshot
-	s.Packed, s.Flows, s.Totals = nil, make([]model.Flow, 0, m.flows.Len()), s.Overflow
-	for i := range m.flows.Len() {
-		f := *m.flows.At(i)
-		if m.filter != nil && !m.filter.Match(&f) {
+	s.Flows, s.Totals = new(model.Flows), s.Overflow
+	for f := range m.flows.All() {
+		if m.filter != nil && !m.filter.Match(f) {
 			continue
 		}
-		f.Turn.Histogram, f.Response.Histogram = slices.Clone(f.Turn.Histogram), slices.Clone(f.Response.Histogram)
-		s.Flows = append(s.Flows, f)
+		s.Flows.Append(f)
 		for _, c := range []model.Counters{f.ToServer, f.ToClient} {
 			s.Totals.Add(model.Count{SKBs: c.SKBs, Packets: c.Packets, Bytes: c.Bytes})
 		}

@@ -25,13 +25,12 @@ func TestWrite(t *testing.T) {
 		m.flows.Append(&other)
 	}
 	m.Update(cmd())
-	if got.Format != "json" || got.By != "pair" || got.Sort != "-p99" || len(got.Snapshot.Flows) != 4 {
+	if got.Format != "json" || got.By != "pair" || got.Sort != "-p99" || got.Snapshot.Flows.Len() != 4 {
 		t.Fatalf("%+v", got)
 	}
 	s := got.Snapshot
 	var sum model.Count
-	for i := range s.Flows {
-		f := &s.Flows[i]
+	for f := range s.Flows.All() {
 		if f.Client.Owner.Comm != "curl" || f.Turn.Histogram[model.Bucket(f.Turn.Max)] != 1 {
 			t.Errorf("flow %+v", *f)
 		}
@@ -110,8 +109,8 @@ func TestWriteFilter(t *testing.T) {
 		}
 	}
 	strange := &model.Owner{ProcessID: model.ProcessID{TGID: 9}, PID: 9, Comm: "x", Cgroup: "/a b/[c]*?"}
-	flow := model.Flow{Proto: model.ProtoTCP, Client: endpoint("127.0.0.1:1", strange), Server: endpoint("127.0.0.1:2", strange), ToServer: sent(1, 1)}
-	m := screenOf(t, Options{By: "cgroup"}, 80, 24, []*model.Snapshot{finish(1, model.Snapshot{Flows: []model.Flow{flow}})})
+	flow := model.Flow{Proto: model.ProtoTCP, Client: endpoint("127.0.0.1:1", strange), Server: endpoint("127.0.0.1:2", strange), Tally: model.Tally{ToServer: sent(1, 1)}}
+	m := screenOf(t, Options{By: "cgroup"}, 80, 24, []*window{finish(1, window{Flows: []model.Flow{flow}})})
 	expr, err := m.filterOfRows()
 	if f, _ := filter.Parse(expr); err != nil || !f.Match(&flow) {
 		t.Errorf("%q, error %v", expr, err)
@@ -123,7 +122,7 @@ func TestWriteFilter(t *testing.T) {
 
 // A row is copied whole, whatever the screen had room for.
 func TestCopy(t *testing.T) {
-	m := screenOf(t, Options{}, 40, 10, []*model.Snapshot{names()}, "end")
+	m := screenOf(t, Options{}, 40, 10, []*window{names()}, "end")
 	got := fmt.Sprint(press(m, "c")())
 	if !strings.Contains(got, `bad \xff\xfe utf8(6)`+"\t") || strings.Count(got, "\t") != 9 {
 		t.Errorf("copied %q", got)

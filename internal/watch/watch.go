@@ -17,7 +17,7 @@ const sweepEvery = 250 * time.Millisecond
 // Engine makes windows; stats.Engine is one.
 type Engine interface {
 	Sweep() error
-	Window() (*model.Snapshot, error)
+	Window() (*model.Window, error)
 }
 
 // Config says for how long, and what ends it early.
@@ -29,7 +29,7 @@ type Config struct {
 
 // Run calls show for every window, the last of which may be cut short by ctx or by Alive. The end
 // of ctx is no error; what Alive says is returned after the last window was shown.
-func Run(ctx context.Context, engine Engine, c Config, show func(*model.Snapshot) error) error {
+func Run(ctx context.Context, engine Engine, c Config, show func(*model.Window) error) error {
 	var end, tick <-chan time.Time
 	if c.Duration >= 0 {
 		timer := time.NewTimer(c.Duration)
@@ -73,12 +73,12 @@ func (c *Config) alive() error {
 }
 
 // last asks after its window, which is not to be trusted beyond what was there until the end.
-func (c *Config) last(engine Engine, show func(*model.Snapshot) error) error {
+func (c *Config) last(engine Engine, show func(*model.Window) error) error {
 	err := window(engine, show)
 	return errors.Join(err, c.alive())
 }
 
-func window(engine Engine, show func(*model.Snapshot) error) error {
+func window(engine Engine, show func(*model.Window) error) error {
 	snapshot, err := engine.Window()
 	if err != nil {
 		return err

@@ -23,13 +23,13 @@ func (e *fakeEngine) Sweep() error {
 	return e.fail
 }
 
-func (e *fakeEngine) Window() (*model.Snapshot, error) {
+func (e *fakeEngine) Window() (*model.Window, error) {
 	e.windows = append(e.windows, time.Since(e.begin))
-	return &model.Snapshot{}, nil
+	return &model.Window{}, nil
 }
 
 // watch runs with a clock of its own and returns what Run did.
-func watch(t *testing.T, e *fakeEngine, c Config, stopAfter time.Duration, show func(*model.Snapshot) error) (err error) {
+func watch(t *testing.T, e *fakeEngine, c Config, stopAfter time.Duration, show func(*model.Window) error) (err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		e.begin = time.Now()
@@ -40,7 +40,7 @@ func watch(t *testing.T, e *fakeEngine, c Config, stopAfter time.Duration, show 
 	return err
 }
 
-func shown(*model.Snapshot) error { return nil }
+func shown(*model.Window) error { return nil }
 
 func TestWindows(t *testing.T) {
 	const never = time.Hour
@@ -115,7 +115,7 @@ func TestErrorsEndIt(t *testing.T) {
 	if err := watch(t, &fakeEngine{fail: broken}, Config{Duration: -1}, time.Hour, shown); !errors.Is(err, broken) {
 		t.Errorf("sweep: %v", err)
 	}
-	full := func(*model.Snapshot) error { return broken }
+	full := func(*model.Window) error { return broken }
 	if err := watch(t, &fakeEngine{}, Config{Interval: time.Second, Duration: -1}, time.Hour, full); !errors.Is(err, broken) {
 		t.Errorf("show: %v", err)
 	}

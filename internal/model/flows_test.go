@@ -10,7 +10,7 @@ import (
 // packable is a flow with a value in every field, the n-th of its kind.
 func packable(n uint64, owner *Owner) Flow {
 	begin := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	f := Flow{Health: &Health{}, AcceptQueue: &AcceptQueue{}}
+	f := Flow{Tally: Tally{Health: &Health{}}, AcceptQueue: &AcceptQueue{}}
 	eachNumber(reflect.ValueOf(&f).Elem(), func(number reflect.Value) {
 		if number.CanSet() && number.Type() != reflect.TypeFor[Proto]() {
 			n++
@@ -20,17 +20,18 @@ func packable(n uint64, owner *Owner) Flow {
 	f.Proto, f.State, f.RoleSource = ProtoTCP, "established", RoleSYN
 	f.Client.Addr, f.Server.Addr = netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
 	f.Client.Owner = owner
-	f.Turn, f.Response = Latency{}, Latency{}
+	f.Turn, f.Response, f.Connect = Latency{}, Latency{}, Latency{}
 	for i := range 5 {
 		f.Turn.Record(time.Duration(n*uint64(i)) * time.Microsecond)
 		f.Response.Record(time.Duration(n+uint64(i)) * time.Millisecond)
 	}
 	f.FirstSeen, f.LastSeen = begin.Add(-time.Duration(n)*time.Second), begin.Add(time.Duration(n))
-	f.Closed, f.Connected = true, true
+	f.Closed = true
+	f.Connect = Single(f.Handshake)
 	return f
 }
 
-func TestPackedFlows(t *testing.T) {
+func TestFlows(t *testing.T) {
 	owners := []*Owner{{PID: 1}, {PID: 2}, nil}
 	with := func(change func(f *Flow)) Flow {
 		f := packable(7, owners[0])
@@ -52,14 +53,14 @@ func TestPackedFlows(t *testing.T) {
 		with(func(f *Flow) { f.Turn, f.Health, f.State = Latency{}, nil, "closed" }),
 		with(func(f *Flow) { f.Response, f.Crossed, f.Breakdown = Latency{}, 0, Breakdown{} }),
 	}
-	var p PackedFlows
+	var p Flows
 	for round := range 2 {
 		p.Reset()
 		for i := range flows {
 			p.Append(&flows[i])
 		}
 		clone := p.Clone()
-		for name, list := range map[string]*PackedFlows{"list": &p, "clone": clone} {
+		for name, list := range map[string]*Flows{"list": &p, "clone": clone} {
 			if list.Len() != len(flows) {
 				t.Fatalf("%s, round %d: %d flows, want %d", name, round, list.Len(), len(flows))
 			}
@@ -77,7 +78,7 @@ func TestPackedFlows(t *testing.T) {
 
 // A clone stays as it is when the list is filled anew.
 func TestPackedClone(t *testing.T) {
-	var p PackedFlows
+	var p Flows
 	was, next := packable(1, &Owner{PID: 1}), packable(9, &Owner{PID: 2})
 	p.Append(&was)
 	clone := p.Clone()
@@ -93,7 +94,7 @@ func TestPackedSize(t *testing.T) {
 	if packed, flow := reflect.TypeFor[packedFlow]().Size(), reflect.TypeFor[Flow]().Size(); packed > flow/5 {
 		t.Errorf("a row takes %d bytes, a Flow %d", packed, flow)
 	}
-	var p PackedFlows
+	var p Flows
 	f := Flow{Client: Endpoint{Owner: &Owner{PID: 1}}}
 	f.Client.Addr, f.Server.Addr = netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.1")
 	fillAgain := func() {
