@@ -35,6 +35,8 @@ type traceOptions struct {
 	payload                      int
 	errors, conns, hex, noRedact bool
 	packets                      bool
+
+	start time.Time // of the run
 }
 
 func traceCommand() *command {
@@ -110,6 +112,7 @@ func (o *traceOptions) run(ctx context.Context, inv *invocation) error {
 	if o.breakdown {
 		o.watching.slow = 1 // all of them: each comes with its parts
 	}
+	o.start = time.Now() // attaching takes a while, and what happens meanwhile is told, too
 	return o.do(inv, func(w *session) error { return o.follow(ctx, inv, w, job, encoder) })
 }
 
@@ -135,7 +138,6 @@ func (o *traceOptions) listPackets(ctx context.Context, inv *invocation) error {
 // follow runs while packets are counted and sampled.
 func (o *traceOptions) follow(ctx context.Context, inv *invocation, w *session, job *trace.Job,
 	encoder export.TraceEncoder) error {
-	start := time.Now()
 	out := bufio.NewWriter(inv.stdout) // emptied several times a second
 	if err := errors.Join(encoder.Begin(out), out.Flush()); err != nil {
 		return err
@@ -148,7 +150,7 @@ func (o *traceOptions) follow(ctx context.Context, inv *invocation, w *session, 
 	if errors.Is(err, trace.ErrEnough) {
 		err = nil
 	}
-	summary := model.TraceSummary{Start: start, End: time.Now(), Origin: origin(w.loader, w.expr), Counts: selector.Counts}
+	summary := model.TraceSummary{Start: o.start, End: time.Now(), Origin: origin(w.loader, w.expr), Counts: selector.Counts}
 	summary.Counts.Forgotten = job.Tracker.Forgotten
 	samples, countErr := w.loader.SampleCounts()
 	summary.Samples = samples

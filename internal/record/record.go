@@ -20,6 +20,9 @@ type Config struct {
 	Origin  model.Origin
 	Version string // of lotrace
 	Snaplen int    // bytes of each skb; 0: all
+
+	// Started is when the capture began, or any time soon after that: a file whose first packet is older began with
+	// that packet.
 	Started time.Time
 
 	// Counts reads what became of the packets so far. It is asked when a file begins and when it ends; nil:
@@ -49,7 +52,7 @@ type Writer struct {
 	ng     *pcapgo.NgWriter
 
 	base    model.SampleCounts // when it began
-	last    time.Time          // of the newest packet
+	last    time.Time          // of the newest packet; before the first one, when the file began
 	packets uint64
 }
 
@@ -92,9 +95,13 @@ var (
 	toClient = &pcapgo.NgEpbFlags{Direction: pcapgo.NgEpbFlagDirectionOutbound}
 )
 
-// Packet appends a packet. Within a file time never runs backwards.
+// Packet appends a packet with its time. Processors that sample at once are not quite in order: a packet that comes
+// behind a newer one gets that one's time, so that within a file time never runs backwards.
 func (w *Writer) Packet(p *Packet) error {
-	if p.Time.After(w.last) {
+	if w.packets == 0 && p.Time.Before(w.config.Started) {
+		w.config.Started = p.Time
+	}
+	if w.packets == 0 || p.Time.After(w.last) {
 		w.last = p.Time
 	}
 	data := p.Data[:min(len(p.Data), maxCaptured)]

@@ -143,8 +143,35 @@ func TestTimeNeverRunsBackwards(t *testing.T) {
 	for _, p := range read(t, file.Bytes()).packets {
 		got = append(got, p.Time.Sub(started))
 	}
-	if diff := cmp.Diff([]time.Duration{0, 10, 10, 11}, got); diff != "" {
+	if diff := cmp.Diff([]time.Duration{-5, 10, 10, 11}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Packets that are older than the file keep their times, and the file says that it began with them.
+func TestPacketsBeforeTheStart(t *testing.T) {
+	var file bytes.Buffer
+	w, err := NewWriter(&file, testConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := []time.Duration{-40 * time.Millisecond, -39 * time.Millisecond, -1, 0, 1}
+	for _, at := range times {
+		write(t, w, Packet{Time: started.Add(at)})
+	}
+	if err := w.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	back := read(t, file.Bytes())
+	var got []time.Duration
+	for _, p := range back.packets {
+		got = append(got, p.Time.Sub(started))
+	}
+	if diff := cmp.Diff(times, got); diff != "" {
+		t.Error(diff)
+	}
+	if first := started.Add(times[0]); len(back.stats) != 1 || !back.stats[0].StartTime.Equal(first) {
+		t.Errorf("statistics %+v, want them from %v on", back.stats, first)
 	}
 }
 
