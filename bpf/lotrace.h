@@ -62,7 +62,7 @@ enum lt_role {
 	LT_ROLE_NONE, /* first seen in mid-life */
 	LT_ROLE_SYN, /* a SYN or SYN-ACK was seen */
 	LT_ROLE_FIRST, /* no handshake in this protocol: who sent first */
-	LT_ROLE_TOLD, /* was NONE; user space found out */
+	LT_ROLE_TOLD, /* was NONE or FIRST; user space found out */
 };
 
 /*

@@ -139,10 +139,15 @@ func (e *Engine) releaseExchange(place uint32) error {
 	return e.source.ReleaseExchange(place)
 }
 
-// tellClient says who is the client where the kernel did not see it.
+// tellClient says who is the client where the kernel does not know, or takes the sender of the first datagram that it
+// saw for one though the other end was there to be asked: then turns are those of the client that windows show.
 func (e *Engine) tellClient(slot *model.Slot) {
-	if slot.Role == model.SlotRoleNone && slot.State == model.SlotLive {
-		client, _ := e.listeners.roleOf(slot)
+	unsure := slot.Role == model.SlotRoleNone || slot.Role == model.SlotRoleFirst
+	if !unsure || slot.State != model.SlotLive {
+		return
+	}
+	client, _ := e.listeners.roleOf(slot)
+	if slot.Role == model.SlotRoleNone || client != int(slot.Client&1) {
 		e.source.Tell(slot.Index, uint8(client))
 	}
 }

@@ -55,7 +55,7 @@ func isFlow(slot *model.Slot, key *model.SlotKey, ns uint64) bool {
 func (e *Engine) FlowOf(s *model.Sample) (f model.Flow, known bool) {
 	slot, ends := e.find(s.Slot, &s.Key, s.MonoNS)
 	if slot == nil {
-		return unknownFlow(s), false
+		return e.unknownFlow(s), false
 	}
 	e.fill(&f, slot, ends, e.ownersOf(slot, ends))
 	f.ToServer, f.ToClient = model.Counters{}, model.Counters{}
@@ -80,11 +80,15 @@ func (e *Engine) find(index uint32, key *model.SlotKey, ns uint64) (*model.Slot,
 	return nil, nil
 }
 
-func unknownFlow(s *model.Sample) model.Flow {
-	end := func(i uint8) model.Endpoint {
-		at := s.Key.Endpoint(int(i))
-		return model.Endpoint{Addr: at.Addr(), Port: at.Port()}
+// unknownFlow decides who is the client as for a flow of the table, as far as a sample can tell: it knows whom the
+// kernel takes for the client if it is from a slot.
+func (e *Engine) unknownFlow(s *model.Sample) model.Flow {
+	slot := model.Slot{Key: s.Key, Client: s.Client}
+	if s.Slot != model.NoSlot {
+		slot.Role = model.SlotRoleFirst
 	}
-	client := s.Client & 1
-	return model.Flow{Netns: s.Key.Netns, Proto: s.Key.Proto, Client: end(client), Server: end(1 - client)}
+	client, _ := e.listeners.roleOf(&slot)
+	return model.Flow{
+		Netns: s.Key.Netns, Proto: s.Key.Proto, Client: endOf(&slot, client, nil), Server: endOf(&slot, 1-client, nil),
+	}
 }

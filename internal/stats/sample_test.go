@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -104,5 +105,32 @@ func TestFlowOfJustFreed(t *testing.T) {
 	look(t, e)
 	if _, known := e.FlowOf(samples[0]); known {
 		t.Error("known after another reading")
+	}
+}
+
+// Of a sample whose flow is in no table, too, the client is who did not listen, or has a client's port, and not the end
+// that comes first in the key.
+func TestFlowOfNoSlot(t *testing.T) {
+	s := newFakeSource()
+	lo := netip.MustParseAddr("127.0.0.1")
+	e := start(t, s, Config{Listeners: []model.Listener{{Proto: model.ProtoTCP, Addr: lo, Port: 50000}}})
+	for _, test := range []struct {
+		ports         [2]uint16
+		slot          uint32
+		sampled, want uint8
+	}{
+		{[2]uint16{80, 40000}, model.NoSlot, 0, 1},
+		{[2]uint16{40000, 50000}, model.NoSlot, 0, 0},
+		{[2]uint16{45000, 50000}, 9, 1, 0},
+		{[2]uint16{45000, 50001}, 9, 0, 0},
+		{[2]uint16{45000, 50001}, 9, 1, 1},
+	} {
+		sample := model.Sample{Slot: test.slot, Client: test.sampled, Key: model.SlotKey{
+			Addr: [2][16]byte{lo.As16(), lo.As16()}, Port: test.ports, Proto: model.ProtoTCP,
+		}}
+		f, known := e.FlowOf(&sample)
+		if known || f.Client.Port != test.ports[test.want] || f.Server.Port != test.ports[1-test.want] {
+			t.Errorf("%+v: client %d, server %d, known %v", test, f.Client.Port, f.Server.Port, known)
+		}
 	}
 }

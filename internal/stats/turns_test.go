@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -132,5 +133,34 @@ func TestKernelIsToldTheClient(t *testing.T) {
 	sweep(t, e)
 	if client, told := s.told[0]; !told || client != 1 || len(s.told) != 1 {
 		t.Errorf("told %v, want end 1 of slot 0", s.told)
+	}
+}
+
+// The kernel takes who sent the first datagram for the client. Where the other end is one that listens no longer, or
+// both, that holds; otherwise the kernel is told, once.
+func TestDatagramsHaveTheClientOfTheirRows(t *testing.T) {
+	s := newFakeSource()
+	lo := netip.MustParseAddr("127.0.0.1")
+	listener := func(port uint16) model.Listener { return model.Listener{Proto: model.ProtoUDP, Addr: lo, Port: port} }
+	e := start(t, s, Config{Listeners: []model.Listener{listener(80), listener(40003)}})
+	wrong := s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst)
+	right, both := s.open(1, 40001, model.ProtoUDP, model.SlotRoleFirst), s.open(2, 40003, model.ProtoUDP, model.SlotRoleFirst)
+	wrong.Client, right.Client, both.Client = 0, 1, 0
+	for _, slot := range []*model.Slot{wrong, right, both} {
+		s.packet(slot, int(slot.Client), 0)
+	}
+	look(t, e)
+	if client, told := s.told[0]; !told || client != 1 || len(s.told) != 1 {
+		t.Errorf("told %v, want end 1 of slot 0", s.told)
+	}
+	wrong.Client, wrong.Role = 1, model.SlotRoleTold
+	clear(s.told)
+	for _, row := range window(t, e).Flows {
+		if fromServer := row.Client.Port == 80; fromServer != (row.Server.Port == 40003) {
+			t.Errorf("%+v", row)
+		}
+	}
+	if len(s.told) != 0 {
+		t.Errorf("told again: %v", s.told)
 	}
 }

@@ -22,11 +22,10 @@ func tcpFlags(s *model.Sample) byte {
 
 // connect follows the life of a connection. What ends it is told by Rest, behind its last turn.
 func (t *Tracker) connect(f *flow, s *model.Sample, flags byte) {
-	byServer := s.From != s.Client
 	switch {
 	case flags&frame.RST != 0:
 		f.ended = true
-		f.end(s, model.ConnReset, byServer)
+		f.end(s, model.ConnReset, s.From)
 		if f.synNS != 0 && !f.opened {
 			f.change.Change = model.ConnRefused
 		}
@@ -40,25 +39,26 @@ func (t *Tracker) connect(f *flow, s *model.Sample, flags byte) {
 		}
 		f.opened = true
 	case flags&frame.FIN != 0:
-		f.ended = f.ended || byServer
+		f.ended = f.ended || s.From != s.Client
 		first := f.fin == [2]bool{}
 		f.fin[s.From&1] = true
 		switch {
 		case first:
-			f.closer = byServer
+			f.closer = s.From
 		case f.fin[0] && f.fin[1] && f.change == nil:
 			f.end(s, model.ConnClosed, f.closer)
 		}
 	}
 }
 
-// end notes how a connection ended, the first time.
-func (f *flow) end(s *model.Sample, change model.ConnChange, byServer bool) {
+// end notes how a connection ended, the first time, and by which end of the key. Whether that is the server's is for
+// Job to say: the sample is from before anybody told the kernel who is the client of an older connection.
+func (f *flow) end(s *model.Sample, change model.ConnChange, by uint8) {
 	if f.change != nil {
 		return
 	}
 	f.endNS = s.MonoNS
-	f.change = &model.ConnEvent{Change: change, ByServer: byServer}
+	f.change, f.by = &model.ConnEvent{Change: change}, by
 	if f.synNS != 0 {
 		f.change.Lasted = time.Duration(s.MonoNS - f.synNS)
 	}
@@ -66,7 +66,7 @@ func (f *flow) end(s *model.Sample, change model.ConnChange, byServer bool) {
 
 func (t *Tracker) tellChange(f *flow) {
 	if f.change != nil && t.config.Conns {
-		t.events = append(t.events, Event{Of: f.of, NS: f.endNS, Conn: f.change})
+		t.events = append(t.events, Event{Of: f.of, NS: f.endNS, Conn: f.change, By: f.by})
 	}
 	f.change, f.synNS, f.fin = nil, 0, [2]bool{}
 }

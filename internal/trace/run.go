@@ -118,7 +118,9 @@ func (j *Job) look(all bool, tell func(*model.Traced) error) error {
 	j.Tracker.Rest(now, all, j.Readings.Progress)
 	for _, e := range j.Tracker.Take() {
 		flow, _ := j.Engine.FlowOf(&e.Of)
-		describe(&flow, &e)
+		if !describe(&flow, &e) {
+			continue
+		}
 		at := wall.Add(-time.Duration(now - e.NS))
 		if err := tell(&model.Traced{Time: at, Flow: &flow, Turn: e.Turn, Conn: e.Conn}); err != nil {
 			return err
@@ -141,10 +143,13 @@ func (j *Job) free(ticks int) error {
 	return nil
 }
 
-// describe makes a flow one of this event alone, as seen by who sampled it.
-func describe(f *model.Flow, e *Event) {
-	if f.Client.AddrPort() != e.Of.Key.Endpoint(int(e.Of.Client&1)) {
-		f.Client, f.Server = f.Server, f.Client
+// describe makes a flow one of this event alone. Its client stays the one that windows show, whoever the kernel took
+// for it as it sampled: that may have been only the sender of the first packet that was seen. A turn of which that was
+// so is none, as what its client asked was the server's answer: then describe returns false.
+func describe(f *model.Flow, e *Event) bool {
+	isClient := func(end uint8) bool { return f.Client.AddrPort() == e.Of.Key.Endpoint(int(end&1)) }
+	if e.Turn != nil && !isClient(e.Of.Client) {
+		return false
 	}
 	f.Turn, f.Response, f.Health = model.Latency{}, model.Latency{}, nil
 	if turn := e.Turn; turn != nil {
@@ -155,14 +160,18 @@ func describe(f *model.Flow, e *Event) {
 		}
 	}
 	if conn := e.Conn; conn != nil {
+		conn.ByServer = !isClient(e.By)
 		f.Health = &model.Health{}
-		if conn.Change == model.ConnRefused {
+		switch {
+		case conn.Change == model.ConnRefused:
 			f.Health.Refused = 1
-		}
-		if conn.Change == model.ConnReset {
+		case conn.Change == model.ConnReset && conn.ByServer:
+			f.Health.Server.Resets = 1
+		case conn.Change == model.ConnReset:
 			f.Health.Client.Resets = 1
 		}
 	}
+	return true
 }
 
 func single(d time.Duration) model.Latency { return model.Latency{Count: 1, Sum: d, Min: d, Max: d} }

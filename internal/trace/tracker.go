@@ -50,7 +50,8 @@ type Event struct {
 	Of   model.Sample // where it was seen, without data: names the flow
 	NS   uint64       // CLOCK_MONOTONIC
 	Turn *model.Turn
-	Conn *model.ConnEvent
+	Conn *model.ConnEvent // but for ByServer
+	By   uint8            // the end of the key that reset the connection or closed it first
 }
 
 // Tracker follows flows from sample to sample. It is for one goroutine.
@@ -88,8 +89,9 @@ type flow struct {
 	synNS  uint64 // 0: not seen
 	opened bool
 	fin    [2]bool
-	closer bool             // the server said so first
+	closer uint8            // the end that said so first
 	change *model.ConnEvent // to be told behind its last turn
+	by     uint8            // of change, as in Event
 	endNS  uint64           // of change
 
 	asked, answered bool      // a request, its answer is under way
@@ -151,14 +153,18 @@ func (f *flow) isOther(s *model.Sample) bool {
 		s.Message.Number != 0 && (f.asked || f.answered) && s.Message.Number < f.number
 }
 
-// see takes over what any sample says, and what goes wrong with its packet.
+// see takes over what any sample says, and what goes wrong with its packet. One without a slot does not know who is
+// the client. Where that has changed, no turn is under way: its request was none.
 func (f *flow) see(s *model.Sample) {
-	slot := f.of.Slot
-	known := f.of.MonoNS != 0
+	before := f.of
+	known := before.MonoNS != 0
 	f.of = *s
 	f.of.Data = nil
-	if known && s.Slot == model.NoSlot {
-		f.of.Slot = slot
+	switch {
+	case known && s.Slot == model.NoSlot:
+		f.of.Slot, f.of.Client = before.Slot, before.Client
+	case known && before.Slot != model.NoSlot && s.Client != before.Client:
+		f.asked, f.answered, f.turn = false, false, &model.Turn{}
 	}
 	if s.Retransmit {
 		f.turn.Retransmits++

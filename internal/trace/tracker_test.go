@@ -22,7 +22,8 @@ type wire struct {
 	now     time.Duration // CLOCK_MONOTONIC
 	key     model.SlotKey
 	slot    uint32
-	gone    bool // from the table
+	client  uint8 // as the kernel has it
+	gone    bool  // from the table
 	told    []string
 
 	sent       [2]uint64
@@ -62,7 +63,7 @@ func (w *wire) send(from uint8, flags uint8, payload string) {
 func (w *wire) sample(from uint8, flags uint8, payload string) *model.Sample {
 	header := testkit.Packet(testkit.TCP(flags))
 	return &model.Sample{
-		MonoNS: uint64(w.now), Key: w.key, Slot: w.slot, From: from, Client: client,
+		MonoNS: uint64(w.now), Key: w.key, Slot: w.slot, From: from, Client: w.client,
 		HeaderLen: uint32(len(header)), Length: uint32(len(header) + len(payload)), Data: append(header, payload...),
 	}
 }
@@ -71,7 +72,7 @@ func (w *wire) sample(from uint8, flags uint8, payload string) *model.Sample {
 func (w *wire) follow(from uint8) (m model.Message) {
 	m.Sent = w.sent
 	switch {
-	case from == client:
+	case from == w.client:
 		if w.asked == w.answered {
 			if w.asked > 0 {
 				m.TookNS = uint64(w.answeredAt - w.askedAt)
@@ -115,7 +116,7 @@ func (w *wire) take() {
 func sentence(e *Event) string {
 	if c := e.Conn; c != nil {
 		s := string(c.Change)
-		if c.ByServer {
+		if e.By == server {
 			s += " by server"
 		}
 		if c.Lasted > 0 {
@@ -320,6 +321,25 @@ func TestTracker(t *testing.T) {
 			w.send(server, ack, "yes")
 			w.rest(time.Second)
 		}, []string{"1: 3→3 1ms 1ms 1 again, 1 dropped", "2: 3→3 1ms 1ms"}},
+		{"dropped, the client unknown", Config{}, func(w *wire) {
+			w.client = server
+			w.send(server, ack, "asks")
+			dropped := w.sample(server, ack, "asks")
+			dropped.Why, dropped.Drop, dropped.Slot, dropped.Client = model.SampleErrors, 5, model.NoSlot, 0
+			w.tracker.Add(dropped)
+			w.send(client, ack, "yes")
+			w.rest(time.Second)
+		}, []string{"1: 4→3 1ms 1ms 0 again, 1 dropped"}},
+		{"the client turns out to be the other end", Config{}, func(w *wire) {
+			w.client = server
+			w.send(server, ack, "no question")
+			w.client = client
+			w.send(client, ack, "ask")
+			w.send(server, ack, "answer")
+			w.send(client, ack, "more")
+			w.send(server, ack, "yes")
+			w.rest(time.Second)
+		}, []string{"1: 0→6 1ms 1ms complete", "2: 4→3 1ms 1ms"}},
 		{"parts", Config{}, func(w *wire) {
 			w.send(client, ack, "ask")
 			w.tracker.Explain([]model.SlowTurn{{Key: w.key, AskedNS: uint64(w.askedAt), Parts: &model.SlowParts{Wait: 5}}})
