@@ -89,7 +89,7 @@ func TestDefaultLimit(t *testing.T) {
 }
 
 // A screen may be showing the snapshot that is being written.
-func TestEncodeLeavesSnapshotAlone(t *testing.T) {
+func TestEncodeLeavesWindowAlone(t *testing.T) {
 	for _, format := range Formats() {
 		for _, by := range Views() {
 			s := ailing()
@@ -199,4 +199,31 @@ func decode(t *testing.T, text string) map[string]any {
 		t.Fatalf("%v in %s", err, text)
 	}
 	return doc
+}
+
+// Nobody is told that a busy device is silent because a filter matches nothing on it.
+func TestNothingMatches(t *testing.T) {
+	none := empty()
+	none.Device, none.Origin.Filter = nil, "port:5432"
+	silent := filtered() // flows match, but none of their requests was answered
+	silent.Flows[0].Turn, silent.Flows[0].Response = model.Latency{}, model.Latency{}
+	for _, format := range []string{"table", "wide", "markdown"} {
+		for _, by := range Views() {
+			if out := encode(t, format, Options{By: by}, none); !strings.Contains(out, "\nno flow on lo matches port:5432 in this window\n") {
+				t.Errorf("%s by %s: %s", format, by, out)
+			}
+		}
+	}
+	for want, s := range map[string]*window{
+		"no flow on lo matches port:5432 in this window":                           none,
+		"no request was answered on the flows that match port:5432 in this window": silent,
+	} {
+		var out strings.Builder
+		if err := NewPicture(Options{}).Encode(&out, s.pack()); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(out.String(), "\n\n"+want+"\n") {
+			t.Errorf("want %s in %s", want, &out)
+		}
+	}
 }

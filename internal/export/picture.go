@@ -39,7 +39,7 @@ func (e pictureEncoder) Encode(w io.Writer, s *model.Window) error {
 	}
 	switch {
 	case len(services) == 0:
-		fmt.Fprintf(out, "\nno request was answered on %s in this window\n", human.Plain(s.Origin.Site().Device))
+		fmt.Fprintf(out, "\n%s\n", noAnswers(s))
 	case len(hidden) > 0:
 		fmt.Fprintf(out, "\n… and %s%s (-n 0 shows all)\n", human.Counted(uint64(len(hidden)), "more service"), e.ailing(hidden))
 	}
@@ -47,6 +47,18 @@ func (e pictureEncoder) Encode(w io.Writer, s *model.Window) error {
 		return err
 	}
 	return out.Flush()
+}
+
+// noAnswers says why there is no service to draw.
+func noAnswers(s *model.Window) string {
+	const none = "no request was answered on "
+	switch {
+	case s.Flows.Len() > 0 && s.Origin.Filter != "":
+		return none + "the flows that match " + human.Plain(s.Origin.Filter) + " in this window"
+	case s.Flows.Len() == 0 && (s.Origin.Filter != "" || s.Hidden.Packets > 0):
+		return human.NoFlows(s)
+	}
+	return none + human.Plain(s.Origin.Site().Device) + " in this window"
 }
 
 func (e pictureEncoder) draw(w io.Writer, s *model.Window, v *model.Service) {

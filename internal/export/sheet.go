@@ -42,10 +42,8 @@ func newSheet(r request, s *model.Window, wide bool) (sheet, error) {
 	switch {
 	case sel.limited() > 0:
 		sh.more = fmt.Sprintf("… and %s more (-n 0 shows all)", human.Commas(uint64(sel.limited())))
-	case len(sh.rows) == 0 && s.Totals.Packets == 0:
-		sh.more = "no packets on " + human.Plain(s.Origin.Site().Device) + " in this window"
 	case len(sh.rows) == 0:
-		sh.more = "no flows on " + human.Plain(s.Origin.Site().Device) + " in this window"
+		sh.more = human.NoFlows(s)
 	}
 	return sh, nil
 }

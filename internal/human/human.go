@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/lotrace/lotrace/internal/model"
 )
 
 // Commas prints n exactly, its digits in groups of three.
@@ -137,4 +139,20 @@ func Counted(n uint64, noun string) string {
 		return "1 " + noun
 	}
 	return Commas(n) + " " + noun + "s"
+}
+
+// NoFlows says why a window has no flow to show, which is not that the device was silent where a filter chose among its
+// flows, or --exclude-self left some out.
+func NoFlows(s *model.Window) string {
+	on := "on " + Plain(s.Origin.Site().Device)
+	if s.Hidden.Packets > 0 {
+		on += " but lotrace's own"
+	}
+	switch {
+	case s.Origin.Filter != "":
+		return "no flow " + on + " matches " + Plain(s.Origin.Filter) + " in this window"
+	case s.Totals.Packets == 0:
+		return "no packets " + on + " in this window"
+	}
+	return "no flows " + on + " in this window"
 }

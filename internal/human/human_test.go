@@ -183,3 +183,28 @@ func TestJSONPrints(t *testing.T) {
 		}
 	}
 }
+
+// A filter, lotrace's own traffic and a full table each leave a window without flows on a device that is busy.
+func TestNoFlows(t *testing.T) {
+	some := model.Count{SKBs: 1, Packets: 2, Bytes: 3}
+	for _, test := range []struct {
+		filter         string
+		totals, hidden model.Count
+		want           string
+	}{
+		{"", model.Count{}, model.Count{}, "no packets on lo in this window"},
+		{"", model.Count{}, some, "no packets on lo but lotrace's own in this window"},
+		{"", some, model.Count{}, "no flows on lo in this window"},
+		{"", some, some, "no flows on lo but lotrace's own in this window"},
+		{"port:1", model.Count{}, model.Count{}, "no flow on lo matches port:1 in this window"},
+		{"port:1", some, model.Count{}, "no flow on lo matches port:1 in this window"},
+		{"port:1", model.Count{}, some, "no flow on lo but lotrace's own matches port:1 in this window"},
+		{"comm:\x1b[31m", model.Count{}, model.Count{}, `no flow on lo matches comm:\x1b[31m in this window`},
+	} {
+		s := model.Window{Origin: model.Origin{Filter: test.filter, Sites: []model.Site{{Device: "lo"}}}, Totals: test.totals}
+		s.Hidden.Count = test.hidden
+		if got := NoFlows(&s); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}

@@ -155,7 +155,7 @@ func TestDatagramsHaveTheClientOfTheirRows(t *testing.T) {
 	}
 	wrong.Client, wrong.Role = 1, model.SlotRoleTold
 	clear(s.told)
-	for _, row := range window(t, e).Flows {
+	for _, row := range window(t, e).Flows.Slice() {
 		if fromServer := row.Client.Port == 80; fromServer != (row.Server.Port == 40003) {
 			t.Errorf("%+v", row)
 		}

@@ -92,6 +92,13 @@ func idle() []*window {
 	return []*window{finish(1, window{}), finish(2, window{})}
 }
 
+// unmatched is a window on whose flows the filter of the command line matches nothing.
+func unmatched(n int) *window {
+	s := finish(n, window{})
+	s.Device, s.Origin.Filter = nil, "port:1"
+	return s
+}
+
 type goldenCase struct {
 	name           string
 	columns, lines int
@@ -129,6 +136,7 @@ func goldenCases() []goldenCase {
 		{name: "filter-nothing-80x24", columns: 80, lines: 24, frames: shops(2), keys: []string{"/", "type:port:1", "enter"}},
 		{name: "reset-80x24", columns: 80, lines: 24, frames: shops(2), keys: []string{"x"}},
 		{name: "idle-80x24", columns: 80, lines: 24, frames: idle()},
+		{name: "no-match-80x24", columns: 80, lines: 24, frames: []*window{unmatched(1), unmatched(2)}},
 		{name: "gone-quiet-80x24", columns: 80, lines: 24, frames: append(shops(2), finish(3, window{}))},
 		{name: "first-80x24", columns: 80, lines: 24},
 		{name: "lossy-80x24", columns: 80, lines: 24, frames: []*window{lossy(1), lossy(2)}, then: []tea.Msg{Warning("roles are guessed")}},

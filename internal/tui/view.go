@@ -192,8 +192,8 @@ func (m *Model) nothing() []string {
 		return nil
 	case m.filter != nil:
 		return []string{"", "  nothing here matches " + human.Plain(m.filter.String()), "  Esc drops the filter, / changes it"}
-	case m.snapshot.Origin.Filter != "":
-		return []string{"", "  nothing on " + human.Plain(m.snapshot.Origin.Site().Device) + " matches " + human.Plain(m.snapshot.Origin.Filter)}
+	case m.snapshot.Origin.Filter != "" || m.snapshot.Totals.Packets+m.snapshot.Hidden.Packets > 0:
+		return []string{"", "  " + human.NoFlows(m.snapshot)}
 	}
 	return []string{
 		"", "  " + human.Plain(m.snapshot.Origin.Site().Device) + " is idle: nobody talks to anybody",
