@@ -272,6 +272,15 @@ func TestManualNamesEveryFilterTerm(t *testing.T) {
 	}
 }
 
+func TestManualNamesEveryState(t *testing.T) {
+	text := strings.Join(strings.Fields(manual(t, "FILTERS")), " ")
+	states := model.TCPStates()
+	last := len(states) - 1
+	if want := "TCP state: " + strings.Join(states[:last], ", ") + " or " + states[last] + "."; !strings.Contains(text, want) {
+		t.Errorf("no %q", want)
+	}
+}
+
 func TestAccountingNamesEveryReason(t *testing.T) {
 	text := section(t, document(t, "docs/accounting.md"), "## Reasons")
 	var want []string

@@ -8,11 +8,12 @@ import (
 
 // Error says what is wrong with an expression, and where.
 type Error struct {
-	Expr    string // the whole expression
-	Pos     int    // where Word begins, in characters from 1; 0: no one place is to blame
-	Word    string // what was not understood; "" when something is missing
-	Msg     string // what is wrong; reads on into Word
-	Suggest string // what was probably meant; "" unknown
+	Expr    string   // the whole expression
+	Pos     int      // where Word begins, in characters from 1; 0: no one place is to blame
+	Word    string   // what was not understood; "" when something is missing
+	Msg     string   // what is wrong; reads on into Word
+	Suggest string   // what was probably meant; "" unknown
+	Known   []string // what could be meant, for want of a Suggest; nil: too much to list
 }
 
 // Error returns one line, such as: filter: unknown term "prot" at 1; did you mean "proto"?
@@ -25,8 +26,11 @@ func (e *Error) Error() string {
 	if e.Pos > 0 {
 		fmt.Fprintf(&b, " at %d", e.Pos)
 	}
-	if e.Suggest != "" {
+	switch {
+	case e.Suggest != "":
 		fmt.Fprintf(&b, "; did you mean %q?", e.Suggest)
+	case len(e.Known) > 0:
+		b.WriteString("; need one of " + strings.Join(e.Known, ", "))
 	}
 	return b.String()
 }

@@ -208,6 +208,7 @@ func TestNilFilter(t *testing.T) {
 }
 
 func TestParseErrors(t *testing.T) {
+	const states = "syn-sent, syn-recv, established, fin-wait-1, fin-wait-2, close-wait, time-wait, closed"
 	for _, tt := range []struct{ expr, want string }{
 		{"prot:tcp", `unknown term "prot" at 1; did you mean "proto"?`},
 		{"tcp tpc", `unknown term "tpc" at 5; did you mean "tcp"?`},
@@ -225,7 +226,11 @@ func TestParseErrors(t *testing.T) {
 		{"proto:tpc", `unknown protocol "tpc" at 7; did you mean "tcp"?`},
 		{"proto:256", `unknown protocol "256" at 7`},
 		{"state:estb", `unknown state "estb" at 7; did you mean "estab"?`},
-		{"closed:true", `unknown answer "true" at 8`},
+		{"state:time_wait", `unknown state "time_wait" at 7; did you mean "time-wait"?`},
+		{"state:last-ack", `unknown state "last-ack" at 7; need one of ` + states},
+		{"state:estab,closing", `unknown state "closing" at 13; need one of ` + states},
+		{"state:listen", `unknown state "listen" at 7; need one of ` + states},
+		{"closed:true", `unknown answer "true" at 8; need one of yes, no`},
 		{"port:80,65536", `a port is 0 to 65535, or two as 8000-8099, not "65536" at 9`},
 		{"port:2-1", `port range runs backwards: "2-1" at 6`},
 		{"addr:1.2.3", `an address is as 127.0.0.1, ::1, 10.0.0.0/8 or localhost, not "1.2.3" at 6`},
@@ -304,6 +309,27 @@ func TestCaret(t *testing.T) {
 		}
 		if got := e.Caret(); got != tt.want {
 			t.Errorf("%q: caret\n%swant\n%s", tt.expr, got, tt.want)
+		}
+	}
+}
+
+// What a flow's state can be is what can be asked for, whatever case it is written in, and nothing else.
+func TestStates(t *testing.T) {
+	f := model.Flow{Proto: model.ProtoTCP}
+	for _, state := range model.TCPStates() {
+		f.State = state
+		for _, expr := range []string{"state:" + state, "state:" + strings.ToUpper(state)} {
+			if parsed, err := Parse(expr); err != nil || !parsed.Match(&f) {
+				t.Errorf("%s: %v", expr, err)
+			}
+		}
+	}
+	// What else ss(8) takes, and slips.
+	for _, word := range strings.Fields("last-ack closing listen unconnected connected synchronized bucket big all estabished syn established,") {
+		if f, err := Parse("state:" + word); err == nil {
+			t.Errorf("state:%s is %v", word, f)
+		} else if at := new(Error); !errors.As(err, &at) || at.Suggest == "" && at.Known == nil {
+			t.Errorf("state:%s: no advice in %v", word, err)
 		}
 	}
 }

@@ -93,8 +93,8 @@ var terms = []*term{
 	},
 	{
 		Term: Term{"state", ":STATE", "state:established",
-			"TCP state by its ss name; estab is short for established", false},
-		parse: oneOf("state", tcpStates, map[string]string{"estab": "established"}),
+			"TCP state: " + strings.Join(model.TCPStates(), ", ") + "; estab is short for established", false},
+		parse: oneOf("state", model.TCPStates(), map[string]string{"estab": model.StateEstablished}),
 		match: func(f *model.Flow, v value) bool { return f.State == v.text },
 	},
 	{
@@ -222,9 +222,6 @@ var terms = []*term{
 		amount: func(f *model.Flow) (uint64, bool) { return f.Health.Errors(), true },
 	},
 }
-
-var tcpStates = []string{"established", "syn-sent", "syn-recv", "fin-wait-1", "fin-wait-2",
-	"time-wait", "closed", "close-wait", "last-ack", "closing"}
 
 func sum(of func(*model.Counters) uint64) func(*model.Flow) (uint64, bool) {
 	return func(f *model.Flow) (uint64, bool) { return of(&f.ToServer) + of(&f.ToClient), true }

@@ -28,7 +28,8 @@ type value struct {
 
 func bad(msg string) *Error { return &Error{Msg: msg} }
 
-// oneOf takes the given words. aliases leads from other spellings to them.
+// oneOf takes the given words. aliases leads from other spellings to them. To who writes another, the nearest is
+// suggested, and all of them where none is near.
 func oneOf(what string, words []string, aliases map[string]string) func(string) ([]value, *Error) {
 	return func(s string) ([]value, *Error) {
 		w := strings.ToLower(s)
@@ -37,7 +38,7 @@ func oneOf(what string, words []string, aliases map[string]string) func(string) 
 		}
 		if !slices.Contains(words, w) {
 			known := slices.Concat(words, slices.Sorted(maps.Keys(aliases)))
-			return nil, &Error{Msg: "unknown " + what, Suggest: suggest.Nearest(s, known)}
+			return nil, &Error{Msg: "unknown " + what, Suggest: suggest.Nearest(s, known), Known: words}
 		}
 		return []value{{text: w}}, nil
 	}

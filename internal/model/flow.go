@@ -133,7 +133,7 @@ type Flow struct {
 	Kind       Kind
 	Proto      Proto
 	TCPFlags   [2]uint8 // all header flags that the client and the server have sent so far
-	State      string   // TCP state as ss names it ("established"), as TCPFlags and LastNS show; "" for other protocols
+	State      string   // one of TCPStates, as TCPFlags and LastNS show; "" for other protocols
 	Closed     bool
 	RoleSource RoleSource
 	Client     Endpoint

@@ -8,22 +8,40 @@ const (
 	FlagACK = 0x10
 )
 
-// TCPState names the state of a TCP flow as the client would see it, with the words of ss filters.
+// The states that a TCP flow can be in as packets show it, by their names in ss.
+const (
+	StateSYNSent     = "syn-sent"
+	StateSYNRecv     = "syn-recv"
+	StateEstablished = "established"
+	StateFINWait1    = "fin-wait-1"
+	StateFINWait2    = "fin-wait-2"
+	StateCloseWait   = "close-wait"
+	StateTimeWait    = "time-wait"
+	StateClosed      = "closed"
+)
+
+// TCPStates lists them, in the order of a connection's life.
+func TCPStates() []string {
+	return []string{StateSYNSent, StateSYNRecv, StateEstablished, StateFINWait1, StateFINWait2, StateCloseWait,
+		StateTimeWait, StateClosed}
+}
+
+// TCPState names the state of a TCP flow as the client would see it, one of TCPStates.
 // It is derived from packets, not read from a socket: client and server are all header flags each
 // side has sent so far, clientLast and serverLast the clock of its newest packet. Closed reports
 // that no more data can follow: both sides have sent a FIN, or one a RST.
 func TCPState(client, server uint8, clientLast, serverLast uint64) (state string, closed bool) {
 	switch {
 	case (client|server)&FlagRST != 0:
-		return "closed", true
+		return StateClosed, true
 	case client&server&FlagFIN != 0:
-		return "time-wait", true
+		return StateTimeWait, true
 	case server&FlagFIN != 0:
-		return "close-wait", false
+		return StateCloseWait, false
 	case client&FlagFIN != 0 && serverLast > clientLast:
-		return "fin-wait-2", false
+		return StateFINWait2, false
 	case client&FlagFIN != 0:
-		return "fin-wait-1", false
+		return StateFINWait1, false
 	}
 	return opening(client, server), false
 }
@@ -33,9 +51,9 @@ func opening(client, server uint8) string {
 	const handshake = FlagSYN | FlagACK
 	switch {
 	case client&handshake != FlagSYN:
-		return "established"
+		return StateEstablished
 	case server&handshake == handshake:
-		return "syn-recv"
+		return StateSYNRecv
 	}
-	return "syn-sent"
+	return StateSYNSent
 }

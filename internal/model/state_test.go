@@ -1,6 +1,9 @@
 package model
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestTCPState(t *testing.T) {
 	const (
@@ -37,5 +40,26 @@ func TestTCPState(t *testing.T) {
 				t.Errorf("got %s, closed %v; want %s, closed %v", state, closed, tt.state, tt.closed)
 			}
 		})
+	}
+}
+
+// Whatever the two ends have sent, and whoever spoke last, the state is one of the model's, and each of those occurs.
+func TestTCPStates(t *testing.T) {
+	known := TCPStates()
+	seen := make(map[string]bool)
+	for flags := range 1 << 16 {
+		for _, serverLast := range []uint64{0, 1, 2} {
+			state, closed := TCPState(uint8(flags), uint8(flags>>8), 1, serverLast)
+			if !slices.Contains(known, state) {
+				t.Fatalf("flags %04x: %q", flags, state)
+			}
+			if ends := state == StateTimeWait || state == StateClosed; closed != ends {
+				t.Fatalf("flags %04x: %s, closed %v", flags, state, closed)
+			}
+			seen[state] = true
+		}
+	}
+	if len(seen) != len(known) {
+		t.Errorf("of %v, there is only %v", known, seen)
 	}
 }
