@@ -27,14 +27,15 @@ const (
 	meminfoDrops  = 8  // SK_MEMINFO_DROPS, linux/sock_diag.h
 )
 
-// diagTCP has read called with the struct inet_diag_msg and the attributes of every TCP socket in the calling
-// thread's network namespace that is in one of these states, a set of bits 1<<BPF_TCP_*, with one attribute.
-// Asked for those that listen, the kernel looks at no others.
-func diagTCP(states uint32, attribute uint8, read func([]byte) error) error {
+// diagSockets has read called with the struct inet_diag_msg and the attributes of every socket of a protocol (unix.IPPROTO_*)
+// in the calling thread's network namespace that is in one of these states, a set of bits 1<<BPF_TCP_*, with one attribute.
+// Of sockets of IPv6 that listen or are not connected diagSKV6Only comes as well. Asked for TCP that listens, the kernel
+// looks at no others.
+func diagSockets(protocol uint8, states uint32, attribute uint8, read func([]byte) error) error {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		request := nl.NewNetlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP)
 		body := make([]byte, sizeofDiagRequest)
-		body[0], body[1], body[2] = family, unix.IPPROTO_TCP, 1<<(attribute-1)
+		body[0], body[1], body[2] = family, protocol, 1<<(attribute-1)
 		binary.NativeEndian.PutUint32(body[4:], states)
 		request.AddRawData(body)
 		var failed error
@@ -57,6 +58,7 @@ type diagMessage struct {
 	state         uint8
 	local, remote netip.AddrPort // IPv4 in IPv6 is IPv4
 	receive, send uint32         // idiag_rqueue and idiag_wqueue
+	v6only        bool           // hears from IPv6 alone
 	attributes    []syscall.NetlinkRouteAttr
 }
 
@@ -77,12 +79,17 @@ func parseDiag(b []byte) (m diagMessage, err error) {
 	m.state = b[1]
 	m.local, m.remote = end(b[4:], b[8:]), end(b[6:], b[24:])
 	m.receive, m.send = binary.NativeEndian.Uint32(b[56:]), binary.NativeEndian.Uint32(b[60:])
+	for i := range m.attributes {
+		if value := m.attributes[i].Value; m.attributes[i].Attr.Type == diagSKV6Only {
+			m.v6only = len(value) > 0 && value[0] != 0
+		}
+	}
 	return m, nil
 }
 
 // diagListening lists the sockets that listen.
 func diagListening(into []model.Backlog) ([]model.Backlog, error) {
-	err := diagTCP(1<<unix.BPF_TCP_LISTEN, diagSKMeminfo, func(b []byte) error {
+	err := diagSockets(unix.IPPROTO_TCP, 1<<unix.BPF_TCP_LISTEN, diagSKMeminfo, func(b []byte) error {
 		backlog, err := parseListening(b)
 		if err == nil {
 			into = append(into, backlog)
@@ -99,15 +106,13 @@ func parseListening(b []byte) (model.Backlog, error) {
 	if err != nil {
 		return model.Backlog{}, err
 	}
-	backlog := model.Backlog{Addr: m.local.Addr(), Port: m.local.Port(), Length: m.receive, Limit: m.send}
+	backlog := model.Backlog{
+		Addr: m.local.Addr(), Port: m.local.Port(), V6Only: m.v6only, Length: m.receive, Limit: m.send,
+	}
 	for i := range m.attributes {
-		switch value := m.attributes[i].Value; m.attributes[i].Attr.Type {
-		case diagSKV6Only:
-			backlog.V6Only = len(value) > 0 && value[0] != 0
-		case diagSKMeminfo:
-			if len(value) >= 4*(meminfoDrops+1) {
-				backlog.Drops = uint64(binary.NativeEndian.Uint32(value[4*meminfoDrops:]))
-			}
+		value := m.attributes[i].Value
+		if m.attributes[i].Attr.Type == diagSKMeminfo && len(value) >= 4*(meminfoDrops+1) {
+			backlog.Drops = uint64(binary.NativeEndian.Uint32(value[4*meminfoDrops:]))
 		}
 	}
 	return backlog, nil
@@ -120,7 +125,7 @@ const statesConnected = 1<<unix.BPF_TCP_ESTABLISHED | 1<<unix.BPF_TCP_FIN_WAIT1 
 // diagQueues has tell called with every connected socket that has something to say: its two ends, and a queue
 // that lacks the slot and its end.
 func diagQueues(tell func(local, remote netip.AddrPort, q model.Queue) error) error {
-	return diagTCP(statesConnected, diagInfo, func(b []byte) error {
+	return diagSockets(unix.IPPROTO_TCP, statesConnected, diagInfo, func(b []byte) error {
 		m, q, err := parseConnected(b)
 		if err != nil || q == (model.Queue{}) {
 			return err

@@ -1,13 +1,16 @@
 package loader
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 // listeningMessage is what the kernel says of a socket that listens at [::]:80, six of five waiting in it.
@@ -109,5 +112,34 @@ func TestEncodeKey(t *testing.T) {
 		if decoded.Endpoint(0) != low || decoded.Endpoint(1) != high {
 			t.Errorf("%v %v became %v %v", low, high, decoded.Endpoint(0), decoded.Endpoint(1))
 		}
+	}
+}
+
+// Without the iterator, too, a server that hears from IPv6 alone is known as one: it is nobody's server over IPv4.
+func TestDiagUnconnected(t *testing.T) {
+	ns := testkit.NewNetns(t)
+	actor := ns.Actor(t)
+	var want []model.Listener
+	for _, test := range []struct {
+		at      string
+		v6only  bool
+		options []string
+	}{
+		{"[::]:0", true, []string{"v6only"}}, {"[::]:0", false, nil}, {"[::1]:0", true, []string{"v6only"}},
+		{"0.0.0.0:0", false, nil}, {"127.0.0.2:0", false, nil},
+	} {
+		_, at := actor.Open("udp", test.at, test.options...)
+		want = append(want, model.Listener{Proto: model.ProtoUDP, Addr: at.Addr(), Port: at.Port(), V6Only: test.v6only})
+		actor.Dial("udp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 9)) // connected: waits for nobody else
+	}
+	var got []model.Listener
+	if err := ns.Do(func() (err error) { got, err = diagUnconnected(); return err }); err != nil {
+		t.Fatal(err)
+	}
+	byPort := func(a, b model.Listener) int { return cmp.Compare(a.Port, b.Port) }
+	slices.SortFunc(got, byPort)
+	slices.SortFunc(want, byPort)
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
 	}
 }

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/model"
@@ -95,20 +93,17 @@ func parseListeners(raw []byte) ([]model.Listener, error) {
 	return out, nil
 }
 
-// diagUnconnected does not learn V6Only; a dual-stack guess only ever helps to find a server.
-func diagUnconnected() ([]model.Listener, error) {
-	var out []model.Listener
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		sockets, err := netlink.SocketDiagUDP(family)
-		if err != nil {
-			return nil, fmt.Errorf("list UDP sockets with sock_diag: %w", err)
+// diagUnconnected lists the UDP sockets that are not connected: those may hear from anybody.
+func diagUnconnected() (all []model.Listener, err error) {
+	err = diagSockets(unix.IPPROTO_UDP, 1<<unix.BPF_TCP_CLOSE, diagSKMeminfo, func(b []byte) error {
+		m, err := parseDiag(b)
+		if err == nil && m.remote.Port() == 0 {
+			all = append(all, model.Listener{Proto: model.ProtoUDP, Addr: m.local.Addr(), Port: m.local.Port(), V6Only: m.v6only})
 		}
-		for _, s := range sockets {
-			if s.ID.DestinationPort == 0 {
-				addr, _ := netip.AddrFromSlice(s.ID.Source)
-				out = append(out, model.Listener{Proto: model.ProtoUDP, Addr: addr.Unmap(), Port: s.ID.SourcePort})
-			}
-		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list UDP sockets: %w", err)
 	}
-	return out, nil
+	return all, nil
 }
