@@ -106,6 +106,7 @@ static __always_inline void lt_init_role(struct lt_slot *slot, const struct lt_p
  * Make a slot for a key that the index did not have (old NULL), or take the key over from an ended
  * connection; return its number, or -reason. The slot turns LIVE only after the index took it: a socket
  * that remembers this number from an earlier life must not count here while we may still give it back.
+ * The exchange orders what was written of the slot before its state, for user space that reads both.
  */
 static __always_inline int lt_new_slot(const struct lt_packet *p, const struct lt_key *key,
 				       __u32 side, __u64 now, struct lt_slot *old, __u32 old_index)
@@ -141,7 +142,7 @@ static __always_inline int lt_new_slot(const struct lt_packet *p, const struct l
 		bpf_map_push_elem(&lt_free, &index, 0);
 		return err == -LT_EEXIST ? -LT_INDEX_RACE : -LT_INDEX_FULL;
 	}
-	WRITE_ONCE(slot->state, LT_SLOT_LIVE);
+	__sync_lock_test_and_set(&slot->state, LT_SLOT_LIVE);
 	return index;
 }
 

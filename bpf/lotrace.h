@@ -212,7 +212,7 @@ struct lt_slot {
 	__u32 state; /* enum lt_slot_state */
 	__u32 asked[2]; /* per sender: identity of who was last asked for the owner; 0 nobody */
 	__u8 tcp_flags[2]; /* all flags seen, per sender */
-	__u8 client; /* index of the client endpoint; meaningful unless role is LT_ROLE_NONE */
+	__u8 client; /* index of the client endpoint; meaningful unless role is LT_ROLE_NONE, which follows it */
 	__u8 role; /* enum lt_role */
 	__u32 exchange1; /* place in lt_exchanges plus one; 0: needs none yet; LT_NO_PLACE */
 	struct lt_dir dir[2];
@@ -220,6 +220,12 @@ struct lt_slot {
 };
 
 _Static_assert(sizeof(struct lt_slot) == 256, "four cache lines a flow");
+_Static_assert(__builtin_offsetof(struct lt_slot, tcp_flags) % 4 == 0 &&
+		       __builtin_offsetof(struct lt_slot, client) ==
+			       __builtin_offsetof(struct lt_slot, tcp_flags) + 2 &&
+		       __builtin_offsetof(struct lt_slot, role) ==
+			       __builtin_offsetof(struct lt_slot, client) + 1,
+	       "client and role change together, within one word");
 
 /* The process behind one end. Mapped into user space. */
 struct lt_owner {

@@ -104,7 +104,11 @@ static __always_inline enum lt_verdict lt_judge(struct sock *sk, struct task_str
 /*
  * Write down who owns the end of a flow. Several CPUs may be at it where several processes share a UDP
  * socket: the version is odd while one writes, the others leave it to their next packet. User space
- * reads the version before and after.
+ * reads the version before and after (knownEnds.read, internal/loader/owner.go).
+ *
+ * Both changes of the version must be ones that return what was there: those are ordered with all around
+ * them on every processor, so that no plain store in between is seen before the odd version or after the
+ * even one. An addition whose result nobody wants becomes one that orders nothing (STADD on arm64).
  *
  * Not inlined, for the verifier's sake: see lt_find_by_tuple.
  */
@@ -134,7 +138,7 @@ __noinline int lt_learn_owner(struct __sk_buff *ctx, __u32 index, __u32 side, __
 			lt_describe(owner, task);
 		else
 			lt_describe_kernel(owner);
-		__sync_fetch_and_add(&owner->version, 1);
+		__sync_lock_test_and_set(&owner->version, version + 2);
 	}
 	slot->asked[side & 1] = lt_identity(task);
 	return 0;

@@ -226,12 +226,15 @@ static __always_inline void lt_follow_turns(struct lt_slot *slot, __u32 slot_ind
 					    const struct lt_packet *p, __u64 now, bool locked,
 					    struct lt_news *news)
 {
-	struct lt_dir *client = &slot->dir[slot->client & 1];
-	bool asks = side == slot->client, late = lt_takes_late(p);
+	/* Both at once, as user space changes them: who takes the other end for the client counts amiss. */
+	__u16 told = READ_ONCE(*(const __u16 *)&slot->client);
+	__u8 client_side = told, role = told >> 8;
+	struct lt_dir *client = &slot->dir[client_side & 1];
+	bool asks = side == client_side, late = lt_takes_late(p);
 	struct lt_exchange *t;
 	__u32 index;
 
-	if (slot->role == LT_ROLE_NONE)
+	if (role == LT_ROLE_NONE)
 		return;
 	if (!slot->exchange1) {
 		if (asks == late || (late && !client->payload_bytes))

@@ -27,10 +27,10 @@ const (
 	meminfoDrops  = 8  // SK_MEMINFO_DROPS, linux/sock_diag.h
 )
 
-// diagSockets has read called with the struct inet_diag_msg and the attributes of every socket of a protocol (unix.IPPROTO_*)
-// in the calling thread's network namespace that is in one of these states, a set of bits 1<<BPF_TCP_*, with one attribute.
-// Of sockets of IPv6 that listen or are not connected diagSKV6Only comes as well. Asked for TCP that listens, the kernel
-// looks at no others.
+// diagSockets has read called with the struct inet_diag_msg and the attributes of every socket of a protocol
+// (unix.IPPROTO_*) in the calling thread's network namespace that is in one of these states, a set of bits
+// 1<<BPF_TCP_*, with one attribute. Of IPv6 sockets that listen or are not connected diagSKV6Only comes as well.
+// Asked for TCP that listens, the kernel looks at no others.
 func diagSockets(protocol uint8, states uint32, attribute uint8, read func([]byte) error) error {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		request := nl.NewNetlinkRequest(sockDiagByFamily, unix.NLM_F_DUMP)

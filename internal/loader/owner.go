@@ -2,6 +2,7 @@ package loader
 
 import (
 	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -22,12 +23,23 @@ func (k *knownEnds) read(ends *lotraceLtEnds, processes *processes) [2]*model.Pr
 		if version == k.version[i] || version&1 != 0 {
 			continue
 		}
-		owner := ends.End[i]
+		owner := copyOwner(&ends.End[i])
 		if atomic.LoadUint32(&ends.End[i].Version) == version {
 			k.version[i], k.owner[i] = version, processes.of(owner)
 		}
 	}
 	return k.owner
+}
+
+// copyOwner copies what the kernel may be writing. Word by word, each atomically: an atomic load orders the loads behind
+// it and no plain ones before it, so a plain copy could be made after the version is read the second time.
+func copyOwner(from *lotraceLtOwner) (owner lotraceLtOwner) {
+	const words = unsafe.Sizeof(owner) / 8
+	shared, own := (*[words]uint64)(unsafe.Pointer(from)), (*[words]uint64)(unsafe.Pointer(&owner))
+	for i := range own {
+		own[i] = atomic.LoadUint64(&shared[i])
+	}
+	return owner
 }
 
 // processes has one model.Process for all ends that a process is behind: a server may have a hundred

@@ -34,9 +34,15 @@ func (l *Loader) ReadTrouble(place uint32, into *model.Trouble) {
 		}
 	}
 	for i := range into.Drops {
-		drop := &from.Drops[i]
-		into.Drops[i] = model.Drop{Reason: atomic.LoadUint32(&drop.Reason), SKBs: atomic.LoadUint32(&drop.Skbs)}
+		into.Drops[i] = readDrop(&from.Drops[i])
 	}
+}
+
+// readDrop reads the number first. The kernel writes the reason first, so there is none without its reason: that would
+// be of another one, and again of its own in the next reading.
+func readDrop(from *lotraceLtDrop) model.Drop {
+	skbs := atomic.LoadUint32(&from.Skbs)
+	return model.Drop{Reason: atomic.LoadUint32(&from.Reason), SKBs: skbs}
 }
 
 // ReleaseTrouble gives a place back. Its slot must have been freed.
