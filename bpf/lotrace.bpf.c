@@ -178,4 +178,15 @@ int lotrace_iter_queues_udp(struct bpf_iter__udp *ctx)
 	return 0;
 }
 
+/*
+ * User space's types are generated from what the compiler keeps, and it keeps no type that only the
+ * stack or a ring buffer has. These variables keep the records. Nothing reads them, and no such
+ * section is loaded.
+ */
+struct lt_slow *lt_slow_type SEC("types");
+struct lt_sample *lt_sample_type SEC("types");
+struct lt_listener *lt_listener_type SEC("types");
+struct lt_queue *lt_queue_type SEC("types");
+struct lt_holder *lt_holder_type SEC("types");
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

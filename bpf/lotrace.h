@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The contract between the kernel programs and user space: limits, enums, configuration, keys and
- * slots. Both sides are generated from or checked against this file; a test compares the object's
- * BTF with the Go types and every enum with its Go names.
+ * slots. User space's types are generated from this file; tests hold the bytes of each struct that
+ * user space reads, and compare every enum with its Go names.
  */
 #ifndef LOTRACE_H
 #define LOTRACE_H

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the kernel tells user space one by one, through ring buffers and iterators. Read as bytes: no map
- * holds these, so the generator does not see them, and a test compares the sizes that are asserted here with those
- * of the Go types.
+ * What the kernel tells user space one by one, through ring buffers and iterators. User space's
+ * types are generated from these, and a test has the bytes of each.
  */
 #ifndef LOTRACE_RECORDS_H
 #define LOTRACE_RECORDS_H

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -66,32 +65,21 @@ func (l *Loader) Holders() ([]model.Holder, error) {
 	return parseHolders(raw)
 }
 
-// holderRecord is struct lt_holder, which the generator cannot see: no map holds it.
-type holderRecord struct {
-	Local, Remote                    [16]byte
-	LocalPort, RemotePort            uint16
-	Proto, Family, V6Only, Listening uint8
-	Socket                           uint64
-	Owner                            lotraceLtOwner
-}
-
 func parseHolders(raw []byte) ([]model.Holder, error) {
-	const size = int(unsafe.Sizeof(holderRecord{}))
-	if len(raw)%size != 0 {
-		return nil, fmt.Errorf("walk open files: %d bytes are no whole records", len(raw))
+	records, err := recordsIn[lotraceLtHolder](raw)
+	if err != nil {
+		return nil, fmt.Errorf("walk open files: %w", err)
 	}
-	out := make([]model.Holder, 0, len(raw)/size)
+	out := make([]model.Holder, 0, len(records))
 	processes := make(map[model.ProcessID]*model.Process)
-	for ; len(raw) > 0; raw = raw[size:] {
-		var record holderRecord
-		copy(unsafe.Slice((*byte)(unsafe.Pointer(&record)), size), raw)
-		out = append(out, decodeHolder(&record, processes))
+	for i := range records {
+		out = append(out, decodeHolder(&records[i], processes))
 	}
 	return out, nil
 }
 
 // decodeHolder takes its process from known, so that one of many sockets is one.
-func decodeHolder(from *holderRecord, known map[model.ProcessID]*model.Process) model.Holder {
+func decodeHolder(from *lotraceLtHolder, known map[model.ProcessID]*model.Process) model.Holder {
 	id := model.ProcessID{TGID: from.Owner.Tgid, StartNS: from.Owner.StartNs}
 	if known[id] == nil {
 		known[id] = decodeOwner(&from.Owner)
@@ -102,7 +90,7 @@ func decodeHolder(from *holderRecord, known map[model.ProcessID]*model.Process) 
 		Socket:    from.Socket,
 		Local:     netip.AddrPortFrom(socketAddr(from.Local, from.Family), from.LocalPort),
 		Listening: from.Listening != 0,
-		V6Only:    from.V6Only != 0,
+		V6Only:    from.V6only != 0,
 	}
 	if from.RemotePort != 0 {
 		h.Remote = netip.AddrPortFrom(socketAddr(from.Remote, from.Family), from.RemotePort)

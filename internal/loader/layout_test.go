@@ -7,10 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -127,82 +125,6 @@ func TestLimitsAgree(t *testing.T) {
 			t.Errorf("%s is %s in C and %d in Go", name, match[1], want)
 		}
 	}
-}
-
-// Records are in no map, so the object's types do not have them: the header's assertions stand for them.
-func TestRecordsHaveTheirSize(t *testing.T) {
-	text := header(t, "records.h")
-	for name, want := range map[string]uintptr{
-		"lt_slow":   unsafe.Sizeof(slowRecord{}),
-		"lt_sample": unsafe.Sizeof(sampleRecord{}),
-		"lt_queue":  unsafe.Sizeof(queueRecord{}),
-		"lt_holder": unsafe.Sizeof(holderRecord{}),
-	} {
-		match := regexp.MustCompile(`sizeof\(struct ` + name + `\) == (\d+)`).FindStringSubmatch(text)
-		if match == nil {
-			t.Errorf("no size of %s in the header", name)
-		} else if got, err := strconv.Atoi(match[1]); err != nil || uintptr(got) != want {
-			t.Errorf("%s has %s bytes in C and %d in Go", name, match[1], want)
-		}
-	}
-}
-
-// The object's own type information against the Go types that user space reads memory with.
-func TestTypesMatchBTF(t *testing.T) {
-	spec, err := loadLotrace()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var slot lotraceLtSlot
-	for name, want := range map[string]uintptr{
-		"lt_key":           unsafe.Sizeof(lotraceLtKey{}),
-		"lt_dir":           unsafe.Sizeof(lotraceLtDir{}),
-		"lt_unlocked":      unsafe.Sizeof(lotraceLtUnlocked{}),
-		"lt_slot":          unsafe.Sizeof(slot),
-		"lt_exchange":      unsafe.Sizeof(lotraceLtExchange{}),
-		"lt_latency":       unsafe.Sizeof(lotraceLtLatency{}),
-		"lt_ends":          unsafe.Sizeof(lotraceLtEnds{}),
-		"lt_owner":         unsafe.Sizeof(lotraceLtOwner{}),
-		"lt_counts":        unsafe.Sizeof(lotraceLtCounts{}),
-		"lt_filter":        unsafe.Sizeof(lotraceLtFilter{}),
-		"lt_filter_term":   unsafe.Sizeof(lotraceLtFilterTerm{}),
-		"lt_config":        unsafe.Sizeof(lotraceLtConfig{}),
-		"lt_sample_counts": unsafe.Sizeof(lotraceLtSampleCounts{}),
-		"lt_pool":          unsafe.Sizeof(lotraceLtPool{}),
-	} {
-		if got := structOf(t, spec.Types, name).Size; uintptr(got) != want {
-			t.Errorf("struct %s has %d bytes, the Go type %d", name, got, want)
-		}
-	}
-	for name, want := range map[string]uintptr{
-		"key": unsafe.Offsetof(slot.Key), "state": unsafe.Offsetof(slot.State),
-		"asked": unsafe.Offsetof(slot.Asked), "tcp_flags": unsafe.Offsetof(slot.TcpFlags),
-		"client": unsafe.Offsetof(slot.Client), "role": unsafe.Offsetof(slot.Role),
-		"exchange1": unsafe.Offsetof(slot.Exchange1), "dir": unsafe.Offsetof(slot.Dir),
-		"unlocked": unsafe.Offsetof(slot.Unlocked),
-	} {
-		found := false
-		for _, member := range structOf(t, spec.Types, "lt_slot").Members {
-			if member.Name == name {
-				found = true
-				if got := uintptr(member.Offset.Bytes()); got != want {
-					t.Errorf("lt_slot.%s is at %d, in Go at %d", name, got, want)
-				}
-			}
-		}
-		if !found {
-			t.Errorf("lt_slot has no %s", name)
-		}
-	}
-}
-
-func structOf(t *testing.T, types *btf.Spec, name string) *btf.Struct {
-	t.Helper()
-	var s *btf.Struct
-	if err := types.TypeByName(name, &s); err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // The kernel's iterator over TCP sockets can break connections: docs/decisions/0018.

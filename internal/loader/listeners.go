@@ -1,7 +1,6 @@
 package loader
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -74,23 +73,25 @@ func runIterator(prog *ebpf.Program) ([]model.Listener, error) {
 	return parseListeners(raw)
 }
 
-// sizeofListener is that of struct lt_listener, whose layout parseListeners reads.
-const sizeofListener = 24
-
 func parseListeners(raw []byte) ([]model.Listener, error) {
-	if len(raw)%sizeofListener != 0 {
-		return nil, fmt.Errorf("read listeners: %d bytes are no whole records", len(raw))
+	records, err := recordsIn[lotraceLtListener](raw)
+	if err != nil {
+		return nil, fmt.Errorf("read listeners: %w", err)
 	}
-	var out []model.Listener
-	for ; len(raw) > 0; raw = raw[sizeofListener:] {
-		out = append(out, model.Listener{
-			Proto:  model.Proto(raw[18]),
-			Addr:   socketAddr([16]byte(raw), raw[19]),
-			Port:   binary.NativeEndian.Uint16(raw[16:]),
-			V6Only: raw[20] != 0,
-		})
+	out := make([]model.Listener, 0, len(records))
+	for i := range records {
+		out = append(out, decodeListener(&records[i]))
 	}
 	return out, nil
+}
+
+func decodeListener(from *lotraceLtListener) model.Listener {
+	return model.Listener{
+		Proto:  model.Proto(from.Proto),
+		Addr:   socketAddr(from.Addr, from.Family),
+		Port:   from.Port,
+		V6Only: from.V6only != 0,
+	}
 }
 
 // diagUnconnected lists the UDP sockets that are not connected: those may hear from anybody.

@@ -129,6 +129,20 @@ type lotraceLtFilterTerm struct {
 	Addr      [16]uint8
 }
 
+type lotraceLtHolder struct {
+	_          structs.HostLayout
+	Local      [16]uint8
+	Remote     [16]uint8
+	LocalPort  uint16
+	RemotePort uint16
+	Proto      uint8
+	Family     uint8
+	V6only     uint8
+	Listening  uint8
+	Socket     uint64
+	Owner      lotraceLtOwner
+}
+
 type lotraceLtKey struct {
 	_     structs.HostLayout
 	Addr  [2][16]uint8
@@ -145,6 +159,16 @@ type lotraceLtLatency struct {
 	RangeNs uint64
 	Guess1  uint32
 	Pad     uint32
+}
+
+type lotraceLtListener struct {
+	_      structs.HostLayout
+	Addr   [16]uint8
+	Port   uint16
+	Proto  uint8
+	Family uint8
+	V6only uint8
+	Pad    [3]uint8
 }
 
 type lotraceLtOwner struct {
@@ -168,6 +192,41 @@ type lotraceLtPool struct {
 	SlowLost       uint64
 }
 
+type lotraceLtQueue struct {
+	_          structs.HostLayout
+	Slot       uint32
+	Side       uint8
+	Pad        [3]uint8
+	Receive    uint32
+	Send       uint32
+	OutOfOrder uint32
+	Drops      uint32
+}
+
+type lotraceLtSample struct {
+	_           structs.HostLayout
+	Key         lotraceLtKey
+	Slot        uint32
+	MonoNs      uint64
+	Why         uint32
+	Drop        uint32
+	From        uint8
+	Client      uint8
+	Reason      uint8
+	Retransmit  uint8
+	OneIn       uint32
+	Len         uint32
+	HeaderLen   uint32
+	SegmentSize uint32
+	Captured    uint32
+	Number      uint32
+	Answer      uint8
+	Pad         [3]uint8
+	AskedNs     uint64
+	TookNs      uint64
+	Sent        [2]uint64
+}
+
 type lotraceLtSampleCounts struct {
 	_  structs.HostLayout
 	By [4]uint64
@@ -184,6 +243,20 @@ type lotraceLtSlot struct {
 	Exchange1 uint32
 	Dir       [2]lotraceLtDir
 	Unlocked  [2]lotraceLtUnlocked
+}
+
+type lotraceLtSlow struct {
+	_            structs.HostLayout
+	Key          lotraceLtKey
+	Slot         uint32
+	Client       uint8
+	HasBreakdown uint8
+	Pad          [6]uint8
+	AskedNs      uint64
+	TurnNs       uint64
+	DeliveryNs   uint64
+	WaitNs       uint64
+	ThinkNs      uint64
 }
 
 type lotraceLtTrouble struct {

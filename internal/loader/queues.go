@@ -19,9 +19,9 @@ import (
 type queues struct {
 	inside  *inside
 	walks   []walk
-	records []queueRecord // one read of a walk
-	diag    bool          // there is sock_diag: it tells of TCP sockets that listen
-	asks    bool          // and of those that are connected: XDP sees none, so there is no walk over them
+	records []lotraceLtQueue // one read of a walk
+	diag    bool             // there is sock_diag: it tells of TCP sockets that listen
+	asks    bool             // and of those that are connected: XDP sees none, so there is no walk over them
 }
 
 type walk struct {
@@ -29,17 +29,9 @@ type walk struct {
 	iter    *link.Iter
 }
 
-// queueRecord is struct lt_queue.
-type queueRecord struct {
-	slot                             uint32
-	side                             uint8
-	_                                [3]uint8
-	receive, send, outOfOrder, drops uint32
-}
-
 // openQueues is allowed to fail.
 func (l *Loader) openQueues(hook Hook) {
-	q := &queues{records: make([]queueRecord, 1024)}
+	q := &queues{records: make([]lotraceLtQueue, 1024)}
 	if err := q.open(l, hook); err != nil {
 		l.warn("%v: what waits in sockets stays unknown", errors.Join(err, q.Close()))
 		return
@@ -148,7 +140,7 @@ func (q *queues) walk(w *walk, r *model.Reading) error {
 		return err
 	}
 	defer reader.Close()
-	const size = int(unsafe.Sizeof(queueRecord{}))
+	const size = int(unsafe.Sizeof(lotraceLtQueue{}))
 	buf := unsafe.Slice((*byte)(unsafe.Pointer(&q.records[0])), len(q.records)*size)
 	for {
 		n, err := reader.Read(buf)
@@ -168,13 +160,13 @@ func (q *queues) walk(w *walk, r *model.Reading) error {
 	}
 }
 
-func decodeQueue(from *queueRecord) model.Queue {
+func decodeQueue(from *lotraceLtQueue) model.Queue {
 	return model.Queue{
-		Slot:       from.slot,
-		End:        from.side,
-		Receive:    from.receive,
-		Send:       from.send,
-		OutOfOrder: from.outOfOrder,
-		Drops:      from.drops,
+		Slot:       from.Slot,
+		End:        from.Side,
+		Receive:    from.Receive,
+		Send:       from.Send,
+		OutOfOrder: from.OutOfOrder,
+		Drops:      from.Drops,
 	}
 }

@@ -27,24 +27,8 @@ const (
 // ErrNotSampling is returned by ReadSamples where Config.Sample asks for nothing.
 var ErrNotSampling = errors.New("read samples: none were asked for")
 
-// sampleRecord is struct lt_sample, which the generator cannot see: no map holds it.
-type sampleRecord struct {
-	Key                              lotraceLtKey
-	Slot                             uint32
-	MonoNS                           uint64
-	Why, Drop                        uint32
-	From, Client, Reason, Retransmit uint8
-	OneIn                            uint32
-	Length, HeaderLen, SegmentSize   uint32
-	Captured                         uint32
-	Number                           uint32
-	Answer                           uint8
-	_                                [3]uint8
-	AskedNS, TookNS                  uint64
-	Sent                             [2]uint64
-}
-
-const sampleSize = int(unsafe.Sizeof(sampleRecord{}))
+// sampleSize is how much of a record is before the captured bytes.
+const sampleSize = int(unsafe.Sizeof(lotraceLtSample{}))
 
 // setSampleDefaults checks what is to be sampled and says what nobody said.
 func (c *Config) setSampleDefaults() error {
@@ -170,18 +154,18 @@ func decodeSample(to *model.Sample, record []byte) error {
 	if len(record) < sampleSize {
 		return fmt.Errorf("read samples: %d bytes are no record", len(record))
 	}
-	from := (*sampleRecord)(unsafe.Pointer(&record[0]))
+	from := (*lotraceLtSample)(unsafe.Pointer(&record[0]))
 	data := record[sampleSize:]
 	if int(from.Captured) > len(data) {
 		return fmt.Errorf("read samples: %d bytes of %d are missing", int(from.Captured)-len(data), from.Captured)
 	}
 	*to = model.Sample{
-		MonoNS: from.MonoNS, Key: decodeKey(&from.Key), Slot: from.Slot, From: from.From, Client: from.Client,
+		MonoNS: from.MonoNs, Key: decodeKey(&from.Key), Slot: from.Slot, From: from.From, Client: from.Client,
 		Why: model.SamplePolicy(from.Why), Reason: model.Reason(from.Reason), Drop: from.Drop,
 		Retransmit: from.Retransmit != 0, OneIn: from.OneIn,
-		Length: from.Length, HeaderLen: from.HeaderLen, SegmentSize: from.SegmentSize,
+		Length: from.Len, HeaderLen: from.HeaderLen, SegmentSize: from.SegmentSize,
 		Message: model.Message{
-			Number: from.Number, Answer: from.Answer != 0, AskedNS: from.AskedNS, TookNS: from.TookNS, Sent: from.Sent,
+			Number: from.Number, Answer: from.Answer != 0, AskedNS: from.AskedNs, TookNS: from.TookNs, Sent: from.Sent,
 		},
 		Data: data[:from.Captured:from.Captured],
 	}

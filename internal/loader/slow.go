@@ -24,18 +24,6 @@ func (l *Loader) openSlow() error {
 	return nil
 }
 
-// slowRecord is struct lt_slow, which the generator cannot see: no map holds it.
-type slowRecord struct {
-	Key                         lotraceLtKey
-	Slot                        uint32
-	Client, HasBreakdown        uint8
-	_                           [6]uint8
-	AskedNS, TurnNS             uint64
-	DeliveryNS, WaitNS, ThinkNS uint64
-}
-
-const slowSize = int(unsafe.Sizeof(slowRecord{}))
-
 // read appends what was told since it was called last, oldest first. What comes meanwhile is for the next
 // call, so that it ends however fast the kernel tells.
 func (s *slow) read(into []model.SlowTurn) ([]model.SlowTurn, error) {
@@ -43,29 +31,33 @@ func (s *slow) read(into []model.SlowTurn) ([]model.SlowTurn, error) {
 		return into, nil
 	}
 	err := s.ring.read(func(record []byte) error {
-		if len(record) != slowSize {
-			return fmt.Errorf("read slow turns: %d bytes are no record", len(record))
+		turn, err := decodeSlow(record)
+		if err == nil {
+			into = append(into, turn)
 		}
-		into = append(into, decodeSlow((*slowRecord)(unsafe.Pointer(&record[0]))))
-		return nil
+		return err
 	})
 	return into, err
 }
 
-func decodeSlow(from *slowRecord) model.SlowTurn {
+func decodeSlow(record []byte) (model.SlowTurn, error) {
+	if len(record) != int(unsafe.Sizeof(lotraceLtSlow{})) {
+		return model.SlowTurn{}, fmt.Errorf("read slow turns: %d bytes are no record", len(record))
+	}
+	from := (*lotraceLtSlow)(unsafe.Pointer(&record[0]))
 	turn := model.SlowTurn{
 		Slot:    from.Slot,
 		Key:     decodeKey(&from.Key),
 		Client:  from.Client,
-		AskedNS: from.AskedNS,
-		Turn:    time.Duration(from.TurnNS),
+		AskedNS: from.AskedNs,
+		Turn:    time.Duration(from.TurnNs),
 	}
 	if from.HasBreakdown != 0 {
 		turn.Parts = &model.SlowParts{
-			Delivery: time.Duration(from.DeliveryNS),
-			Wait:     time.Duration(from.WaitNS),
-			Think:    time.Duration(from.ThinkNS),
+			Delivery: time.Duration(from.DeliveryNs),
+			Wait:     time.Duration(from.WaitNs),
+			Think:    time.Duration(from.ThinkNs),
 		}
 	}
-	return turn
+	return turn, nil
 }
