@@ -37,7 +37,7 @@ func (l *Loader) Read(r *model.Reading) (err error) {
 	if err != nil {
 		return err
 	}
-	r.Unmeasured, r.Untold, r.SlowLost = pool.ExchangesFull, pool.TroublesFull, pool.SlowLost
+	decodePool(r, &pool)
 	if r.Samples, err = l.SampleCounts(); err != nil {
 		return err
 	}
@@ -150,19 +150,27 @@ func sum(reasons [model.ReasonCount]model.Count) model.Count {
 	return total
 }
 
+// decodePool says what found no room.
+func decodePool(to *model.Reading, from *lotraceLtPool) {
+	to.Unmeasured, to.Untold, to.SlowLost = from.ExchangesFull, from.TroublesFull, from.SlowLost
+}
+
 // readReasons adds up every CPU's counters.
 func (l *Loader) readReasons() ([model.ReasonCount]model.Count, error) {
-	var out [model.ReasonCount]model.Count
 	var perCPU []lotraceLtCounts
 	if err := l.coll.Maps["lt_reasons"].Lookup(uint32(0), &perCPU); err != nil {
-		return out, fmt.Errorf("read reasons: %w", err)
+		return [model.ReasonCount]model.Count{}, fmt.Errorf("read reasons: %w", err)
 	}
+	return decodeReasons(perCPU), nil
+}
+
+func decodeReasons(perCPU []lotraceLtCounts) (out [model.ReasonCount]model.Count) {
 	for i := range perCPU {
 		for reason := range out {
 			out[reason].Add(count(perCPU[i].By[reason]))
 		}
 	}
-	return out, nil
+	return out
 }
 
 func (l *Loader) readIngress() (model.Count, error) {

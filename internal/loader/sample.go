@@ -181,17 +181,22 @@ func (l *Loader) SampleCounts() (c model.SampleCounts, err error) {
 	if err := l.coll.Maps["lt_sampled"].Lookup(uint32(0), &perCPU); err != nil {
 		return c, fmt.Errorf("read sample counters: %w", err)
 	}
+	return decodeSampleCounts(perCPU).Sub(l.samples.before), nil
+}
+
+// decodeSampleCounts adds up what each CPU has counted.
+func decodeSampleCounts(perCPU []lotraceLtSampleCounts) model.SampleCounts {
 	var by [sampleEnds]uint64
 	for i := range perCPU {
 		for end := range by {
 			by[end] += perCPU[i].By[end]
 		}
 	}
-	c = model.SampleCounts{
+	c := model.SampleCounts{
 		Taken: by[sampleTaken], Budget: by[sampleBudget], Full: by[sampleFull], Failed: by[sampleFailed],
 	}
 	c.Seen = c.Taken + c.Budget + c.Full + c.Failed
-	return c.Sub(l.samples.before), nil
+	return c
 }
 
 // What became of a packet; the values are those of enum lt_sample_end.

@@ -88,7 +88,11 @@ func (t *table) reach() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = errors.Join(t.slots.reach(pool.Fresh), t.ends.reach(pool.Fresh),
+	return t.reachFresh(&pool)
+}
+
+func (t *table) reachFresh(pool *lotraceLtPool) (int, error) {
+	err := errors.Join(t.slots.reach(pool.Fresh), t.ends.reach(pool.Fresh),
 		t.exchanges.reach(pool.FreshExchanges), t.breakdowns.reach(pool.FreshExchanges),
 		t.troubles.reach(pool.FreshTroubles))
 	if err != nil {
