@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/machine"
 )
 
 const (
@@ -20,7 +20,7 @@ const (
 
 // resultsPath is the file of this kind of machine: its kernel's first two numbers, and its CPUs.
 func resultsPath() string {
-	release := strings.SplitN(loader.KernelRelease(), ".", 3)
+	release := strings.SplitN(machine.Release(), ".", 3)
 	return filepath.Join(resultsDir, fmt.Sprintf("linux-%s-%dcpu.md", strings.Join(release[:2], "."), runtime.NumCPU()))
 }
 

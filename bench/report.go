@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/machine"
 )
 
 // Titles of tables that the page has the essence of.
@@ -173,7 +173,7 @@ func printReport(w io.Writer, tables []table, markdown bool) error {
 	if markdown {
 		b.WriteString("# What watching costs\n\n")
 	}
-	fmt.Fprintf(&b, "Linux %s, %s, %d CPUs, %s, %s\n", loader.KernelRelease(), cpuModel(), runtime.NumCPU(),
+	fmt.Fprintf(&b, "Linux %s, %s, %d CPUs, %s, %s\n", machine.Release(), cpuModel(), runtime.NumCPU(),
 		runtime.Version(), time.Now().UTC().Format(time.DateOnly))
 	for _, t := range tables {
 		if markdown {

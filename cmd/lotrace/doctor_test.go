@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/rights"
 )
 
 // sick is a machine with something of everything.
@@ -76,7 +77,7 @@ func doctor(t *testing.T, args ...string) (code int, doc doctorJSON, raw string)
 
 // Here is wherever the test runs: with the rights it counts, without it says so.
 func TestDoctorHere(t *testing.T) {
-	missing, err := loader.MissingCapabilities()
+	missing, err := rights.Missing()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,9 +8,9 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/human"
+	"github.com/lotrace/lotrace/internal/machine"
 )
 
 // version is stamped by the release build: -ldflags "-X main.version=1.2.3".
@@ -44,7 +44,9 @@ func versionCommand() *command {
 func printVersion(w io.Writer, format string) error {
 	info, _ := debug.ReadBuildInfo()
 	b := describe(version, info)
-	b.Kernel = kernelRelease()
+	if kernel := machine.Release(); kernel != "" {
+		b.Kernel = &kernel
+	}
 	if format == "json" {
 		return writeJSON(w, b)
 	}
@@ -82,15 +84,6 @@ func describe(stamp string, info *debug.BuildInfo) build {
 		b.Commit = &commit
 	}
 	return b
-}
-
-func kernelRelease() *string {
-	var uts unix.Utsname
-	if err := unix.Uname(&uts); err != nil {
-		return nil
-	}
-	release := unix.ByteSliceToString(uts.Release[:])
-	return &release
 }
 
 func orUnknown(s *string, unknown string) string {

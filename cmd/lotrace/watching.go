@@ -11,6 +11,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/filter"
 	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/machine"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/owner"
 	"github.com/lotrace/lotrace/internal/stats"
@@ -97,7 +98,7 @@ func (c *watching) begin(inv *invocation, l *loader.Loader, expr *filter.Filter,
 	for _, warning := range l.Warnings() {
 		c.say(inv, "warning: %s", warning)
 	}
-	monotonic, boottime, err := loader.ClocksAhead()
+	monotonic, boottime, err := machine.ClocksAhead()
 	if err != nil {
 		return err
 	}
@@ -183,7 +184,7 @@ func origin(l *loader.Loader, expr *filter.Filter) model.Origin {
 	}
 	return model.Origin{
 		Host:   host,
-		Kernel: loader.KernelRelease(),
+		Kernel: machine.Release(),
 		Filter: expr.String(),
 		Sites:  []model.Site{{Number: 1, Netns: l.Netns(), Device: l.Device(), Hook: string(l.Hook())}},
 	}

@@ -7,6 +7,9 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/advice"
+	"github.com/lotrace/lotrace/internal/machine"
 )
 
 // attach runs inside the watched namespace.
@@ -19,8 +22,8 @@ func (l *Loader) attach(hook Hook) error {
 	case HookTCX:
 		err := l.attachTCX()
 		if errors.Is(err, ebpf.ErrNotSupported) {
-			return &Error{
-				Doing: "attach tcx egress", Need: "Linux 6.6", Found: "this is " + KernelRelease(),
+			return &advice.Error{
+				Doing: "attach tcx egress", Need: "Linux 6.6", Found: "this is " + machine.Release(),
 				Fix: "use --hook clsact",
 			}
 		}
@@ -68,7 +71,7 @@ func (l *Loader) attachXDP() error {
 		Flags:     link.XDPGenericMode,
 	})
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
-		return &Error{
+		return &advice.Error{
 			Doing: "attach xdp to " + l.device, Found: "another XDP program is there, and a device takes one",
 			Fix: "use --hook auto", Err: err,
 		}
@@ -102,13 +105,4 @@ func (l *Loader) watchLink(at link.Link, name string) error {
 		return ifindex == uint32(l.ifindex) && info.Program == id
 	})
 	return nil
-}
-
-// KernelRelease is what uname -r prints.
-func KernelRelease() string {
-	var uts unix.Utsname
-	if err := unix.Uname(&uts); err != nil {
-		return "unknown"
-	}
-	return unix.ByteSliceToString(uts.Release[:])
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/advice"
 )
 
 // A clsact filter outlives the process that made it, so its name says who that was and whether the
@@ -264,12 +266,12 @@ func (c *clsact) addQdisc() error {
 		if there, listErr := c.hasQdisc(); there || listErr != nil {
 			return errors.Join(listErr, c.shareQdisc())
 		}
-		return &Error{ // an ingress qdisc sits in the same place
+		return &advice.Error{ // an ingress qdisc sits in the same place
 			Doing: "add qdisc clsact", Found: "a qdisc of another kind is in its place",
 			Fix: "use --hook tcx, or remove that qdisc", Err: err,
 		}
 	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP):
-		return &Error{
+		return &advice.Error{
 			Doing: "add qdisc clsact", Need: "the kernel module sch_ingress",
 			Fix: "modprobe sch_ingress cls_bpf", Err: err,
 		}
@@ -322,7 +324,7 @@ func (c *clsact) addFilter(parent uint32, fd int) error {
 		case errors.Is(err, unix.EINVAL):
 			filter.Priority++
 		case errors.Is(err, unix.ENOENT):
-			return &Error{
+			return &advice.Error{
 				Doing: "add tc filter", Need: "the kernel module cls_bpf", Fix: "modprobe cls_bpf", Err: err,
 			}
 		default:

@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/advice"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -24,7 +25,7 @@ func findLoopback() (netlink.Link, error) {
 			return link, nil
 		}
 	}
-	return nil, &Error{Doing: "find the loopback device", Found: "this network namespace has none"}
+	return nil, &advice.Error{Doing: "find the loopback device", Found: "this network namespace has none"}
 }
 
 // deviceStats asks one device for its 64-bit counters (RTM_GETSTATS, rtnetlink(7)): one message

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/rights"
 )
 
 // guardianCommand is the one argument of a guardian: a child of ours that sits in the watched
@@ -89,7 +91,7 @@ func (g *guardian) Close() error {
 // guard is the guardian's life.
 func guard(pipe io.Reader) error {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	if err := keepCapabilities(1 << unix.CAP_NET_ADMIN); err != nil && !errors.Is(err, unix.ENOTSUP) {
+	if err := rights.Keep(1 << unix.CAP_NET_ADMIN); err != nil && !errors.Is(err, unix.ENOTSUP) {
 		return err
 	}
 	charge, err := io.ReadAll(pipe)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -105,13 +104,4 @@ func socketAddr(addr [16]byte, family uint8) netip.Addr {
 		return netip.IPv4Unspecified()
 	}
 	return a
-}
-
-// ownPIDNamespace is the inode number of the PID namespace whose numbers people see.
-func ownPIDNamespace() uint32 {
-	var st unix.Stat_t
-	if err := unix.Stat("/proc/thread-self/ns/pid", &st); err != nil {
-		return 0 // no process is visible from there
-	}
-	return uint32(st.Ino)
 }

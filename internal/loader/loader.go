@@ -11,8 +11,12 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/advice"
+	"github.com/lotrace/lotrace/internal/machine"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/rights"
 )
 
 // Limits of Config.MaxFlows.
@@ -63,7 +67,7 @@ func (c *Config) setDefaults() error {
 		return fmt.Errorf("filter: %d kernel terms, at most %d", len(c.Filter), model.MaxFilterTerms)
 	}
 	if c.Stages && c.Hook == HookXDP {
-		return &Error{Doing: "count stages", Need: "a tc hook", Fix: "leave out --hook xdp"}
+		return &advice.Error{Doing: "count stages", Need: "a tc hook", Fix: "leave out --hook xdp"}
 	}
 	return c.setSampleDefaults()
 }
@@ -97,7 +101,7 @@ type Loader struct {
 }
 
 // Open loads and attaches. When it returns, every packet that leaves its socket from now on is
-// counted. Errors are of type *Error where advice is possible. Close must be called.
+// counted. Errors are of type *advice.Error where advice is possible. Close must be called.
 func Open(c Config) (*Loader, error) {
 	if err := c.setDefaults(); err != nil {
 		return nil, err
@@ -113,10 +117,10 @@ func (l *Loader) open(c Config) (err error) {
 	if l.netns, err = findNetns(c.Netns); err != nil {
 		return err
 	}
-	if err := errors.Join(checkPrivileges(), checkBTF()); err != nil {
+	if err := errors.Join(rights.Check(), machine.CheckTypes()); err != nil {
 		return err
 	}
-	if l.ahead, _, err = ClocksAhead(); err != nil {
+	if l.ahead, _, err = machine.ClocksAhead(); err != nil {
 		return err
 	}
 	if err := l.netns.do(l.findDevice); err != nil {
@@ -198,7 +202,7 @@ func (l *Loader) load(c Config) error {
 	for _, name := range []string{"lt_slots", "lt_owners", "lt_index", "lt_free"} {
 		spec.Maps[name].MaxEntries = uint32(c.MaxFlows)
 	}
-	config := lotraceLtConfig{Netns: l.netns.inode, MaxFlows: uint32(c.MaxFlows), Pidns: ownPIDNamespace()}
+	config := lotraceLtConfig{Netns: l.netns.inode, MaxFlows: uint32(c.MaxFlows), Pidns: machine.PIDNamespace()}
 	if len(c.Filter) > 0 {
 		config.HasFilter = 1
 	}
@@ -278,6 +282,24 @@ func (l *Loader) begin() error {
 	return l.learnOffset()
 }
 
+// DropPrivileges gives up, on every thread and for good, the capabilities that counting does not
+// need any more: all of them, but for the one that lets others' /proc/PID/exe be read and, with
+// clsact, the one that removes the filter at Close. Those named in others (unix.CAP_CHOWN) stay as well.
+// Nothing that is started from here on can have more, not even by a set-user-id bit (no_new_privs). Map
+// access goes through open descriptors. Without AllThreadsSyscall (a cgo build) it returns an error and
+// changes nothing.
+func (l *Loader) DropPrivileges(others ...uint) error {
+	l.source = nil
+	keep := uint64(1 << unix.CAP_SYS_PTRACE)
+	for _, capability := range others {
+		keep |= 1 << capability
+	}
+	if l.hook == HookClsact {
+		keep |= 1 << unix.CAP_NET_ADMIN
+	}
+	return rights.Keep(keep)
+}
+
 func (l *Loader) onClose(f func() error) { l.cleanups = append(l.cleanups, f) }
 
 // Close detaches and frees everything of ours and nothing else. The counts are gone afterwards.
@@ -320,7 +342,7 @@ func (l *Loader) Alive() error {
 	}
 	for _, isPlaced := range l.placed {
 		if !isPlaced() {
-			return &Error{Doing: "count on " + l.device, Err: ErrRemoved, Fix: "start again"}
+			return &advice.Error{Doing: "count on " + l.device, Err: ErrRemoved, Fix: "start again"}
 		}
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/advice"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/testkit"
 	"github.com/lotrace/lotrace/internal/testkit/foreign"
@@ -167,8 +168,8 @@ func checkRefused(t *testing.T, ns *testkit.Netns, hook loader.Hook, fix string)
 	if err == nil {
 		t.Fatal(errors.Join(errors.New("opened"), l.Close()))
 	}
-	var advice *loader.Error
-	if !errors.As(err, &advice) || advice.Fix != fix {
+	var advised *advice.Error
+	if !errors.As(err, &advised) || advised.Fix != fix {
 		t.Errorf("%v", err)
 	}
 }

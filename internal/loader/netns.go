@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/advice"
 )
 
 // netns is the network namespace under watch.
@@ -35,9 +37,9 @@ func findNetns(name string) (netns, error) {
 	inode, err := n.currentInode()
 	switch doing := "open network namespace " + name; {
 	case errors.Is(err, os.ErrPermission):
-		return n, &Error{Doing: doing, Err: err, Fix: "run as root"}
+		return n, &advice.Error{Doing: doing, Err: err, Fix: "run as root"}
 	case err != nil:
-		return n, &Error{Doing: doing, Need: "a name from `ip netns`, a path, a process id or self", Err: err}
+		return n, &advice.Error{Doing: doing, Need: "a name from `ip netns`, a path, a process id or self", Err: err}
 	}
 	n.inode = inode
 	return n, nil
@@ -162,7 +164,7 @@ func offMainThread(f func()) {
 }
 
 func enterError(name string, err error) error {
-	e := &Error{Doing: "enter network namespace " + name, Err: err}
+	e := &advice.Error{Doing: "enter network namespace " + name, Err: err}
 	if errors.Is(err, unix.EPERM) {
 		e.Need = "cap_sys_admin"
 		e.Fix = "run as root"

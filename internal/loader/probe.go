@@ -8,6 +8,10 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/advice"
+	"github.com/lotrace/lotrace/internal/machine"
+	"github.com/lotrace/lotrace/internal/rights"
 )
 
 // Check is one thing that counting takes, or that is good to know.
@@ -35,9 +39,9 @@ const (
 func Probe(name string) []Check {
 	n, err := findNetns(name)
 	checks := slices.Concat(
-		[]Check{checkKernel(KernelRelease())},
+		[]Check{checkKernel(machine.Release())},
 		checkCapabilities(n),
-		[]Check{checkTypes(), checkLockdown(Lockdown()), checkJIT(), checkBPFStats(), checkCgroup2()},
+		[]Check{checkTypes(), checkLockdown(machine.Lockdown()), checkJIT(), checkBPFStats(), checkCgroup2()},
 	)
 	if err != nil {
 		return append(checks, failed("netns", err))
@@ -49,13 +53,13 @@ func Probe(name string) []Check {
 // failed is a required check that ended with an error.
 func failed(name string, err error) Check {
 	c := Check{Name: name, Status: StatusFail, Required: true}
-	c.Found, c.Fix = advice(err)
+	c.Found, c.Fix = explain(err)
 	return c
 }
 
-// advice splits an error into what is wrong and what to do, each on one line.
-func advice(err error) (found, fix string) {
-	var e *Error
+// explain splits an error into what is wrong and what to do, each on one line.
+func explain(err error) (found, fix string) {
+	var e *advice.Error
 	found = err.Error()
 	if errors.As(err, &e) && e.Fix != "" {
 		fix = e.Fix
@@ -95,11 +99,11 @@ func checkKernel(release string) Check {
 // checkCapabilities has a check for each of those that are needed, and one for what it takes to
 // enter the namespace.
 func checkCapabilities(n netns) []Check {
-	effective, err := effectiveCapabilities()
+	effective, err := rights.Effective()
 	if err != nil {
 		return []Check{failed("capabilities", err)}
 	}
-	missing, err := MissingCapabilities()
+	missing, err := rights.Missing()
 	if err != nil {
 		return []Check{failed("capabilities", err)}
 	}
@@ -109,7 +113,7 @@ func checkCapabilities(n netns) []Check {
 		c := Check{Name: name, Status: StatusOK, Required: true, Found: "here"}
 		switch {
 		case slices.Contains(missing, name):
-			c.Status, c.Found, c.Fix = StatusFail, "missing", setcapFix
+			c.Status, c.Found, c.Fix = StatusFail, "missing", rights.Fix
 		case borrowed && name != "cap_net_admin":
 			c.Status, c.Found = StatusFail, "counts in a user namespace only, BPF asks for more"
 			c.Fix = "run as root outside of the user namespace (rootless container)"
@@ -134,13 +138,13 @@ func inUserNamespace() bool {
 }
 
 func checkTypes() Check {
-	if err := checkBTF(); err != nil {
+	if err := machine.CheckTypes(); err != nil {
 		return failed("btf", err)
 	}
 	return Check{Name: "btf", Status: StatusOK, Required: true, Found: "/sys/kernel/btf/vmlinux"}
 }
 
-// checkLockdown takes what Lockdown returns.
+// checkLockdown takes what machine.Lockdown returns.
 func checkLockdown(mode string) Check {
 	c := Check{Name: "lockdown", Status: StatusOK, Required: true, Found: mode}
 	switch mode {

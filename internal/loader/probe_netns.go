@@ -189,7 +189,7 @@ func (p *netnsProbe) checkHooks() []Check {
 	for i, err := range []error{tcxErr, clsactErr, p.tryXDP()} {
 		if err != nil {
 			hooks[i].Status = StatusWarn
-			hooks[i].Found, hooks[i].Fix = advice(err)
+			hooks[i].Found, hooks[i].Fix = explain(err)
 		}
 	}
 	if clsact := &hooks[1]; tcxErr != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/advice"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -283,13 +284,13 @@ func TestSoftnetDropped(t *testing.T) {
 	}
 }
 
-func TestAdvice(t *testing.T) {
-	cause := &Error{Doing: "attach tcx egress", Need: "Linux 6.6", Found: "this is 6.1", Fix: "use --hook clsact"}
-	found, fix := advice(errors.Join(cause, errors.New("close: bad")))
+func TestExplain(t *testing.T) {
+	cause := &advice.Error{Doing: "attach tcx egress", Need: "Linux 6.6", Found: "this is 6.1", Fix: "use --hook clsact"}
+	found, fix := explain(errors.Join(cause, errors.New("close: bad")))
 	if found != "attach tcx egress: needs Linux 6.6, this is 6.1; close: bad" || fix != "use --hook clsact" {
 		t.Errorf("%q, fix %q", found, fix)
 	}
-	if found, fix := advice(unix.EIO); found != unix.EIO.Error() || fix != "" {
+	if found, fix := explain(unix.EIO); found != unix.EIO.Error() || fix != "" {
 		t.Errorf("%q, fix %q", found, fix)
 	}
 }

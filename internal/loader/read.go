@@ -5,6 +5,8 @@ import (
 	"math"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -135,6 +137,15 @@ func (l *Loader) ReadSlots(r *model.Reading) (err error) {
 	}
 	r.Slow, err = l.slow.read(r.Slow[:0])
 	return err
+}
+
+// kernelClock is CLOCK_MONOTONIC as bpf_ktime_get_ns reads it, in nanoseconds.
+func (l *Loader) kernelClock() (uint64, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0, fmt.Errorf("read clock: %w", err)
+	}
+	return uint64(ts.Nano() - int64(l.ahead)), nil
 }
 
 func (l *Loader) hookCount() (model.Count, error) {

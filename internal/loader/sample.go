@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/lotrace/lotrace/internal/advice"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -51,7 +52,7 @@ func (c *Config) setSampleDefaults() error {
 func (c *Config) checkSample() error {
 	s := &c.Sample
 	refuse := func(found, fix string) error {
-		return &Error{Doing: "sample packets", Found: found, Fix: fix}
+		return &advice.Error{Doing: "sample packets", Found: found, Fix: fix}
 	}
 	either := model.SampleRandom | model.SampleFlows
 	switch {

@@ -1,4 +1,4 @@
-package loader
+package machine
 
 import (
 	"bufio"
@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // ClocksAhead says by how much CLOCK_MONOTONIC and CLOCK_BOOTTIME, as this process reads them, are ahead of
@@ -35,13 +33,4 @@ func ClocksAhead() (monotonic, boottime time.Duration, err error) {
 		ahead[clock] = time.Duration(seconds)*time.Second + time.Duration(nanoseconds)
 	}
 	return ahead["monotonic"], ahead["boottime"], lines.Err()
-}
-
-// kernelClock is CLOCK_MONOTONIC as bpf_ktime_get_ns reads it, in nanoseconds.
-func (l *Loader) kernelClock() (uint64, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return 0, fmt.Errorf("read clock: %w", err)
-	}
-	return uint64(ts.Nano() - int64(l.ahead)), nil
 }

@@ -1,4 +1,5 @@
-package loader
+// Package rights is what this process may do: the capabilities that counting takes, and giving them up.
+package rights
 
 import (
 	"bufio"
@@ -11,12 +12,14 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/advice"
 )
 
-// MissingCapabilities names those of cap_bpf, cap_net_admin and cap_perfmon that this process
+// Missing names those of cap_bpf, cap_net_admin and cap_perfmon that this process
 // lacks. cap_sys_admin stands in for the first and the last, as it does in the kernel.
-func MissingCapabilities() ([]string, error) {
-	effective, err := effectiveCapabilities()
+func Missing() ([]string, error) {
+	effective, err := Effective()
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +37,8 @@ func MissingCapabilities() ([]string, error) {
 	return missing, nil
 }
 
-func effectiveCapabilities() (uint64, error) {
+// Effective returns the calling thread's effective capabilities, a set of bits (1<<unix.CAP_BPF).
+func Effective() (uint64, error) {
 	f, err := os.Open("/proc/thread-self/status")
 	if err != nil {
 		return 0, fmt.Errorf("read own capabilities: %w", err)
@@ -49,28 +53,22 @@ func effectiveCapabilities() (uint64, error) {
 	return 0, errors.Join(errors.New("read own capabilities: no CapEff"), scan.Err())
 }
 
-// DropPrivileges gives up, on every thread and for good, the capabilities that counting does not
-// need any more: all of them, but for the one that lets others' /proc/PID/exe be read and, with
-// clsact, the one that removes the filter at Close. Those named in others (unix.CAP_CHOWN) stay as well.
-// Nothing that is started from here on can have more, not even by a set-user-id bit (no_new_privs). Map
-// access goes through open descriptors. Without AllThreadsSyscall (a cgo build) it returns an error and
-// changes nothing.
-func (l *Loader) DropPrivileges(others ...uint) error {
-	l.source = nil
-	keep := uint64(1 << unix.CAP_SYS_PTRACE)
-	for _, capability := range others {
-		keep |= 1 << capability
+// Fix is the least that lets lotrace run as another user.
+const Fix = "run as root, or: sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep $(command -v lotrace)"
+
+// Check names the capabilities that are missing before the kernel answers EPERM.
+func Check() error {
+	missing, err := Missing()
+	if err != nil || len(missing) == 0 {
+		return err
 	}
-	if l.hook == HookClsact {
-		keep |= 1 << unix.CAP_NET_ADMIN
-	}
-	return keepCapabilities(keep)
+	return &advice.Error{Doing: "load programs", Need: strings.Join(missing, ", "), Fix: Fix}
 }
 
-// keepCapabilities drops, on every thread, all capabilities but those of keep, a set of bits, that the
+// Keep drops, on every thread, all capabilities but those of keep, a set of bits, that the
 // process has, and sees to it that none comes back.
-func keepCapabilities(keep uint64) error {
-	effective, err := effectiveCapabilities()
+func Keep(keep uint64) error {
+	effective, err := Effective()
 	if err != nil {
 		return err
 	}
@@ -86,22 +84,10 @@ func keepCapabilities(keep uint64) error {
 	case 0:
 		return nil
 	case unix.ENOTSUP:
-		return &Error{
+		return &advice.Error{
 			Doing: "drop capabilities", Need: "a build without cgo", Fix: "build with CGO_ENABLED=0", Err: errno,
 		}
 	default:
 		return fmt.Errorf("drop capabilities: %w", errno)
 	}
-}
-
-// Lockdown returns the kernel's lockdown mode ("none", "integrity", "confidentiality"), or "" if
-// it cannot be read.
-func Lockdown() string {
-	text, err := os.ReadFile("/sys/kernel/security/lockdown")
-	if err != nil {
-		return ""
-	}
-	_, rest, _ := strings.Cut(string(text), "[")
-	mode, _, _ := strings.Cut(rest, "]")
-	return mode
 }
