@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
@@ -24,7 +25,7 @@ func TestReferenceCountsTheSame(t *testing.T) {
 	testkit.RequireRoot(t)
 	testkit.RequireKernel(t, "6.6", "tcx")
 	ns := testkit.NewNetns(t)
-	l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: loader.HookTCX})
+	l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: hook.TCX})
 	if err != nil {
 		t.Fatal(err)
 	}

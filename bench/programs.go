@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -57,7 +58,7 @@ var (
 	}}
 
 	emptyXDP = variant{"empty", func() (attached, error) { return attachOther("empty_xdp") }}
-	oursXDP  = variant{"lotrace", func() (attached, error) { return attachOurs(loader.Config{Hook: loader.HookXDP}) }}
+	oursXDP  = variant{"lotrace", func() (attached, error) { return attachOurs(loader.Config{Hook: hook.XDP}) }}
 )
 
 // sizedReference is the reference with room for so many flows.

@@ -7,11 +7,11 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/hook"
 )
 
 func main() {
-	loader.Guard()
+	hook.Guard()
 	ctx, stop := untilSignalled(context.Background())
 	// The first signal asks for an orderly end; a second one finds its default action again.
 	context.AfterFunc(ctx, stop)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lotrace/lotrace/internal/filter"
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/machine"
 	"github.com/lotrace/lotrace/internal/model"
@@ -67,7 +68,7 @@ func (c *watching) do(inv *invocation, job func(*session) error) error {
 	kernelFilter, _ := expr.Kernel()
 	l, err := loader.Open(loader.Config{
 		Netns:     c.netns,
-		Hook:      loader.Hook(c.hook),
+		Hook:      hook.Kind(c.hook),
 		MaxFlows:  c.maxFlows,
 		Filter:    kernelFilter,
 		Stages:    c.stages,

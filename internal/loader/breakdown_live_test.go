@@ -12,17 +12,18 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
-var tcHooks = []loader.Hook{loader.HookTCX, loader.HookClsact}
+var tcHooks = []hook.Kind{hook.TCX, hook.Clsact}
 
 // newPartsRig has every turn told.
-func newPartsRig(t *testing.T, hook loader.Hook) *rig {
+func newPartsRig(t *testing.T, kind hook.Kind) *rig {
 	t.Helper()
-	return newRig(t, loader.Config{Hook: hook, Breakdown: true, Slow: 1})
+	return newRig(t, loader.Config{Hook: kind, Breakdown: true, Slow: 1})
 }
 
 // tally is turns, and what is known of their parts.
@@ -127,9 +128,9 @@ func TestBreakdownOfKnownServers(t *testing.T) {
 		"udp over ipv6, after read":      {talk{listen: "[::1]:80"}.udp, pauses{answer: asleep}, thinks, true},
 		"udp, client asleep":             {talk{}.udp, pauses{answer: asleep, hear: asleep}, thinks, true},
 	}
-	for _, hook := range tcHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			r := newPartsRig(t, hook)
+	for _, kind := range tcHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newPartsRig(t, kind)
 			var before tally
 			for name, c := range cases {
 				t.Run(name, func(t *testing.T) {
@@ -198,9 +199,9 @@ func requireDatagramReads(t *testing.T) {
 
 // Every turn of ordinary traffic is known, and arrives at once.
 func TestBreakdownOfTraffic(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			r := newRig(t, loader.Config{Hook: hook, Breakdown: true})
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: kind, Breakdown: true})
 			const n = 1000
 			var before tally
 			for name, send := range map[string]func() (testkit.Sent, error){
@@ -219,7 +220,7 @@ func TestBreakdownOfTraffic(t *testing.T) {
 						t.Errorf("%d delivered, want %d", all.Delivered, n)
 					}
 					// XDP leaves sockets no hint, and nothing else knows one that is closed when it is read.
-					if all.Backs != n && hook != loader.HookXDP {
+					if all.Backs != n && kind != hook.XDP {
 						t.Errorf("%d came back, want %d", all.Backs, n)
 					}
 					if mean := all.Delivery / n; mean > time.Millisecond && !testing.Short() {
@@ -234,9 +235,9 @@ func TestBreakdownOfTraffic(t *testing.T) {
 // A client whose request does not fit waits in its own send buffer: its turn begins when the last of it
 // leaves, which is when the server has begun to read.
 func TestBreakdownOfFullWindow(t *testing.T) {
-	for _, hook := range tcHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			r := newPartsRig(t, hook)
+	for _, kind := range tcHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newPartsRig(t, kind)
 			const size = 1 << 20
 			client, server := narrowPair(t, r.ns)
 			asked := make(chan error, 1)
@@ -264,7 +265,7 @@ func TestBreakdownOfFullWindow(t *testing.T) {
 // unknown.
 func TestBreakdownOfSharedDatagramSocket(t *testing.T) {
 	requireDatagramReads(t)
-	r := newPartsRig(t, loader.HookClsact)
+	r := newPartsRig(t, hook.Clsact)
 	var before tally
 	for name, c := range map[string]struct {
 		steps string // each client's asking, and the server's reading and answering, by the client's number
@@ -318,7 +319,7 @@ func TestBreakdownOfSharedDatagramSocket(t *testing.T) {
 // The same addresses and ports in another namespace are somebody else's, whatever happens there.
 func TestBreakdownIsOfOneNamespace(t *testing.T) {
 	where := talk{from: "127.0.0.1:4000", connected: true}
-	r, other := newPartsRig(t, loader.HookClsact), testkit.NewNetns(t)
+	r, other := newPartsRig(t, hook.Clsact), testkit.NewNetns(t)
 	var before tally
 	for name, begin := range map[string]func(*testing.T, *testkit.Netns) *conversation{"tcp": where.tcp, "udp": where.udp} {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
@@ -64,9 +65,9 @@ func retireFor() time.Duration {
 // Every slot is taken from under running traffic, again and again: no packet may fall between the
 // last reading of a slot and its next use.
 func TestRetireLosesNoPacket(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			r := newRig(t, loader.Config{Hook: hook, MaxFlows: loader.MinFlows})
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: kind, MaxFlows: loader.MinFlows})
 			var reading model.Reading
 			var total model.Count
 			add := func(slot *model.SlotCount) {
@@ -135,8 +136,8 @@ func TestMinuteOfChurn(t *testing.T) {
 	)
 	ns := testkit.NewNetns(t)
 	var rigs []*rig
-	for _, hook := range allHooks {
-		rigs = append(rigs, newRigIn(t, ns, loader.Config{Hook: hook}))
+	for _, kind := range allHooks {
+		rigs = append(rigs, newRigIn(t, ns, loader.Config{Hook: kind}))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var watchers sync.WaitGroup
@@ -233,7 +234,7 @@ func TestOpenRefuses(t *testing.T) {
 	for _, c := range []loader.Config{
 		{MaxFlows: loader.MinFlows - 1},
 		{MaxFlows: loader.MaxFlows + 1},
-		{Hook: loader.HookXDP, Stages: true},
+		{Hook: hook.XDP, Stages: true},
 		{Netns: "no-such-name"},
 		{Hook: "nonsense"},
 	} {

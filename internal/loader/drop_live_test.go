@@ -250,10 +250,10 @@ func sockaddr(conn *net.UDPConn) unix.Sockaddr {
 
 // Where nobody listens, every datagram and every SYN is dropped. The answers to them are not.
 func TestDropsAtClosedPorts(t *testing.T) {
-	for _, hook := range allHooks {
+	for _, kind := range allHooks {
 		for _, family := range []uint8{4, 6} {
-			t.Run(fmt.Sprintf("%s, ipv%d", hook, family), func(t *testing.T) {
-				r := newRig(t, loader.Config{Hook: hook})
+			t.Run(fmt.Sprintf("%s, ipv%d", kind, family), func(t *testing.T) {
+				r := newRig(t, loader.Config{Hook: kind})
 				const n = 33
 				want := make(drops)
 				for range 3 {

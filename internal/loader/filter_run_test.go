@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/lotrace/lotrace/internal/filter"
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/refparse"
 	"github.com/lotrace/lotrace/internal/testkit"
@@ -20,10 +21,10 @@ var expressions = []string{
 // filtering is a bench whose filter is another for every run.
 type filtering struct{ *bench }
 
-func newFiltering(tb testing.TB, hook Hook) filtering {
+func newFiltering(tb testing.TB, kind hook.Kind) filtering {
 	tb.Helper()
 	any := model.KernelFilter{{OnTrue: model.FilterAccept, OnFalse: model.FilterAccept}}
-	return filtering{newBench(tb, Config{Hook: hook, MaxFlows: MinFlows, Filter: any})}
+	return filtering{newBench(tb, Config{Hook: kind, MaxFlows: MinFlows, Filter: any})}
 }
 
 // check has the kernel and the two ways of Go judge one packet.
@@ -49,7 +50,7 @@ func (b filtering) check(tb testing.TB, expr string, frame []byte) {
 	if got.Verdict != b.verdict || accepted == (got.Reasons["filtered"].SKBs == 1) || accepted != (len(got.Slots) == 1) {
 		tb.Fatalf("%q: %+v: % x", expr, got, frame)
 	}
-	key, _ := packet.Key(b.netns.inode)
+	key, _ := packet.Key(b.netns.Inode)
 	if want := filter.Run(prog, key); accepted != want {
 		tb.Errorf("%q: accepted %v, by the reference %v: %v\n%v", expr, accepted, want, key, prog)
 	}
@@ -69,7 +70,7 @@ func flowsOf(key model.Key) []model.Flow {
 
 func TestKernelRunsFilters(t *testing.T) {
 	eachHook(t, func(t *testing.T, plain *bench) {
-		b := newFiltering(t, plain.hook)
+		b := newFiltering(t, plain.kind)
 		for _, expr := range expressions {
 			for _, packet := range testkit.Corpus() {
 				b.check(t, expr, packet.Frame)
@@ -89,24 +90,12 @@ func FuzzFilter(f *testing.F) {
 	for i, doc := range filter.Terms() {
 		f.Add(doc.Example, testkit.Corpus()[i%len(testkit.Corpus())].Frame)
 	}
-	tc, xdp := newFiltering(f, HookTCX), newFiltering(f, HookXDP)
+	tc, xdp := newFiltering(f, hook.TCX), newFiltering(f, hook.XDP)
 	f.Fuzz(func(t *testing.T, expr string, frame []byte) {
 		if len(frame) < etherHeader || len(frame) > 2048 {
 			return
 		}
 		tc.check(t, expr, frame)
 		xdp.check(t, expr, frame)
-	})
-}
-
-// FuzzFilterMark: others may give their filters any name. Only what we would write ourselves is ours.
-func FuzzFilterMark(f *testing.F) {
-	f.Add(filterMark{pid: 1, start: "2", view: "3", ownQdisc: true}.String())
-	f.Add("lotrace/0x1/2/3/shared")
-	f.Fuzz(func(t *testing.T, name string) {
-		mark, ours := parseFilterMark(name)
-		if again, same := parseFilterMark(mark.String()); ours && (!same || again != mark) {
-			t.Errorf("%q reads as %+v, which reads as %+v, %v", name, mark, again, same)
-		}
 	})
 }

@@ -16,7 +16,7 @@ import (
 // server on connections older than we are.
 func (l *Loader) Listeners() ([]model.Listener, error) {
 	var found []model.Listener
-	err := l.netns.do(func() (err error) {
+	err := l.netns.Do(func() (err error) {
 		found, err = listListeners(l.loadBeside)
 		return err
 	})

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/stats"
@@ -66,8 +67,8 @@ func (r *rig) with(tb testing.TB) *rig {
 }
 
 // minimum is the oldest kernel that has the hook.
-func minimum(hook loader.Hook) string {
-	if hook == loader.HookTCX {
+func minimum(kind hook.Kind) string {
+	if kind == hook.TCX {
 		return "6.6"
 	}
 	return "6.1"
@@ -168,7 +169,7 @@ func volume(n int) int {
 	return n
 }
 
-var allHooks = []loader.Hook{loader.HookTCX, loader.HookClsact, loader.HookXDP}
+var allHooks = []hook.Kind{hook.TCX, hook.Clsact, hook.XDP}
 
 // traffic is every kind that is counted exactly by every hook.
 var traffic = []struct {
@@ -205,9 +206,9 @@ var traffic = []struct {
 
 // One loader a hook serves all kinds, a window each: to load takes long where a processor is emulated.
 func TestTrafficIsExact(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			r := newRig(t, loader.Config{Hook: hook})
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: kind})
 			for _, kind := range traffic {
 				t.Run(kind.name, func(t *testing.T) {
 					r := r.with(t)
@@ -231,9 +232,9 @@ const loopbackMTU = 65536
 
 // A device whose limits were changed makes other packets of the same skbs; nobody tells the program.
 func TestChangedLimits(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			r := newRig(t, loader.Config{Hook: hook})
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: kind})
 			for _, size := range []int{16 << 10, 32 << 10, 65536, 130_000, 500_000} {
 				t.Run(strconv.Itoa(size), func(t *testing.T) {
 					r := r.with(t)
@@ -260,9 +261,9 @@ func crowd() int {
 }
 
 func TestFullTable(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			r := newRig(t, loader.Config{Hook: hook, MaxFlows: loader.MinFlows})
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: kind, MaxFlows: loader.MinFlows})
 			if _, err := testkit.ShortConnections(r.ns, 4, crowd(), 16); err != nil {
 				t.Fatal(err)
 			}
@@ -299,11 +300,11 @@ func TestAttachInMidTraffic(t *testing.T) {
 	if testing.Short() {
 		attaches = 3
 	}
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
 			testkit.RequireRoot(t)
-			testkit.RequireKernel(t, minimum(hook), "hook "+string(hook))
-			if testing.Short() && hook == loader.HookXDP {
+			testkit.RequireKernel(t, minimum(kind), "hook "+string(kind))
+			if testing.Short() && kind == hook.XDP {
 				t.Skip("waits only so long for ksoftirqd, and an emulated machine keeps no time")
 			}
 			ns := testkit.NewNetns(t)
@@ -325,7 +326,7 @@ func TestAttachInMidTraffic(t *testing.T) {
 				})
 			}
 			for range attaches {
-				r := newRigIn(t, ns, loader.Config{Hook: hook})
+				r := newRigIn(t, ns, loader.Config{Hook: kind})
 				for range 3 {
 					s, err := r.engine.Window()
 					if err != nil {
@@ -347,9 +348,9 @@ func TestAttachInMidTraffic(t *testing.T) {
 
 // A refused connection is a closed flow of two packets, a refused datagram brings an ICMP error back.
 func TestClosedPorts(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			r := newRig(t, loader.Config{Hook: hook})
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: kind})
 			for _, family := range []uint8{4, 6} {
 				refused, err := testkit.ClosedPort(r.ns, family, 33)
 				if err != nil {
@@ -369,9 +370,9 @@ func TestClosedPorts(t *testing.T) {
 
 // Frames that no stack would send are counted, each under its reason, and harm nothing.
 func TestInjectedFrames(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			r := newRig(t, loader.Config{Hook: hook})
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: kind})
 			var sent int
 			r.ns.Run(t, func() {
 				fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)

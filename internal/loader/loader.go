@@ -6,7 +6,6 @@ package loader
 import (
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/advice"
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/machine"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/rights"
@@ -26,21 +26,10 @@ const (
 	DefaultFlows = 1 << 15
 )
 
-// Hook is the place where packets are counted.
-type Hook string
-
-// The hooks. Each counts every packet once.
-const (
-	HookAuto   Hook = "auto"   // tcx where the kernel has it, else clsact
-	HookTCX    Hook = "tcx"    // TC egress through a link; Linux 6.6
-	HookClsact Hook = "clsact" // TC egress through a qdisc and filter
-	HookXDP    Hook = "xdp"    // generic XDP; see docs/accounting.md before using it
-)
-
 // Config says what to watch. The zero value watches the caller's own namespace.
 type Config struct {
 	Netns     string             // NAME, PATH, PID or "self"; "" is "self"
-	Hook      Hook               // "" is HookAuto
+	Hook      hook.Kind          // "" is hook.Auto
 	MaxFlows  int                // slots; 0 is DefaultFlows
 	Filter    model.KernelFilter // nil: everything
 	Stages    bool               // count at TC ingress too, into a counter of its own
@@ -55,7 +44,7 @@ type Config struct {
 
 func (c *Config) setDefaults() error {
 	if c.Hook == "" {
-		c.Hook = HookAuto
+		c.Hook = hook.Auto
 	}
 	if c.MaxFlows == 0 {
 		c.MaxFlows = DefaultFlows
@@ -66,7 +55,7 @@ func (c *Config) setDefaults() error {
 	if len(c.Filter) > model.MaxFilterTerms {
 		return fmt.Errorf("filter: %d kernel terms, at most %d", len(c.Filter), model.MaxFilterTerms)
 	}
-	if c.Stages && c.Hook == HookXDP {
+	if c.Stages && c.Hook == hook.XDP {
 		return &advice.Error{Doing: "count stages", Need: "a tc hook", Fix: "leave out --hook xdp"}
 	}
 	return c.setSampleDefaults()
@@ -75,24 +64,21 @@ func (c *Config) setDefaults() error {
 // Loader holds the programs, their maps and their attachments. Its methods are for one goroutine
 // at a time.
 type Loader struct {
-	netns   netns
-	device  string
-	ifindex int
-	hook    Hook
-	stages  bool
-	ahead   time.Duration // our CLOCK_MONOTONIC of the kernel's
+	netns  hook.Netns
+	device *hook.Device
+	at     *hook.Attachment
+	kind   hook.Kind // of the attachment
+	stages bool
+	ahead  time.Duration // our CLOCK_MONOTONIC of the kernel's
 
 	source *source // nil: everything is loaded
 	coll   *ebpf.Collection
 	table  *table
-	stats  *deviceStats
 
 	scan    *scan    // nil: none
 	queues  *queues  // nil: none
 	slow    *slow    // nil: none
 	samples *samples // nil: none
-
-	placed []func() bool // whether our programs are where they were put; true as well if nobody can say
 
 	offset int64 // between the device's counter and the hook's, see settle
 
@@ -114,7 +100,7 @@ func Open(c Config) (*Loader, error) {
 }
 
 func (l *Loader) open(c Config) (err error) {
-	if l.netns, err = findNetns(c.Netns); err != nil {
+	if l.netns, err = hook.FindNetns(c.Netns); err != nil {
 		return err
 	}
 	if err := errors.Join(rights.Check(), machine.CheckTypes()); err != nil {
@@ -123,7 +109,7 @@ func (l *Loader) open(c Config) (err error) {
 	if l.ahead, _, err = machine.ClocksAhead(); err != nil {
 		return err
 	}
-	if err := l.netns.do(l.findDevice); err != nil {
+	if err := l.netns.Do(l.openDevice); err != nil {
 		return err
 	}
 	if err := l.load(c); err != nil {
@@ -136,14 +122,13 @@ func (l *Loader) open(c Config) (err error) {
 		l.openQueues(c.Hook)
 	}
 	l.openTracers(&c)
-	if err := l.netns.do(func() error { return l.attach(c.Hook) }); err != nil {
+	if err := l.netns.Do(func() error { return l.attach(c.Hook) }); err != nil {
 		return err
 	}
-	if err := l.begin(); err != nil || l.hook != HookXDP {
+	if err := l.begin(); err != nil || l.kind != hook.XDP {
 		return err
 	}
-	l.warn("%s", xdpWarning)
-	if err := l.netns.do(l.selfTestXDP); err != nil {
+	if err := l.netns.Do(l.selfTestXDP); err != nil {
 		return err
 	}
 	return l.empty()
@@ -165,26 +150,53 @@ func (l *Loader) empty() error {
 	return l.dropSamples()
 }
 
-func (l *Loader) findDevice() error {
-	link, err := findLoopback()
-	if err != nil {
+func (l *Loader) openDevice() (err error) {
+	if l.device, err = hook.OpenDevice(); err != nil {
 		return err
 	}
-	l.device, l.ifindex = link.Attrs().Name, link.Attrs().Index
-	if link.Attrs().Flags&net.FlagUp == 0 {
-		l.warn("%s is down: nothing crosses it until `ip link set %[1]s up`.", l.device)
+	l.onClose(l.device.Close)
+	if !l.device.Up {
+		l.warn("%s is down: nothing crosses it until `ip link set %[1]s up`.", l.device.Name)
 	}
-	l.stats, err = openDeviceStats(l.ifindex)
-	if err == nil {
-		l.onClose(l.stats.Close)
+	return nil
+}
+
+// attach runs inside the watched namespace.
+func (l *Loader) attach(kind hook.Kind) (err error) {
+	if l.at, err = l.device.Attach(kind, l.programs()); err != nil {
+		return err
+	}
+	l.onClose(l.at.Close)
+	l.kind = l.at.Kind
+	l.warnings = append(l.warnings, l.at.Warnings...)
+	return nil
+}
+
+// programs are those that were loaded for a hook.
+func (l *Loader) programs() hook.Programs {
+	return hook.Programs{
+		Egress:  l.coll.Programs["lotrace_egress"],
+		Ingress: l.coll.Programs["lotrace_ingress"],
+		XDP:     l.coll.Programs["lotrace_xdp"],
+	}
+}
+
+// selfTestXDP runs inside the watched namespace.
+func (l *Loader) selfTestXDP() error {
+	warning, err := l.device.SelfTestXDP(func() (uint64, error) {
+		count, err := l.hookCount()
+		return count.Packets, err
+	})
+	if warning != "" {
+		l.warn("%s", warning)
 	}
 	return err
 }
 
-// programs are those that a hook needs; what is not needed is not loaded.
-func programs(hook Hook, stages bool) []string {
+// programNames are those that a hook needs; what is not needed is not loaded.
+func programNames(kind hook.Kind, stages bool) []string {
 	names := []string{"lotrace_egress"}
-	if hook == HookXDP {
+	if kind == hook.XDP {
 		names[0] = "lotrace_xdp"
 	}
 	if stages {
@@ -198,11 +210,11 @@ func (l *Loader) load(c Config) error {
 	if l.source, err = readSource(); err != nil {
 		return err
 	}
-	spec := l.source.only(programs(c.Hook, c.Stages)...)
+	spec := l.source.only(programNames(c.Hook, c.Stages)...)
 	for _, name := range []string{"lt_slots", "lt_owners", "lt_index", "lt_free"} {
 		spec.Maps[name].MaxEntries = uint32(c.MaxFlows)
 	}
-	config := lotraceLtConfig{Netns: l.netns.inode, MaxFlows: uint32(c.MaxFlows), Pidns: machine.PIDNamespace()}
+	config := lotraceLtConfig{Netns: l.netns.Inode, MaxFlows: uint32(c.MaxFlows), Pidns: machine.PIDNamespace()}
 	if len(c.Filter) > 0 {
 		config.HasFilter = 1
 	}
@@ -294,11 +306,18 @@ func (l *Loader) DropPrivileges(others ...uint) error {
 	for _, capability := range others {
 		keep |= 1 << capability
 	}
-	if l.hook == HookClsact {
+	if l.kind == hook.Clsact {
 		keep |= 1 << unix.CAP_NET_ADMIN
 	}
 	return rights.Keep(keep)
 }
+
+func (l *Loader) warn(format string, args ...any) {
+	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
+}
+
+// Warnings is what Open noticed that does not keep it from counting, a sentence each.
+func (l *Loader) Warnings() []string { return l.warnings }
 
 func (l *Loader) onClose(f func() error) { l.cleanups = append(l.cleanups, f) }
 
@@ -315,18 +334,18 @@ func (l *Loader) Close() error {
 }
 
 // Netns is the inode number of the watched network namespace.
-func (l *Loader) Netns() uint32 { return l.netns.inode }
+func (l *Loader) Netns() uint32 { return l.netns.Inode }
 
 // Device is the name the loopback device had at Open.
-func (l *Loader) Device() string { return l.device }
+func (l *Loader) Device() string { return l.device.Name }
 
-// Hook is where packets are counted; never HookAuto.
-func (l *Loader) Hook() Hook { return l.hook }
+// Hook is where packets are counted; never hook.Auto.
+func (l *Loader) Hook() hook.Kind { return l.kind }
 
 // Cost is the mean run time of our program per packet at the hook in nanoseconds, or 0 where the
 // kernel does not measure it (sysctl kernel.bpf_stats_enabled).
 func (l *Loader) Cost() float64 {
-	program := l.coll.Programs[programs(l.hook, false)[0]]
+	program := l.coll.Programs[programNames(l.kind, false)[0]]
 	stats, err := program.Stats()
 	if err != nil || stats.RunCount == 0 {
 		return 0
@@ -337,13 +356,11 @@ func (l *Loader) Cost() float64 {
 // Alive returns ErrNetnsGone once the watched namespace's name leads nowhere or elsewhere, and
 // ErrRemoved once a program of ours is not where Open has put it: nothing is counted any more then.
 func (l *Loader) Alive() error {
-	if l.netns.path != "" && l.netns.gone() {
-		return fmt.Errorf("%s: %w", l.netns.name, ErrNetnsGone)
+	if !l.netns.IsOwn() && l.netns.Gone() {
+		return fmt.Errorf("%s: %w", l.netns.Name, ErrNetnsGone)
 	}
-	for _, isPlaced := range l.placed {
-		if !isPlaced() {
-			return &advice.Error{Doing: "count on " + l.device, Err: ErrRemoved, Fix: "start again"}
-		}
+	if !l.at.IsPlaced() {
+		return &advice.Error{Doing: "count on " + l.device.Name, Err: ErrRemoved, Fix: "start again"}
 	}
 	return nil
 }

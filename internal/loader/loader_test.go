@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
@@ -47,14 +48,14 @@ func TestDefaultTableFitsIn32MB(t *testing.T) {
 	testkit.RequireRoot(t)
 	testkit.RequireKernel(t, minAccounting, "memory use of maps")
 	before := memlock(t)
-	newRig(t, loader.Config{Hook: loader.HookAuto})
+	newRig(t, loader.Config{Hook: hook.Auto})
 	if used := memlock(t) - before; used > 32<<20 || used < 16<<20 {
 		t.Errorf("table and programs take %d bytes", used)
 	}
 }
 
 func TestLargestTable(t *testing.T) {
-	r := newRig(t, loader.Config{Hook: loader.HookAuto, MaxFlows: loader.MaxFlows})
+	r := newRig(t, loader.Config{Hook: hook.Auto, MaxFlows: loader.MaxFlows})
 	sent, err := testkit.PingPong(r.ns, 4, 3, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -63,9 +64,9 @@ func TestLargestTable(t *testing.T) {
 }
 
 func TestStages(t *testing.T) {
-	for _, hook := range []loader.Hook{loader.HookTCX, loader.HookClsact} {
-		t.Run(string(hook), func(t *testing.T) {
-			r := newRig(t, loader.Config{Hook: hook, Stages: true})
+	for _, kind := range []hook.Kind{hook.TCX, hook.Clsact} {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: kind, Stages: true})
 			sent, err := testkit.TCPBulk(r.ns, 6, 64<<20)
 			if err != nil {
 				t.Fatal(err)
@@ -81,12 +82,12 @@ func TestStages(t *testing.T) {
 }
 
 func TestKernelFilter(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
 			only := model.KernelFilter{{
 				Test: model.TestProto, Lo: uint16(model.ProtoUDP), OnTrue: model.FilterAccept, OnFalse: model.FilterReject,
 			}}
-			r := newRig(t, loader.Config{Hook: hook, Filter: only})
+			r := newRig(t, loader.Config{Hook: kind, Filter: only})
 			if _, err := testkit.PingPong(r.ns, 4, 10, 1); err != nil {
 				t.Fatal(err)
 			}
@@ -115,13 +116,13 @@ func TestKernelFilter(t *testing.T) {
 }
 
 func TestCloseLeavesNoDescriptor(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
 			testkit.RequireRoot(t)
-			testkit.RequireKernel(t, minimum(hook), "hook "+string(hook))
+			testkit.RequireKernel(t, minimum(kind), "hook "+string(kind))
 			ns := testkit.NewNetns(t)
 			testkit.CheckFDs(t)
-			l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: hook})
+			l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: kind})
 			if err != nil {
 				t.Fatal(err)
 			}

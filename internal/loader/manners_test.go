@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/advice"
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/testkit"
 	"github.com/lotrace/lotrace/internal/testkit/foreign"
@@ -28,11 +29,11 @@ const envCount = "LOTRACE_TEST_COUNT"
 
 func TestMain(m *testing.M) {
 	testkit.RunRole()
-	hook := os.Getenv(envCount)
-	if hook == "" {
+	kind := os.Getenv(envCount)
+	if kind == "" {
 		os.Exit(m.Run())
 	}
-	l, err := loader.Open(loader.Config{Hook: loader.Hook(hook)})
+	l, err := loader.Open(loader.Config{Hook: hook.Kind(kind)})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -49,10 +50,10 @@ type counter struct {
 	held []testkit.BPFObject
 }
 
-func startCounter(t *testing.T, ns *testkit.Netns, hook loader.Hook) *counter {
+func startCounter(t *testing.T, ns *testkit.Netns, kind hook.Kind) *counter {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), envCount+"="+string(hook))
+	cmd.Env = append(os.Environ(), envCount+"="+string(kind))
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -89,16 +90,16 @@ func checkAttached(t *testing.T, ns *testkit.Netns, want testkit.Attached, when 
 }
 
 func TestNeighboursNoticeNothing(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
 			testkit.RequireRoot(t)
-			testkit.RequireKernel(t, minimum(hook), "hook "+string(hook))
+			testkit.RequireKernel(t, minimum(kind), "hook "+string(kind))
 			ns := testkit.NewNetns(t)
-			all := foreign.Neighbours(t, ns, string(hook))
+			all := foreign.Neighbours(t, ns, string(kind))
 			foreign.CheckSee(t, ns, all)
 			before := ns.Attached()
 
-			r := newRigIn(t, ns, loader.Config{Hook: hook, Stages: hook != loader.HookXDP})
+			r := newRigIn(t, ns, loader.Config{Hook: kind, Stages: kind != hook.XDP})
 			r.countOnce(foreign.CheckSee(t, ns, all))
 			if err := r.loader.Close(); err != nil {
 				t.Fatal(err)
@@ -106,8 +107,8 @@ func TestNeighboursNoticeNothing(t *testing.T) {
 			checkAttached(t, ns, before, "after Close")
 			foreign.CheckSee(t, ns, all)
 
-			startCounter(t, ns, hook).kill()
-			if hook != loader.HookClsact {
+			startCounter(t, ns, kind).kill()
+			if kind != hook.Clsact {
 				checkAttached(t, ns, before, "after SIGKILL")
 			}
 			foreign.CheckSee(t, ns, all)
@@ -119,10 +120,10 @@ func TestNeighboursNoticeNothing(t *testing.T) {
 // us; a program that came after us and put itself first sees what we see.
 func TestOrder(t *testing.T) {
 	testkit.RequireRoot(t)
-	testkit.RequireKernel(t, minimum(loader.HookTCX), "hook tcx")
+	testkit.RequireKernel(t, minimum(hook.TCX), "hook tcx")
 	ns := testkit.NewNetns(t)
 	behind := foreign.TCX(t, ns, "tcx behind us", ebpf.AttachTCXEgress, link.Head(), foreign.TCOK)
-	r := newRigIn(t, ns, loader.Config{Hook: loader.HookTCX})
+	r := newRigIn(t, ns, loader.Config{Hook: hook.TCX})
 	before := foreign.TCX(t, ns, "tcx before us", ebpf.AttachTCXEgress, link.Head(), foreign.TCXNext)
 	r.countOnce(foreign.CheckSee(t, ns, []*foreign.Program{before, behind}))
 }
@@ -134,7 +135,7 @@ func TestFilterBeforeOurs(t *testing.T) {
 	foreign.AddClsact(t, ns)
 	foreign.Filter(t, ns, "ip only", netlink.HANDLE_MIN_EGRESS, 1, unix.ETH_P_IP)
 	before := ns.Attached()
-	r := newRigIn(t, ns, loader.Config{Hook: loader.HookClsact})
+	r := newRigIn(t, ns, loader.Config{Hook: hook.Clsact})
 	if warnings := strings.Join(r.loader.Warnings(), "\n"); !strings.Contains(warnings, "comes first") {
 		t.Errorf("warnings: %q", warnings)
 	}
@@ -157,14 +158,14 @@ func TestIngressQdiscIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := ns.Attached()
-	checkRefused(t, ns, loader.HookClsact, "use --hook tcx, or remove that qdisc")
+	checkRefused(t, ns, hook.Clsact, "use --hook tcx, or remove that qdisc")
 	checkAttached(t, ns, before, "after the refusal")
 }
 
 // checkRefused opens the hook, which must fail with that advice.
-func checkRefused(t *testing.T, ns *testkit.Netns, hook loader.Hook, fix string) {
+func checkRefused(t *testing.T, ns *testkit.Netns, kind hook.Kind, fix string) {
 	t.Helper()
-	l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: hook})
+	l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: kind})
 	if err == nil {
 		t.Fatal(errors.Join(errors.New("opened"), l.Close()))
 	}
@@ -176,11 +177,11 @@ func checkRefused(t *testing.T, ns *testkit.Netns, hook loader.Hook, fix string)
 
 func TestOneXDPProgramOnly(t *testing.T) {
 	testkit.RequireRoot(t)
-	testkit.RequireKernel(t, minimum(loader.HookXDP), "hook xdp")
+	testkit.RequireKernel(t, minimum(hook.XDP), "hook xdp")
 	ns := testkit.NewNetns(t)
 	theirs := foreign.XDP(t, ns)
 	before := ns.Attached()
-	checkRefused(t, ns, loader.HookXDP, "use --hook auto")
+	checkRefused(t, ns, hook.XDP, "use --hook auto")
 	checkAttached(t, ns, before, "after the refusal")
 	foreign.CheckSee(t, ns, []*foreign.Program{theirs})
 }
@@ -189,7 +190,7 @@ func TestOneXDPProgramOnly(t *testing.T) {
 func TestTwoAtOnce(t *testing.T) {
 	for _, first := range allHooks {
 		for _, second := range allHooks {
-			if first == loader.HookXDP && second == loader.HookXDP {
+			if first == hook.XDP && second == hook.XDP {
 				continue // a device takes one
 			}
 			t.Run(fmt.Sprintf("%s and %s", first, second), func(t *testing.T) {
@@ -221,15 +222,15 @@ func TestForeignQdiscStays(t *testing.T) {
 	before := ns.Attached()
 	openAndClose(t, ns)
 	checkAttached(t, ns, before, "after Close")
-	startCounter(t, ns, loader.HookClsact).kill()
+	startCounter(t, ns, hook.Clsact).kill()
 	openAndClose(t, ns)
 	checkAttached(t, ns, before, "after SIGKILL and the next one")
 }
 
 // The one that ends first made the qdisc; the other one goes on, and takes it away in the end.
 func TestQdiscOutlivesItsMaker(t *testing.T) {
-	a := newRig(t, loader.Config{Hook: loader.HookClsact})
-	b := newRigIn(t, a.ns, loader.Config{Hook: loader.HookClsact})
+	a := newRig(t, loader.Config{Hook: hook.Clsact})
+	b := newRigIn(t, a.ns, loader.Config{Hook: hook.Clsact})
 	if err := a.loader.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -248,12 +249,12 @@ func TestSweep(t *testing.T) {
 			ns := testkit.NewNetns(t)
 			var theirs []*foreign.Program
 			if shared {
-				theirs = foreign.Neighbours(t, ns, string(loader.HookClsact))
+				theirs = foreign.Neighbours(t, ns, string(hook.Clsact))
 			}
 			before := ns.Attached()
-			living := startCounter(t, ns, loader.HookClsact)
+			living := startCounter(t, ns, hook.Clsact)
 			beside := ns.Attached()
-			dead := startCounter(t, ns, loader.HookClsact)
+			dead := startCounter(t, ns, hook.Clsact)
 			dead.kill()
 			if left := ns.Attached(); len(left.Filters) != len(beside.Filters)+1 {
 				t.Fatalf("SIGKILL left %+v beside %+v: nothing to sweep", left, beside)
@@ -274,7 +275,7 @@ func TestSweep(t *testing.T) {
 
 func openAndClose(t *testing.T, ns *testkit.Netns) {
 	t.Helper()
-	l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: loader.HookClsact})
+	l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: hook.Clsact})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,9 +286,9 @@ func openAndClose(t *testing.T, ns *testkit.Netns) {
 
 // After Close and after SIGKILL the kernel holds no program, map or link of ours.
 func TestNothingStaysInTheKernel(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			r := newRig(t, loader.Config{Hook: hook})
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: kind})
 			held := testkit.HeldBPF(t, os.Getpid())
 			if err := r.loader.Close(); err != nil {
 				t.Fatal(err)
@@ -296,9 +297,9 @@ func TestNothingStaysInTheKernel(t *testing.T) {
 			testkit.CheckBPFGone(t, held)
 			checkAttached(t, r.ns, testkit.Attached{Qdiscs: []string{"noqueue"}}, "after Close")
 
-			killed := startCounter(t, r.ns, hook)
+			killed := startCounter(t, r.ns, kind)
 			killed.kill()
-			if hook == loader.HookClsact {
+			if kind == hook.Clsact {
 				openAndClose(t, r.ns)
 			}
 			testkit.CheckBPFGone(t, killed.held)
@@ -316,19 +317,19 @@ func TestManyCycles(t *testing.T) {
 	if testing.Short() {
 		cycles = 12
 	}
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
 			testkit.RequireRoot(t)
-			testkit.RequireKernel(t, minimum(hook), "hook "+string(hook))
+			testkit.RequireKernel(t, minimum(kind), "hook "+string(kind))
 			ns := testkit.NewNetns(t)
 			testkit.CheckFDs(t)
-			theirs := foreign.Neighbours(t, ns, string(hook))
+			theirs := foreign.Neighbours(t, ns, string(kind))
 			before := ns.Attached()
 			traffic := testkit.NewSteady(t, ns, false)
 			var held []testkit.BPFObject
 			others := testkit.ListBPF(t, os.Getpid())
 			for range cycles / len(allHooks) {
-				l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: hook})
+				l, err := loader.Open(loader.Config{Netns: ns.Path(), Hook: kind})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -343,7 +344,7 @@ func TestManyCycles(t *testing.T) {
 			testkit.CheckBPFGone(t, held)
 			checkAttached(t, ns, before, "after the last")
 			foreign.CheckSee(t, ns, theirs)
-			r := newRigIn(t, ns, loader.Config{Hook: hook})
+			r := newRigIn(t, ns, loader.Config{Hook: kind})
 			r.countOnce(foreign.CheckSee(t, ns, theirs))
 		})
 	}

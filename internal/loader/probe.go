@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/advice"
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/machine"
 	"github.com/lotrace/lotrace/internal/rights"
 )
@@ -37,7 +38,7 @@ const (
 // the process has. Hooks are tried for real, for a moment; nothing is left behind, and nothing that
 // was there before is changed.
 func Probe(name string) []Check {
-	n, err := findNetns(name)
+	n, err := hook.FindNetns(name)
 	checks := slices.Concat(
 		[]Check{checkKernel(machine.Release())},
 		checkCapabilities(n),
@@ -98,7 +99,7 @@ func checkKernel(release string) Check {
 
 // checkCapabilities has a check for each of those that are needed, and one for what it takes to
 // enter the namespace.
-func checkCapabilities(n netns) []Check {
+func checkCapabilities(n hook.Netns) []Check {
 	effective, err := rights.Effective()
 	if err != nil {
 		return []Check{failed("capabilities", err)}
@@ -120,7 +121,7 @@ func checkCapabilities(n netns) []Check {
 		}
 		checks = append(checks, c)
 	}
-	admin := Check{Name: "cap_sys_admin", Status: StatusOK, Required: n.path != "", Found: "here"}
+	admin := Check{Name: "cap_sys_admin", Status: StatusOK, Required: !n.IsOwn(), Found: "here"}
 	if effective&(1<<unix.CAP_SYS_ADMIN) == 0 {
 		admin.Found = "missing; only --netns needs it"
 		if admin.Required {

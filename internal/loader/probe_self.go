@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -32,11 +33,11 @@ func (l *Loader) selfCheck() (Check, map[string]uint64, error) {
 		return c, nil, err
 	}
 	var sent datagram
-	sendErr := l.netns.do(func() (err error) {
+	sendErr := l.netns.Do(func() (err error) {
 		if sent, err = sendDatagram(); err != nil {
 			return err
 		}
-		return exchange()
+		return hook.TalkTCP()
 	})
 	if err := l.Read(&to); err != nil {
 		return c, nil, err
@@ -45,14 +46,14 @@ func (l *Loader) selfCheck() (Check, map[string]uint64, error) {
 	for i := range to.Reasons {
 		reasons[model.Reason(i).String()] = to.Reasons[i].Packets - from.Reasons[i].Packets
 	}
-	hook := sum(to.Reasons).Sub(sum(from.Reasons))
-	counted := fmt.Sprintf("counted %d packets with %s", hook.Packets, l.hook)
+	seen := sum(to.Reasons).Sub(sum(from.Reasons))
+	counted := fmt.Sprintf("counted %d packets with %s", seen.Packets, l.kind)
 	switch {
 	case sendErr != nil:
 		c.Status = StatusWarn
 		c.Found = fmt.Sprintf("%s, but sending to itself failed: %v", counted, sendErr)
-		c.Fix = "see that " + l.device + " is up and no firewall rule is in the way"
-	case !model.NewDevice(from.Device, to.Device, hook).Agrees:
+		c.Fix = "see that " + l.device.Name + " is up and no firewall rule is in the way"
+	case !model.NewDevice(from.Device, to.Device, seen).Agrees:
 		c.Status = StatusFail
 		c.Found = fmt.Sprintf("%s, the device %d", counted, to.Device.After.Packets-from.Device.After.Packets)
 		c.Fix = "stop what sends past the hook (PACKET_QDISC_BYPASS) or drops behind it (tc qdisc show), or report this"

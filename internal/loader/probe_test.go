@@ -2,6 +2,7 @@ package loader
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/advice"
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -60,12 +62,16 @@ func checkNothingOn(t *testing.T, ifindex int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var a attached
-	if err := a.read(lo.Attrs()); err != nil {
+	device, err := hook.OpenDevice()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if len(a.others)+len(a.leftovers) != 0 {
-		t.Errorf("left: %v %v", a.others, a.leftovers)
+	there, err := device.Attached()
+	if err = errors.Join(err, device.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if len(there.Others)+len(there.Leftovers) != 0 {
+		t.Errorf("left: %+v", there)
 	}
 	qdiscs, err := netlink.QdiscList(lo)
 	if err != nil {
@@ -123,26 +129,34 @@ func attachTCX(t *testing.T, ns *testkit.Netns, program *ebpf.Program) (stop fun
 	return func() { tcx.Close() }
 }
 
-// What others have under clsact, and what a killed run has left, is told apart and left alone.
-func TestProbeClsact(t *testing.T) {
-	ns := testkit.NewNetns(t)
-	dead, err := ownFilterMark()
+// deadMark names the filter of a lotrace of our number that was here before us.
+func deadMark(t *testing.T) string {
+	t.Helper()
+	pids, err := os.Readlink("/proc/self/ns/pid")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead.start = "0" // a process of our number that was here before us
+	clocks, err := os.Readlink("/proc/self/ns/time")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("lotrace/%d/0/%s%s/shared", os.Getpid(), pids, clocks)
+}
+
+// What others have under clsact, and what a killed run has left, is told apart and left alone.
+func TestProbeClsact(t *testing.T) {
+	ns := testkit.NewNetns(t)
+	dead := deadMark(t)
 	program := passes(t, "other_clsact")
 	ns.Run(t, func() {
-		c, err := newClsact(1)
-		if err != nil {
+		qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+			LinkIndex: 1, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
+		}}
+		if err := netlink.QdiscAdd(qdisc); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { c.handle.Close(); c.netns.Close() })
-		if err := c.handle.QdiscAdd(c.qdisc()); err != nil {
-			t.Fatal(err)
-		}
-		for i, name := range []string{"somebody's", dead.String()} {
-			if err := c.handle.FilterAdd(&netlink.BpfFilter{
+		for i, name := range []string{"somebody's", dead} {
+			if err := netlink.FilterAdd(&netlink.BpfFilter{
 				FilterAttrs: netlink.FilterAttrs{
 					LinkIndex: 1, Parent: netlink.HANDLE_MIN_EGRESS, Handle: uint32(i + 1), Protocol: unix.ETH_P_ALL, Priority: 7,
 				},
@@ -157,7 +171,7 @@ func TestProbeClsact(t *testing.T) {
 		if c := named(t, checks, "attached"); c.Found != "clsact egress: somebody's" {
 			t.Errorf("%+v", c)
 		}
-		if c := named(t, checks, "leftovers"); c.Status != StatusWarn || !strings.Contains(c.Found, dead.String()) || c.Fix == "" {
+		if c := named(t, checks, "leftovers"); c.Status != StatusWarn || !strings.Contains(c.Found, dead) || c.Fix == "" {
 			t.Errorf("%+v", c)
 		}
 		if c := named(t, checks, "clsact"); c.Status != StatusOK {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/refparse"
 	"github.com/lotrace/lotrace/internal/testkit"
@@ -31,7 +32,7 @@ func newBench(tb testing.TB, c Config) *bench {
 	if err := c.setDefaults(); err != nil {
 		tb.Fatal(err)
 	}
-	l := &Loader{hook: c.Hook, stages: c.Stages}
+	l := &Loader{kind: c.Hook, stages: c.Stages}
 	tb.Cleanup(func() {
 		if err := l.Close(); err != nil {
 			tb.Error(err)
@@ -40,10 +41,10 @@ func newBench(tb testing.TB, c Config) *bench {
 	if err := l.load(c); err != nil {
 		tb.Fatalf("%+v", err)
 	}
-	b := &bench{Loader: l, program: l.coll.Programs[programs(c.Hook, false)[0]]}
+	b := &bench{Loader: l, program: l.coll.Programs[programNames(c.Hook, false)[0]]}
 	const tcxNext, xdpPass = ^uint32(0), 2
 	b.verdict = tcxNext
-	if c.Hook == HookXDP {
+	if c.Hook == hook.XDP {
 		b.verdict = xdpPass
 	}
 	return b
@@ -115,7 +116,7 @@ func (b *bench) reset() error {
 // that sends them.
 func (b *bench) refused(frame []byte, err error) bool {
 	header := map[[2]byte]int{{0x08, 0x00}: 20, {0x86, 0xdd}: 40}[[2]byte(frame[12:])]
-	return b.hook != HookXDP && errors.Is(err, unix.EINVAL) && len(frame) < etherHeader+header
+	return b.kind != hook.XDP && errors.Is(err, unix.EINVAL) && len(frame) < etherHeader+header
 }
 
 // check passes a frame through the program and compares with the reference parser.
@@ -155,7 +156,7 @@ func (b *bench) check(tb testing.TB, frame []byte) {
 
 func (b *bench) checkSlot(tb testing.TB, frame []byte, want refparse.Result, slot *model.Slot) {
 	tb.Helper()
-	key, side := want.Key(b.netns.inode)
+	key, side := want.Key(b.netns.Inode)
 	got := model.Key{
 		Netns: slot.Key.Netns, Proto: slot.Key.Proto, A: slot.Key.Endpoint(0), B: slot.Key.Endpoint(1),
 	}
@@ -183,8 +184,8 @@ func (b *bench) checkSlot(tb testing.TB, frame []byte, want refparse.Result, slo
 func eachHook(t *testing.T, f func(t *testing.T, b *bench)) {
 	testkit.RequireRoot(t)
 	testkit.RequireKernel(t, "6.1", "BPF_PROG_TEST_RUN")
-	for _, hook := range []Hook{HookTCX, HookXDP} {
-		t.Run(string(hook), func(t *testing.T) { f(t, newBench(t, Config{Hook: hook, MaxFlows: MinFlows})) })
+	for _, kind := range []hook.Kind{hook.TCX, hook.XDP} {
+		t.Run(string(kind), func(t *testing.T) { f(t, newBench(t, Config{Hook: kind, MaxFlows: MinFlows})) })
 	}
 }
 
@@ -233,8 +234,8 @@ func FuzzParse(f *testing.F) {
 	for _, packet := range testkit.Corpus() {
 		f.Add(packet.Frame)
 	}
-	tc := newBench(f, Config{Hook: HookTCX, MaxFlows: MinFlows})
-	xdp := newBench(f, Config{Hook: HookXDP, MaxFlows: MinFlows})
+	tc := newBench(f, Config{Hook: hook.TCX, MaxFlows: MinFlows})
+	xdp := newBench(f, Config{Hook: hook.XDP, MaxFlows: MinFlows})
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		if len(frame) < etherHeader || len(frame) > 2048 {
 			return

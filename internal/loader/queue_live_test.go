@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
@@ -122,7 +123,7 @@ func inQueue(tb testing.TB, c syscall.Conn, request uint) (n uint32) {
 
 func TestUnreadBytes(t *testing.T) { onHooks(t, testUnreadBytes) }
 
-func testUnreadBytes(t *testing.T, r *rig, _ loader.Hook) {
+func testUnreadBytes(t *testing.T, r *rig, _ hook.Kind) {
 	for _, kind := range []struct{ name, network, listen, dial string }{
 		{"ipv4", "tcp4", "127.0.0.1:80", "127.0.0.1:80"},
 		{"ipv6", "tcp6", "[::1]:80", "[::1]:80"},
@@ -180,7 +181,7 @@ func awaitState(t *testing.T, c syscall.Conn, state uint8) {
 // A receiver that does not read stops its sender, and both ends tell as much as the sockets themselves.
 func TestUnacknowledgedBytes(t *testing.T) { onHooks(t, testUnacknowledgedBytes) }
 
-func testUnacknowledgedBytes(t *testing.T, r *rig, _ loader.Hook) {
+func testUnacknowledgedBytes(t *testing.T, r *rig, _ hook.Kind) {
 	client, server := tcpEnds(t, r.ns, "tcp", "127.0.0.1:80", "127.0.0.1:80")
 	fill(t, client)
 	r.checkStopped(client, server, 0)
@@ -275,11 +276,11 @@ func dropFifth(t *testing.T, ns *testkit.Netns) {
 }
 
 func TestOutOfOrder(t *testing.T) {
-	testkit.RequireKernel(t, minimum(loader.HookTCX), "dropping by "+string(loader.HookTCX))
+	testkit.RequireKernel(t, minimum(hook.TCX), "dropping by "+string(hook.TCX))
 	onHooks(t, testOutOfOrder)
 }
 
-func testOutOfOrder(t *testing.T, r *rig, _ loader.Hook) {
+func testOutOfOrder(t *testing.T, r *rig, _ hook.Kind) {
 	dropFifth(t, r.ns)
 	client, server := tcpEnds(t, r.ns, "tcp", "127.0.0.1:80", "127.0.0.1:80")
 	const n = 8 << 20
@@ -304,7 +305,7 @@ func testOutOfOrder(t *testing.T, r *rig, _ loader.Hook) {
 // Sockets of one tuple in two namespaces are told apart.
 func TestQueuesOfOneNamespace(t *testing.T) { onHooks(t, testQueuesOfOneNamespace) }
 
-func testQueuesOfOneNamespace(t *testing.T, r *rig, _ loader.Hook) {
+func testQueuesOfOneNamespace(t *testing.T, r *rig, _ hook.Kind) {
 	other := testkit.NewNetns(t)
 	var server *net.TCPConn
 	const n = 7

@@ -11,13 +11,14 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
 // queues walks the sockets of the watched namespace. A walk sees the namespace of the thread that begins
 // it, as sock_diag does, so one thread stays there.
 type queues struct {
-	inside  *inside
+	inside  *hook.Inside
 	walks   []walk
 	records []lotraceLtQueue // one read of a walk
 	diag    bool             // there is sock_diag: it tells of TCP sockets that listen
@@ -30,9 +31,9 @@ type walk struct {
 }
 
 // openQueues is allowed to fail.
-func (l *Loader) openQueues(hook Hook) {
+func (l *Loader) openQueues(kind hook.Kind) {
 	q := &queues{records: make([]lotraceLtQueue, 1024)}
-	if err := q.open(l, hook); err != nil {
+	if err := q.open(l, kind); err != nil {
 		l.warn("%v: what waits in sockets stays unknown", errors.Join(err, q.Close()))
 		return
 	}
@@ -48,11 +49,11 @@ func (l *Loader) openQueues(hook Hook) {
 	}
 }
 
-func (q *queues) open(l *Loader, hook Hook) (err error) {
-	if q.inside, err = l.netns.stay(); err != nil {
+func (q *queues) open(l *Loader, kind hook.Kind) (err error) {
+	if q.inside, err = l.netns.Stay(); err != nil {
 		return err
 	}
-	q.asks = hook == HookXDP
+	q.asks = kind == hook.XDP
 	if !q.asks {
 		if err := q.attach(l, "lotrace_iter_queues_tcp", l.coll.Maps["lt_socks"]); err != nil {
 			return err
@@ -80,7 +81,7 @@ func (q *queues) Close() error {
 	for _, w := range q.walks {
 		errs = append(errs, w.iter.Close(), w.program.Close())
 	}
-	q.inside.leave()
+	q.inside.Leave()
 	return errors.Join(errs...)
 }
 
@@ -109,9 +110,9 @@ func (l *Loader) ReadQueues(r *model.Reading) error {
 }
 
 func (l *Loader) askConnected(r *model.Reading) error {
-	return l.queues.inside.do(func() error {
+	return l.queues.inside.Do(func() error {
 		return diagQueues(func(local, remote netip.AddrPort, q model.Queue) error {
-			index, end, err := l.table.find(local, remote, l.netns.inode, model.ProtoTCP)
+			index, end, err := l.table.find(local, remote, l.netns.Inode, model.ProtoTCP)
 			if err == nil {
 				q.Slot, q.End = index, end
 				r.Queues = append(r.Queues, q)
@@ -124,7 +125,7 @@ func (l *Loader) askConnected(r *model.Reading) error {
 }
 
 func (q *queues) listening(r *model.Reading) error {
-	return q.inside.do(func() (err error) {
+	return q.inside.Do(func() (err error) {
 		r.Backlogs, err = diagListening(r.Backlogs)
 		return err
 	})
@@ -132,7 +133,7 @@ func (q *queues) listening(r *model.Reading) error {
 
 func (q *queues) walk(w *walk, r *model.Reading) error {
 	var reader io.ReadCloser
-	err := q.inside.do(func() (err error) {
+	err := q.inside.Do(func() (err error) {
 		reader, err = w.iter.Open()
 		return err
 	})

@@ -7,24 +7,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
-)
-
-// These bound the wait for packets that are between the hook and the device's counters. They are there for
-// microseconds, with bottom halves off; but a virtual CPU may be taken away meanwhile, and under XDP they wait
-// for ksoftirqd, which on a busy machine waits for its turn.
-const (
-	settleLimit    = 20 * time.Millisecond
-	settleLimitXDP = 250 * time.Millisecond
 )
 
 // Read takes a reading into r, reusing its memory. It takes a handful of system calls, however
 // many flows there are.
 func (l *Loader) Read(r *model.Reading) (err error) {
-	if r.Device.Before, err = l.stats.read(); err != nil {
+	if r.Device.Before, err = l.device.Count(); err != nil {
 		return err
 	}
-	if l.hook == HookXDP {
+	if l.kind == hook.XDP {
 		if err := l.settle(r.Device.Before.Packets); err != nil {
 			return err
 		}
@@ -50,12 +43,12 @@ func (l *Loader) Read(r *model.Reading) (err error) {
 		}
 		r.Ingress = &ingress
 	}
-	if l.hook != HookXDP {
+	if l.kind != hook.XDP {
 		if err := l.settle(sum(r.Reasons).Packets); err != nil {
 			return err
 		}
 	}
-	r.Device.After, err = l.stats.read()
+	r.Device.After, err = l.device.Count()
 	return err
 }
 
@@ -64,8 +57,8 @@ func (l *Loader) Read(r *model.Reading) (err error) {
 // time before we came, and by the packets between the two.
 
 func (l *Loader) leading() (uint64, error) {
-	if l.hook == HookXDP {
-		device, err := l.stats.read()
+	if l.kind == hook.XDP {
+		device, err := l.device.Count()
 		return device.Packets, err
 	}
 	hook, err := l.hookCount()
@@ -73,11 +66,11 @@ func (l *Loader) leading() (uint64, error) {
 }
 
 func (l *Loader) trailing() (uint64, error) {
-	if l.hook == HookXDP {
+	if l.kind == hook.XDP {
 		hook, err := l.hookCount()
 		return hook.Packets, err
 	}
-	device, err := l.stats.read()
+	device, err := l.device.Count()
 	return device.Packets + device.Dropped, err
 }
 
@@ -86,7 +79,7 @@ func (l *Loader) trailing() (uint64, error) {
 func (l *Loader) learnOffset() error {
 	const looks = 100
 	longest := time.Duration(0)
-	if l.hook == HookXDP {
+	if l.kind == hook.XDP {
 		longest = 50 * time.Millisecond
 	}
 	l.offset = math.MinInt64
@@ -104,27 +97,20 @@ func (l *Loader) learnOffset() error {
 			first = leading
 		}
 		l.offset = max(l.offset, int64(trailing-leading))
-		letPass()
+		hook.LetPass()
 	}
 	return nil
 }
 
 // settle waits until every packet that the leading counter had has reached the trailing one.
 func (l *Loader) settle(leading uint64) error {
-	limit := settleLimit
-	if l.hook == HookXDP {
-		limit = settleLimitXDP
-	}
-	for deadline := time.Now().Add(limit); ; letPass() {
+	for deadline := time.Now().Add(l.kind.SettleLimit()); ; hook.LetPass() {
 		trailing, err := l.trailing()
 		if err != nil || int64(trailing-leading) >= l.offset || time.Now().After(deadline) {
 			return err
 		}
 	}
 }
-
-// letPass gives the CPU away for a moment: packets may be waiting for ksoftirqd to have it.
-func letPass() { time.Sleep(20 * time.Microsecond) }
 
 // ReadSlots reads the flow table and the slow turns alone, without the device's counters around them.
 func (l *Loader) ReadSlots(r *model.Reading) (err error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
@@ -55,7 +56,7 @@ func TestSampleBudget(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			testkit.RequireRoot(t)
 			c.config.Policies, c.config.Buffer = model.SampleAll, 64<<20
-			b := newBench(t, sampling(HookTCX, c.config))
+			b := newBench(t, sampling(hook.TCX, c.config))
 			took, still := b.storm(t, frame, long)
 			all := b.readSamples(t)
 			counts, err := b.SampleCounts()
@@ -91,7 +92,7 @@ func mostInASecond(all []model.Sample) (most int) {
 func TestSampleBudgetDoesNotGather(t *testing.T) {
 	testkit.RequireRoot(t)
 	config := model.SampleConfig{Policies: model.SampleAll, PerSecond: 1000, Snaplen: 64, Buffer: 1 << 20}
-	b := newBench(t, sampling(HookTCX, config))
+	b := newBench(t, sampling(hook.TCX, config))
 	b.storm(t, testkit.Packet(testkit.UDP()), 1)
 	time.Sleep(500 * time.Millisecond) // what the budget is asked to forget
 	before, err := b.SampleCounts()

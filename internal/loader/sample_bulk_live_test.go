@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
@@ -130,7 +130,7 @@ func TestSampledStreamsAreWhole(t *testing.T) {
 		{4, 200_000, volume(32 << 20)}, {6, 200_000, volume(32 << 20)},
 	} {
 		t.Run(fmt.Sprintf("IPv%d, gso %d", c.family, c.gso), func(t *testing.T) {
-			config := sampleAll(loader.HookAuto)
+			config := sampleAll(hook.Auto)
 			config.Sample.Buffer = 128 << 20
 			r := newRig(t, config)
 			r.ns.SetGSO(c.gso)

@@ -12,13 +12,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
-func sampleAll(hook loader.Hook) loader.Config {
-	return loader.Config{Hook: hook, Sample: model.SampleConfig{Policies: model.SampleAll}}
+func sampleAll(kind hook.Kind) loader.Config {
+	return loader.Config{Hook: kind, Sample: model.SampleConfig{Policies: model.SampleAll}}
 }
 
 // sample makes traffic, hands every sample of it to into, and returns what was counted of it.
@@ -140,9 +141,9 @@ func mixed(ns *testkit.Netns) error {
 // At several ten thousand packets a second: every packet is a sample, and every byte of it is what a packet
 // socket saw.
 func TestSamplesAreThePackets(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			c := sampleAll(hook)
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			c := sampleAll(kind)
 			c.Sample.Buffer = 128 << 20
 			r := newRig(t, c)
 			tap := packetSocket(t, r.ns)
@@ -172,7 +173,7 @@ func TestSamplesAreThePackets(t *testing.T) {
 
 // The same into a buffer that is too small: what it refuses is counted to the one.
 func TestRefusedSamplesAreCounted(t *testing.T) {
-	c := sampleAll(loader.HookAuto)
+	c := sampleAll(hook.Auto)
 	c.Sample.Buffer, c.Sample.Snaplen = loader.MinSampleBuffer, 1000
 	r := newRig(t, c)
 	var taken uint64
@@ -187,13 +188,13 @@ func TestRefusedSamplesAreCounted(t *testing.T) {
 
 // Every message has one head, with its first bytes, and their times add up to those that are counted.
 func TestSampledHeads(t *testing.T) {
-	for _, hook := range allHooks {
+	for _, kind := range allHooks {
 		for name, send := range map[string]func(*testkit.Netns, int) (testkit.Sent, error){
 			"tcp":      func(ns *testkit.Netns, n int) (testkit.Sent, error) { return testkit.PingPong(ns, 4, n, 200_001) },
 			"tcp, ip6": func(ns *testkit.Netns, n int) (testkit.Sent, error) { return testkit.PingPong(ns, 6, n, 10) },
 		} {
-			t.Run(fmt.Sprintf("%s, %s", hook, name), func(t *testing.T) {
-				r := newRig(t, loader.Config{Hook: hook, Sample: model.SampleConfig{Policies: model.SampleHeads, Snaplen: 200}})
+			t.Run(fmt.Sprintf("%s, %s", kind, name), func(t *testing.T) {
+				r := newRig(t, loader.Config{Hook: kind, Sample: model.SampleConfig{Policies: model.SampleHeads, Snaplen: 200}})
 				const n = 300
 				var sent testkit.Sent
 				var heads []model.Sample
@@ -314,9 +315,9 @@ func TestSampledFlowsAreWhole(t *testing.T) {
 
 // A packet that the kernel drops is told of with its reason, and is the one that was sent.
 func TestSampledDrops(t *testing.T) {
-	for _, hook := range tcHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			c := sampleAll(hook)
+	for _, kind := range tcHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			c := sampleAll(kind)
 			c.Sample.Policies |= model.SampleErrors
 			r := newRig(t, c)
 			var sent, dropped []model.Sample

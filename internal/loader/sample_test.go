@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/refparse"
 	"github.com/lotrace/lotrace/internal/testkit"
@@ -56,8 +57,8 @@ func (b *bench) readSamples(tb testing.TB) (all []model.Sample) {
 	return all
 }
 
-func sampling(hook Hook, s model.SampleConfig) Config {
-	return Config{Hook: hook, MaxFlows: MinFlows, Sample: s}
+func sampling(kind hook.Kind, s model.SampleConfig) Config {
+	return Config{Hook: kind, MaxFlows: MinFlows, Sample: s}
 }
 
 // eachSampling is eachHook with samples.
@@ -65,9 +66,9 @@ func eachSampling(t *testing.T, s model.SampleConfig, filter model.KernelFilter,
 	t.Helper()
 	testkit.RequireRoot(t)
 	testkit.RequireKernel(t, "6.1", "BPF_PROG_TEST_RUN")
-	for _, hook := range []Hook{HookTCX, HookXDP} {
-		t.Run(string(hook), func(t *testing.T) {
-			config := sampling(hook, s)
+	for _, kind := range []hook.Kind{hook.TCX, hook.XDP} {
+		t.Run(string(kind), func(t *testing.T) {
+			config := sampling(kind, s)
 			config.Filter = filter
 			f(t, newBench(t, config))
 		})
@@ -282,7 +283,7 @@ func TestSampleWholeFlows(t *testing.T) {
 		runs := [2]map[model.SlotKey]int{}
 		for run := range runs {
 			runs[run] = make(map[model.SlotKey]int)
-			b := newBench(t, sampling(b.hook, config))
+			b := newBench(t, sampling(b.kind, config))
 			for i := range flows * packets {
 				client := fmt.Sprintf("127.0.0.1:%d", 40000+i%flows)
 				if i/flows%2 == 0 {
@@ -342,7 +343,7 @@ func TestSampleBufferFull(t *testing.T) {
 // Reading ends where its caller says, and goes on from there; it waits until then where there is little.
 func TestReadSamples(t *testing.T) {
 	testkit.RequireRoot(t)
-	b := newBench(t, sampling(HookTCX, model.SampleConfig{Policies: model.SampleAll, Snaplen: 64, Buffer: MinSampleBuffer}))
+	b := newBench(t, sampling(hook.TCX, model.SampleConfig{Policies: model.SampleAll, Snaplen: 64, Buffer: MinSampleBuffer}))
 	frame := testkit.Packet(testkit.UDP())
 	enough := errors.New("enough")
 	seen := 0
@@ -377,14 +378,14 @@ func TestReadSamples(t *testing.T) {
 		t.Errorf("%d samples after %v, %v; want %d at once", n, time.Since(began), err, quarter)
 	}
 
-	if err := newBench(t, Config{Hook: HookTCX, MaxFlows: MinFlows}).ReadSamples(began, count); !errors.Is(err, ErrNotSampling) {
+	if err := newBench(t, Config{Hook: hook.TCX, MaxFlows: MinFlows}).ReadSamples(began, count); !errors.Is(err, ErrNotSampling) {
 		t.Errorf("without policies: %v", err)
 	}
 }
 
 func TestReadSamplesAllocatesNothing(t *testing.T) {
 	testkit.RequireRoot(t)
-	b := newBench(t, sampling(HookTCX, model.SampleConfig{Policies: model.SampleAll}))
+	b := newBench(t, sampling(hook.TCX, model.SampleConfig{Policies: model.SampleAll}))
 	frame := testkit.Packet(testkit.UDP(), testkit.Payload(1000))
 	n := 0
 	count := func(*model.Sample) error { n++; return nil }

@@ -22,11 +22,11 @@ func init() { testkit.RegisterRole("unprivileged", countUnprivileged) }
 // Slow turns are told one by one, with and without their parts, and no others: of 100 the three whose
 // server slept, and those that a machine which stalls made slow.
 func TestSlowTurns(t *testing.T) {
-	for _, hook := range tcHooks {
+	for _, kind := range tcHooks {
 		for _, parts := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, parts %v", hook, parts), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, parts %v", kind, parts), func(t *testing.T) {
 				const limit = 20 * time.Millisecond
-				r := newRig(t, loader.Config{Hook: hook, Slow: limit, Breakdown: parts})
+				r := newRig(t, loader.Config{Hook: kind, Slow: limit, Breakdown: parts})
 				client, server := tcpPair(t, r.ns)
 				defer client.Close()
 				defer server.Close()

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
@@ -46,7 +47,7 @@ func (r *rig) stuff(t *testing.T, client, server net.Conn) (sent chan error, sin
 const stuffing = 128 << 10
 
 func TestZeroWindow(t *testing.T) {
-	onHooks(t, func(t *testing.T, r *rig, _ loader.Hook) {
+	onHooks(t, func(t *testing.T, r *rig, _ hook.Kind) {
 		client, server := tcpPair(t, r.ns)
 		var least, most uint64
 		for range 3 {
@@ -83,7 +84,7 @@ func TestZeroWindow(t *testing.T) {
 func TestZeroWindowEndsWithReset(t *testing.T) {
 	for _, byClient := range []bool{true, false} {
 		t.Run(fmt.Sprintf("by client %v", byClient), func(t *testing.T) {
-			onHooks(t, func(t *testing.T, r *rig, _ loader.Hook) {
+			onHooks(t, func(t *testing.T, r *rig, _ hook.Kind) {
 				client, server := tcpPair(t, r.ns)
 				sent, since := r.stuff(t, client, server)
 				began := monotonic(t)
@@ -155,13 +156,13 @@ func dropLarge(t *testing.T, ns *testkit.Netns) (off func()) {
 // Of all that is sent again, lost tails that are probed for and what acknowledgements ask for included,
 // timeouts are what the kernel calls so.
 func TestTimeouts(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			testkit.RequireKernel(t, minimum(hook), "hook "+string(hook))
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			testkit.RequireKernel(t, minimum(kind), "hook "+string(kind))
 			ns := testkit.NewNetns(t)
 			ns.SetMTU(1500)
 			off := dropLarge(t, ns)
-			r := newRigIn(t, ns, loader.Config{Hook: hook})
+			r := newRigIn(t, ns, loader.Config{Hook: kind})
 			client, server := tcpPair(t, ns)
 			const size = 64 << 10
 			sent := make(chan error, 1)
@@ -178,7 +179,7 @@ func TestTimeouts(t *testing.T) {
 			testkit.Quiesce(ns)
 			sum, slots := r.troubles()
 			want := troubles{Client: model.EndTrouble{Timeouts: r.kernel("TcpExtTCPTimeouts")}}
-			if hook == loader.HookXDP {
+			if kind == hook.XDP {
 				want = troubles{} // only its socket knows why something is sent again
 			}
 			if sum != want {
@@ -203,11 +204,11 @@ func TestNagle(t *testing.T) {
 		"it waits by itself": {false, writeAwaitWriteRead, answerBoth, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, hook := range allHooks {
-				t.Run(string(hook), func(t *testing.T) {
+			for _, kind := range allHooks {
+				t.Run(string(kind), func(t *testing.T) {
 					off := "not tried"
 					for try := 0; off != "" && try < 8; try++ {
-						off = newRig(t, loader.Config{Hook: hook}).nagle(t, c, hook != loader.HookXDP)
+						off = newRig(t, loader.Config{Hook: kind}).nagle(t, c, kind != hook.XDP)
 					}
 					if off != "" {
 						t.Error(off)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
@@ -89,14 +90,14 @@ func monotonic(t *testing.T) uint64 {
 	return uint64(ts.Nano())
 }
 
-func onHooks(t *testing.T, test func(t *testing.T, r *rig, hook loader.Hook)) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) { test(t, newRig(t, loader.Config{Hook: hook}), hook) })
+func onHooks(t *testing.T, test func(t *testing.T, r *rig, kind hook.Kind)) {
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) { test(t, newRig(t, loader.Config{Hook: kind}), kind) })
 	}
 }
 
 func TestRefused(t *testing.T) {
-	onHooks(t, func(t *testing.T, r *rig, _ loader.Hook) {
+	onHooks(t, func(t *testing.T, r *rig, _ hook.Kind) {
 		const n = 7
 		for i := range 2 * n {
 			if _, err := testkit.ClosedPort(r.ns, []uint8{4, 6}[i%2], 33); err != nil {
@@ -117,7 +118,7 @@ func TestRefused(t *testing.T) {
 }
 
 func TestResets(t *testing.T) {
-	onHooks(t, func(t *testing.T, r *rig, _ loader.Hook) {
+	onHooks(t, func(t *testing.T, r *rig, _ hook.Kind) {
 		const byClient, byServer = 3, 5
 		for i := range byClient + byServer {
 			first, second := tcpPair(t, r.ns)
@@ -139,7 +140,7 @@ func TestResets(t *testing.T) {
 
 // Who asks whether a port is open, and wants no connection, resets none.
 func TestHalfOpen(t *testing.T) {
-	onHooks(t, func(t *testing.T, r *rig, _ loader.Hook) {
+	onHooks(t, func(t *testing.T, r *rig, _ hook.Kind) {
 		r.ns.Run(t, func() {
 			l, err := net.Listen("tcp6", "[::1]:80")
 			if err != nil {
@@ -158,7 +159,7 @@ func TestHalfOpen(t *testing.T) {
 
 // A SYN that finds the accept queue full is dropped, and sent again after a second.
 func TestFullAcceptQueue(t *testing.T) {
-	onHooks(t, func(t *testing.T, r *rig, _ loader.Hook) {
+	onHooks(t, func(t *testing.T, r *rig, _ hook.Kind) {
 		dialer := net.Dialer{Timeout: 1500 * time.Millisecond}
 		r.ns.Run(t, func() {
 			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -191,7 +192,7 @@ func TestFullAcceptQueue(t *testing.T) {
 // A listener that waits for data does not take an acknowledgement for an answer: it sends its SYN-ACK
 // again after a second.
 func TestDeferredAccept(t *testing.T) {
-	onHooks(t, func(t *testing.T, r *rig, _ loader.Hook) {
+	onHooks(t, func(t *testing.T, r *rig, _ hook.Kind) {
 		deferred := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 			return errors.Join(c.Control(func(fd uintptr) {
 				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 1)
@@ -238,7 +239,7 @@ func checkBetween(t *testing.T, what string, at, from, to uint64) {
 // The stamps of a connection, against a server that takes its time. Its client sends more than a socket
 // takes, so that the server's first read shows.
 func TestStamps(t *testing.T) {
-	onHooks(t, func(t *testing.T, r *rig, hook loader.Hook) {
+	onHooks(t, func(t *testing.T, r *rig, kind hook.Kind) {
 		const size = 256 << 10
 		var l net.Listener
 		r.ns.Run(t, func() {
@@ -292,7 +293,7 @@ func TestStamps(t *testing.T) {
 		_, slots := r.troubles()
 		checkBetween(t, "connected", slots[0].ConnectedNS, dialling, dialled+late)
 		checkBetween(t, "first byte", slots[0].FirstByteNS, answering, answered)
-		if hook != loader.HookXDP {
+		if kind != hook.XDP {
 			checkBetween(t, "accepted", slots[0].AcceptedNS, accepting, accepted)
 		} else if slots[0].AcceptedNS != 0 {
 			t.Error("xdp knows no process")

@@ -128,9 +128,9 @@ func TestTurnsOfKnownServers(t *testing.T) {
 		"an answer in 200 pieces": {30, func() time.Duration { return 10 * time.Millisecond }, 200 * 100, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, hook := range allHooks {
-				t.Run(string(hook), func(t *testing.T) {
-					r := newRig(t, loader.Config{Hook: hook})
+			for _, kind := range allHooks {
+				t.Run(string(kind), func(t *testing.T) {
+					r := newRig(t, loader.Config{Hook: kind})
 					open := []float64{.5, .9, .99} // quantiles that no round has confirmed yet
 					var off string
 					for round := 0; len(open) > 0; round++ {
@@ -306,9 +306,9 @@ func certificate(t *testing.T) tls.Certificate {
 }
 
 func TestTurnsOfDatagrams(t *testing.T) {
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			r := newRig(t, loader.Config{Hook: hook})
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: kind})
 			const n = 100
 			var client, server *net.UDPConn
 			r.ns.Run(t, func() {

@@ -15,9 +15,9 @@ func TestUnansweredDatagramsTakeNoPlace(t *testing.T) {
 		maxFlows = 4 * loader.MinFlows
 		wait     = 20 * time.Millisecond
 	)
-	for _, hook := range allHooks {
-		t.Run(string(hook), func(t *testing.T) {
-			r := newRig(t, loader.Config{Hook: hook, MaxFlows: maxFlows})
+	for _, kind := range allHooks {
+		t.Run(string(kind), func(t *testing.T) {
+			r := newRig(t, loader.Config{Hook: kind, MaxFlows: maxFlows})
 			var client, server *net.UDPConn
 			r.ns.Run(t, func() {
 				var err error

@@ -41,7 +41,7 @@ var bans = []ban{
 
 // Who may import cilium/ebpf: the boundary, the tool that cuts vmlinux.h, what measures them, and what
 // tests put beside them.
-var bpfUsers = []string{"internal/loader", "tools/vmlinux", "bench", "internal/testkit/foreign"}
+var bpfUsers = []string{"internal/loader", "internal/hook", "tools/vmlinux", "bench", "internal/testkit/foreign"}
 
 type goPackage struct {
 	ImportPath    string

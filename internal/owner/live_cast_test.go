@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
@@ -136,7 +137,7 @@ func (w *wire) exchange() { w.ask(); w.answer() }
 
 // want is the source that the party's owner must have; "" where it must be unknown.
 func (c *cast) want(p *party) model.OwnerSource {
-	blind := c.config.NoOwners || c.config.Hook == loader.HookXDP
+	blind := c.config.NoOwners || c.config.Hook == hook.XDP
 	switch {
 	case !blind && !p.silent:
 		return model.OwnerKernel

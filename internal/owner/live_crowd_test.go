@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/owner"
@@ -18,9 +19,9 @@ import (
 )
 
 // newSmallRig has less room than a crowd takes: for flows, and for what is known of processes.
-func newSmallRig(t *testing.T, ns *testkit.Netns, hook loader.Hook, maxFlows int) *rig {
+func newSmallRig(t *testing.T, ns *testkit.Netns, kind hook.Kind, maxFlows int) *rig {
 	t.Helper()
-	r := newRigIn(t, ns, loader.Config{Hook: hook, MaxFlows: maxFlows})
+	r := newRigIn(t, ns, loader.Config{Hook: kind, MaxFlows: maxFlows})
 	r.resolver = owner.New(owner.Config{Scan: r.loader.Holders, Engines: []string{}, MaxProcesses: 64})
 	t.Cleanup(func() { r.resolver.Close() })
 	listeners, err := r.loader.Listeners()
@@ -128,17 +129,17 @@ func testCrowd(t *testing.T, prefork bool) {
 	ns := testkit.NewNetns(t)
 	setPorts(t, ns, clients*3/4) // some are used twice
 	servers, addr := startWorkers(t, ns, prefork)
-	watchings := map[loader.Hook]*watching{}
-	for _, hook := range []loader.Hook{loader.HookClsact, loader.HookTCX} {
-		if hook != loader.HookTCX || testkit.HasKernel(t, "6.6") {
-			watchings[hook] = newSmallRig(t, ns, hook, loader.MinFlows).watch()
+	watchings := map[hook.Kind]*watching{}
+	for _, kind := range []hook.Kind{hook.Clsact, hook.TCX} {
+		if kind != hook.TCX || testkit.HasKernel(t, "6.6") {
+			watchings[kind] = newSmallRig(t, ns, kind, loader.MinFlows).watch()
 		}
 	}
 	talks := runCrowd(t, ns, clients, addr)
 	testkit.Quiesce(ns)
-	for hook, w := range watchings {
+	for kind, w := range watchings {
 		w.end()
-		t.Run(string(hook), func(t *testing.T) {
+		t.Run(string(kind), func(t *testing.T) {
 			if w.err != nil {
 				t.Fatal(w.err)
 			}
@@ -260,7 +261,7 @@ func TestStorm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newSmallRig(t, ns, loader.HookAuto, slots)
+	r := newSmallRig(t, ns, hook.Auto, slots)
 	args := []string{strconv.Itoa(batches), strconv.Itoa(batch)}
 	for i := range 4 { // with one address, ports would run out
 		args = append(args, fmt.Sprintf("127.0.0.%d:%s", 1+i, port))

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/stats"
@@ -69,7 +70,7 @@ func rowOf(t *testing.T, s *model.Window, port uint16) *model.Flow {
 func TestThreadWithOtherName(t *testing.T) {
 	for _, ended := range []bool{true, false} {
 		t.Run(fmt.Sprintf("ended=%v", ended), func(t *testing.T) {
-			r := newSmallRig(t, testkit.NewNetns(t), loader.HookAuto, loader.MinFlows)
+			r := newSmallRig(t, testkit.NewNetns(t), hook.Auto, loader.MinFlows)
 			server := r.ns.Start(t, "worker", "0", "127.0.0.1:0")
 			client := meet(t, r.ns.Start(t, "thread", server.Expect(t, "ready ")))
 			client.ask(t)
@@ -88,7 +89,7 @@ func TestThreadWithOtherName(t *testing.T) {
 func TestPIDNamespace(t *testing.T) {
 	for _, ended := range []bool{true, false} {
 		t.Run(fmt.Sprintf("ended=%v", ended), func(t *testing.T) {
-			r := newSmallRig(t, testkit.NewNetns(t), loader.HookAuto, loader.MinFlows)
+			r := newSmallRig(t, testkit.NewNetns(t), hook.Auto, loader.MinFlows)
 			server := r.ns.Start(t, "worker", "0", "127.0.0.1:0")
 			client := meet(t, r.ns.StartChild(t, testkit.Child{
 				Role: "talk", Args: []string{server.Expect(t, "ready ")},
@@ -128,7 +129,7 @@ func TestRecycledPID(t *testing.T) {
 }
 
 func testRecycledPID(t *testing.T, lookedUp bool) {
-	r := newSmallRig(t, testkit.NewNetns(t), loader.HookAuto, loader.MinFlows)
+	r := newSmallRig(t, testkit.NewNetns(t), hook.Auto, loader.MinFlows)
 	server := r.ns.Start(t, "worker", "0", "127.0.0.1:0")
 	addr := server.Expect(t, "ready ")
 	dir := t.TempDir()
@@ -233,7 +234,7 @@ func awaitTick(t *testing.T, tick uint64) {
 
 // Both ends have ended before anybody looks; all that is known was noted in their own context.
 func TestNamesOfTheDead(t *testing.T) {
-	r := newSmallRig(t, testkit.NewNetns(t), loader.HookAuto, loader.MinFlows)
+	r := newSmallRig(t, testkit.NewNetns(t), hook.Auto, loader.MinFlows)
 	cgroup, attr := newCgroup(t)
 	server := r.ns.StartChild(t, testkit.Child{Role: "worker", Args: []string{"0", "127.0.0.1:0"}, Attr: attr})
 	client := r.ns.StartChild(t, testkit.Child{

@@ -3,6 +3,7 @@ package owner_test
 import (
 	"testing"
 
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 )
 
@@ -14,7 +15,7 @@ func TestWithout(t *testing.T) {
 		config loader.Config
 	}{
 		{"owners", loader.Config{NoOwners: true}},
-		{"sockets", loader.Config{Hook: loader.HookXDP}},
+		{"sockets", loader.Config{Hook: hook.XDP}},
 		{"scan", loader.Config{NoScan: true}},
 		{"anything", loader.Config{NoOwners: true, NoScan: true}},
 	} {

@@ -1,4 +1,4 @@
-package loader
+package hook
 
 import (
 	"errors"
@@ -14,19 +14,22 @@ import (
 	"github.com/lotrace/lotrace/internal/advice"
 )
 
-// netns is the network namespace under watch.
-type netns struct {
-	name  string // as the user gave it
+// Netns is a network namespace.
+type Netns struct {
+	Name  string // as the user gave it
+	Inode uint32
 	path  string // "" for our own
-	inode uint32
 }
 
-// findNetns resolves NAME, PATH, PID or "self" (also ""), as ip-netns(8) names them.
-func findNetns(name string) (netns, error) {
-	n := netns{name: name}
+// IsOwn reports whether it was asked for as our own.
+func (n Netns) IsOwn() bool { return n.path == "" }
+
+// FindNetns resolves NAME, PATH, PID or "self" (also ""), as ip-netns(8) names them.
+func FindNetns(name string) (Netns, error) {
+	n := Netns{Name: name}
 	switch _, err := strconv.Atoi(name); {
 	case name == "" || name == "self":
-		n.name = "self"
+		n.Name = "self"
 	case strings.Contains(name, "/"):
 		n.path = name
 	case err == nil:
@@ -41,12 +44,12 @@ func findNetns(name string) (netns, error) {
 	case err != nil:
 		return n, &advice.Error{Doing: doing, Need: "a name from `ip netns`, a path, a process id or self", Err: err}
 	}
-	n.inode = inode
+	n.Inode = inode
 	return n, nil
 }
 
 // currentInode is the namespace's identity as its name leads to it now.
-func (n netns) currentInode() (uint32, error) {
+func (n Netns) currentInode() (uint32, error) {
 	path := n.path
 	if path == "" {
 		path = "/proc/thread-self/ns/net"
@@ -58,19 +61,19 @@ func (n netns) currentInode() (uint32, error) {
 	return uint32(st.Ino), nil
 }
 
-// gone reports whether the name leads nowhere, or somewhere else, since findNetns. Without
+// Gone reports whether the name leads nowhere, or somewhere else, since FindNetns. Without
 // privileges another process's /proc/PID/ns/net cannot be followed, but as long as the kernel says
 // so there is that process.
-func (n netns) gone() bool {
+func (n Netns) Gone() bool {
 	inode, err := n.currentInode()
 	if errors.Is(err, os.ErrPermission) {
 		return false
 	}
-	return err != nil || inode != n.inode
+	return err != nil || inode != n.Inode
 }
 
-// do runs f on a thread inside the namespace. Sockets and links that f makes stay there.
-func (n netns) do(f func() error) error {
+// Do runs f on a thread inside the namespace. Sockets and links that f makes stay there.
+func (n Netns) Do(f func() error) error {
 	if n.path == "" {
 		return f()
 	}
@@ -80,7 +83,7 @@ func (n netns) do(f func() error) error {
 }
 
 // doLocked leaves its thread locked, so that the runtime ends it, only where the way back failed.
-func (n netns) doLocked(f func() error) error {
+func (n Netns) doLocked(f func() error) error {
 	runtime.LockOSThread()
 	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
@@ -95,7 +98,7 @@ func (n netns) doLocked(f func() error) error {
 
 	if err := unix.Setns(int(target.Fd()), unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
-		return enterError(n.name, err)
+		return enterError(n.Name, err)
 	}
 	err = f()
 	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
@@ -105,19 +108,19 @@ func (n netns) doLocked(f func() error) error {
 	return err
 }
 
-// inside is a thread that stays in a namespace, for what must be done there when the right to enter it was
+// Inside is a thread that stays in a namespace, for what must be done there when the right to enter it was
 // given up. Nil is our own namespace, where every thread is.
-type inside struct {
+type Inside struct {
 	jobs    chan func() error
 	results chan error
 }
 
-// stay sends a thread there. leave must be called.
-func (n netns) stay() (*inside, error) {
+// Stay sends a thread there. Leave must be called.
+func (n Netns) Stay() (*Inside, error) {
 	if n.path == "" {
 		return nil, nil
 	}
-	in := &inside{make(chan func() error), make(chan error)}
+	in := &Inside{make(chan func() error), make(chan error)}
 	go offMainThread(func() {
 		in.results <- n.doLocked(func() error {
 			in.results <- nil
@@ -133,8 +136,8 @@ func (n netns) stay() (*inside, error) {
 	return in, nil
 }
 
-// do runs f there, one at a time.
-func (in *inside) do(f func() error) error {
+// Do runs f there, one at a time.
+func (in *Inside) Do(f func() error) error {
 	if in == nil {
 		return f()
 	}
@@ -142,8 +145,8 @@ func (in *inside) do(f func() error) error {
 	return <-in.results
 }
 
-// leave ends the thread, or returns it to where it came from, if it still may.
-func (in *inside) leave() {
+// Leave ends the thread, or returns it to where it came from, if it still may.
+func (in *Inside) Leave() {
 	if in != nil {
 		close(in.jobs)
 		<-in.results

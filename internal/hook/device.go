@@ -1,4 +1,4 @@
-package loader
+package hook
 
 import (
 	"encoding/binary"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -13,24 +14,58 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// findLoopback looks for the device with IFF_LOOPBACK: its name may have been changed. It must run
-// inside the namespace.
-func findLoopback() (netlink.Link, error) {
+// Device is the loopback device of a network namespace, as it was when it was opened.
+type Device struct {
+	Name       string
+	Index      int
+	MTU        int
+	GSOMaxSize uint32
+	Up         bool
+	XDP        ebpf.ProgramID // of the program that somebody has attached; 0: none
+
+	counters *counters
+}
+
+// OpenDevice looks for the device with IFF_LOOPBACK: its name may have been changed. It must run
+// inside the namespace. Close must be called.
+func OpenDevice() (*Device, error) {
 	links, err := netlink.LinkList()
 	if err != nil {
 		return nil, fmt.Errorf("list devices: %w", err)
 	}
 	for _, link := range links {
 		if link.Attrs().Flags&net.FlagLoopback != 0 {
-			return link, nil
+			return openDevice(link.Attrs())
 		}
 	}
 	return nil, &advice.Error{Doing: "find the loopback device", Found: "this network namespace has none"}
 }
 
-// deviceStats asks one device for its 64-bit counters (RTM_GETSTATS, rtnetlink(7)): one message
+func openDevice(attrs *netlink.LinkAttrs) (*Device, error) {
+	d := &Device{
+		Name:       attrs.Name,
+		Index:      attrs.Index,
+		MTU:        attrs.MTU,
+		GSOMaxSize: attrs.GSOMaxSize,
+		Up:         attrs.Flags&net.FlagUp != 0,
+	}
+	if attrs.Xdp != nil && attrs.Xdp.Attached {
+		d.XDP = ebpf.ProgramID(attrs.Xdp.ProgId)
+	}
+	var err error
+	d.counters, err = openCounters(d.Index)
+	return d, err
+}
+
+// Count reads the device's counters.
+func (d *Device) Count() (model.DeviceCount, error) { return d.counters.read() }
+
+// Close leaves the device as it is. Count must not be called any more.
+func (d *Device) Close() error { return d.counters.Close() }
+
+// counters asks one device for its 64-bit counters (RTM_GETSTATS, rtnetlink(7)): one message
 // out, one in, by index, so that a rename does not matter.
-type deviceStats struct {
+type counters struct {
 	fd      int
 	request []byte
 	answer  []byte
@@ -47,8 +82,8 @@ const (
 	maxStatsAnswerSize = 4096
 )
 
-// openDeviceStats must run inside the namespace.
-func openDeviceStats(ifindex int) (*deviceStats, error) {
+// openCounters must run inside the namespace.
+func openCounters(ifindex int) (*counters, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open device counters: %w", err)
@@ -60,12 +95,12 @@ func openDeviceStats(ifindex int) (*deviceStats, error) {
 	order.PutUint16(req[6:], unix.NLM_F_REQUEST)
 	order.PutUint32(req[unix.NLMSG_HDRLEN+4:], uint32(ifindex))
 	order.PutUint32(req[unix.NLMSG_HDRLEN+8:], 1<<(iflaStatsLink64-1))
-	return &deviceStats{fd: fd, request: req, answer: make([]byte, maxStatsAnswerSize)}, nil
+	return &counters{fd: fd, request: req, answer: make([]byte, maxStatsAnswerSize)}, nil
 }
 
-func (d *deviceStats) Close() error { return unix.Close(d.fd) }
+func (d *counters) Close() error { return unix.Close(d.fd) }
 
-func (d *deviceStats) read() (model.DeviceCount, error) {
+func (d *counters) read() (model.DeviceCount, error) {
 	kernel := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
 	if err := unix.Sendto(d.fd, d.request, 0, kernel); err != nil {
 		return model.DeviceCount{}, fmt.Errorf("ask for device counters: %w", err)
@@ -77,13 +112,13 @@ func (d *deviceStats) read() (model.DeviceCount, error) {
 	if err != nil {
 		return model.DeviceCount{}, fmt.Errorf("read device counters: %w", err)
 	}
-	return parseDeviceStats(d.answer[:n])
+	return parseCounters(d.answer[:n])
 }
 
-// parseDeviceStats reads an RTM_NEWSTATS message whose one attribute is IFLA_STATS_LINK_64. On lo,
+// parseCounters reads an RTM_NEWSTATS message whose one attribute is IFLA_STATS_LINK_64. On lo,
 // what was sent is what was received: one set of counters says both. Dropped is a full backlog on the
 // one side and a device that is down on the other.
-func parseDeviceStats(msg []byte) (model.DeviceCount, error) {
+func parseCounters(msg []byte) (model.DeviceCount, error) {
 	const attr = unix.NLMSG_HDRLEN + sizeofStatsMsg
 	const stats = attr + unix.SizeofRtAttr
 	order := binary.NativeEndian

@@ -1,4 +1,4 @@
-package loader
+package hook
 
 import (
 	"errors"
@@ -42,6 +42,18 @@ func TestFilterMark(t *testing.T) {
 	if stranger.dead() {
 		t.Error("a process of another namespace was judged")
 	}
+}
+
+// FuzzFilterMark: others may give their filters any name. Only what we would write ourselves is ours.
+func FuzzFilterMark(f *testing.F) {
+	f.Add(filterMark{pid: 1, start: "2", view: "3", ownQdisc: true}.String())
+	f.Add("lotrace/0x1/2/3/shared")
+	f.Fuzz(func(t *testing.T, name string) {
+		mark, ours := parseFilterMark(name)
+		if again, same := parseFilterMark(mark.String()); ours && (!same || again != mark) {
+			t.Errorf("%q reads as %+v, which reads as %+v, %v", name, mark, again, same)
+		}
+	})
 }
 
 // A process has ended although nobody has waited for it.

@@ -1,4 +1,4 @@
-package loader
+package hook
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -94,29 +95,48 @@ func (m filterMark) dead() bool {
 }
 
 // attachClsact runs inside the watched namespace.
-func (l *Loader) attachClsact() error {
-	l.hook = HookClsact
+func (a *Attachment) attachClsact(p Programs) error {
+	a.Kind = Clsact
 	guardian, err := startGuardian()
 	if err != nil {
-		l.warn("%v; if lotrace is killed, its filter stays until the next --hook clsact", err)
+		a.warn("%v; if lotrace is killed, its filter stays until the next --hook clsact", err)
 	}
-	l.onClose(guardian.Close)
-	c, err := newClsact(l.ifindex)
+	a.onClose(guardian.Close)
+	c, err := newClsact(a.device.Index)
 	if err != nil {
 		return err
 	}
-	l.onClose(c.Close)
-	if err := c.locked(func() error { return c.attach(l, guardian) }); err != nil {
+	a.onClose(c.Close)
+	if err := c.locked(func() error { return c.attach(a, p, guardian) }); err != nil {
 		return err
 	}
-	l.placed = append(l.placed, c.isPlaced)
+	a.placed = append(a.placed, c.isPlaced)
 	if c.priority > firstPriority {
-		l.warn("another filter on %s comes first; what it takes for itself is not counted.", l.device)
+		a.warn("another filter on %s comes first; what it takes for itself is not counted.", a.device.Name)
 	}
 	return nil
 }
 
-func (c *clsact) attach(l *Loader, guardian *guardian) (err error) {
+// TryClsact attaches a program and takes it away again. It does not sweep as Attach does: a diagnosis removes
+// nothing. It must run inside the namespace.
+func (d *Device) TryClsact(program *ebpf.Program) error {
+	c, err := newClsact(d.Index)
+	if err != nil {
+		return err
+	}
+	err = c.locked(func() (err error) {
+		if c.mark, err = ownFilterMark(); err != nil {
+			return err
+		}
+		if err = c.addQdisc(); err != nil {
+			return err
+		}
+		return c.addFilter(netlink.HANDLE_MIN_EGRESS, program.FD())
+	})
+	return errors.Join(err, c.Close())
+}
+
+func (c *clsact) attach(a *Attachment, p Programs, guardian *guardian) (err error) {
 	if err := c.remove(filterMark.dead); err != nil {
 		return fmt.Errorf("sweep leftovers: %w", err)
 	}
@@ -125,16 +145,16 @@ func (c *clsact) attach(l *Loader, guardian *guardian) (err error) {
 	}
 	c.charge = func() {
 		if err := guardian.charge(c.ifindex, c.mark); err != nil {
-			l.warn("%v", err)
+			a.warn("%v", err)
 		}
 	}
 	if err := c.addQdisc(); err != nil {
 		return err
 	}
-	if err := c.addFilter(netlink.HANDLE_MIN_EGRESS, l.coll.Programs["lotrace_egress"].FD()); err != nil || !l.stages {
+	if err := c.addFilter(netlink.HANDLE_MIN_EGRESS, p.Egress.FD()); err != nil || p.Ingress == nil {
 		return err
 	}
-	return c.addFilter(netlink.HANDLE_MIN_INGRESS, l.coll.Programs["lotrace_ingress"].FD())
+	return c.addFilter(netlink.HANDLE_MIN_INGRESS, p.Ingress.FD())
 }
 
 // clsact is our part of a device's clsact qdisc.
