@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/doctor"
 )
 
 func doctorCommand() *command {
@@ -32,8 +32,8 @@ if nothing can be counted here, with 0 if at most extras are missing.`,
 			colorFlag(fs, &color)
 		},
 		run: func(_ context.Context, inv *invocation) error {
-			checks := loader.Probe(netns)
-			self, reasons := loader.SelfCheck(netns)
+			checks := doctor.Probe(netns)
+			self, reasons := doctor.SelfCheck(netns)
 			checks = append(checks, self)
 			if output == "json" {
 				if err := writeJSON(inv.stdout, doctorDocument(checks, reasons)); err != nil {
@@ -42,23 +42,9 @@ if nothing can be counted here, with 0 if at most extras are missing.`,
 			} else {
 				writeChecks(inv.stdout, checks, inv.useColor(color))
 			}
-			return verdict(checks)
+			return doctor.Verdict(checks)
 		},
 	}
-}
-
-// verdict is nil if nothing that is required has failed.
-func verdict(checks []loader.Check) error {
-	var failed []string
-	for _, c := range checks {
-		if c.Required && c.Status == loader.StatusFail {
-			failed = append(failed, c.Name)
-		}
-	}
-	if len(failed) == 0 {
-		return nil
-	}
-	return fmt.Errorf("nothing can be counted here: %s failed; the report says what helps", strings.Join(failed, ", "))
 }
 
 // What crosses no loopback device, or crosses it unseen.
@@ -73,7 +59,7 @@ On lo, but past the hook:
 
 // writeChecks prints a line per check, and below those that are not ok what to do. A fix that
 // serves several checks in a row stands below the last.
-func writeChecks(w io.Writer, checks []loader.Check, color bool) {
+func writeChecks(w io.Writer, checks []doctor.Check, color bool) {
 	width := 0
 	for _, c := range checks {
 		width = max(width, len(c.Name))
@@ -86,7 +72,7 @@ func writeChecks(w io.Writer, checks []loader.Check, color bool) {
 		}
 		fmt.Fprintf(w, "%s  %-*s  %s\n", status, width, c.Name, printable(c.Found))
 		last := i+1 == len(checks) || checks[i+1].Fix != c.Fix
-		if c.Status != loader.StatusOK && c.Fix != "" && last {
+		if c.Status != doctor.StatusOK && c.Fix != "" && last {
 			fmt.Fprintf(w, "%*sfix: %s\n", mark+2+width+2, "", printable(c.Fix))
 		}
 	}
@@ -94,13 +80,13 @@ func writeChecks(w io.Writer, checks []loader.Check, color bool) {
 }
 
 // statusColor is the parameter of the terminal's SGR sequence.
-func statusColor(s loader.Status) string {
+func statusColor(s doctor.Status) string {
 	switch s {
-	case loader.StatusWarn:
+	case doctor.StatusWarn:
 		return "33" // yellow
-	case loader.StatusFail:
+	case doctor.StatusFail:
 		return "31" // red
-	case loader.StatusOK:
+	case doctor.StatusOK:
 	}
 	return "32" // green
 }
@@ -125,14 +111,14 @@ type doctorJSON struct {
 
 type checkJSON struct {
 	Name     string        `json:"name"`
-	Status   loader.Status `json:"status"`
+	Status   doctor.Status `json:"status"`
 	Required bool          `json:"required"`
 	Found    string        `json:"found"`
 	Fix      *string       `json:"fix"`
 }
 
-func doctorDocument(checks []loader.Check, reasons map[string]uint64) doctorJSON {
-	doc := doctorJSON{Schema: "lotrace/v1", Kind: "doctor", OK: verdict(checks) == nil, Reasons: reasons}
+func doctorDocument(checks []doctor.Check, reasons map[string]uint64) doctorJSON {
+	doc := doctorJSON{Schema: "lotrace/v1", Kind: "doctor", OK: doctor.Verdict(checks) == nil, Reasons: reasons}
 	for _, c := range checks {
 		check := checkJSON{Name: c.Name, Status: c.Status, Required: c.Required, Found: c.Found}
 		if c.Fix != "" {

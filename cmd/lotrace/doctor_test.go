@@ -7,18 +7,18 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/doctor"
 	"github.com/lotrace/lotrace/internal/rights"
 )
 
 // sick is a machine with something of everything.
-var sick = []loader.Check{
-	{Name: "kernel", Status: loader.StatusOK, Required: true, Found: "Linux 6.18"},
-	{Name: "cap_bpf", Status: loader.StatusFail, Required: true, Found: "missing", Fix: "run as root"},
-	{Name: "cap_perfmon", Status: loader.StatusFail, Required: true, Found: "missing", Fix: "run as root"},
-	{Name: "jit", Status: loader.StatusWarn, Found: "off", Fix: "switch it on"},
-	{Name: "attached", Status: loader.StatusOK, Found: "clsact egress: \x1b[2Jgotcha"},
-	{Name: "tcx", Status: loader.StatusWarn, Found: "not tried"},
+var sick = []doctor.Check{
+	{Name: "kernel", Status: doctor.StatusOK, Required: true, Found: "Linux 6.18"},
+	{Name: "cap_bpf", Status: doctor.StatusFail, Required: true, Found: "missing", Fix: "run as root"},
+	{Name: "cap_perfmon", Status: doctor.StatusFail, Required: true, Found: "missing", Fix: "run as root"},
+	{Name: "jit", Status: doctor.StatusWarn, Found: "off", Fix: "switch it on"},
+	{Name: "attached", Status: doctor.StatusOK, Found: "clsact egress: \x1b[2Jgotcha"},
+	{Name: "tcx", Status: doctor.StatusWarn, Found: "not tried"},
 }
 
 func TestWriteChecks(t *testing.T) {
@@ -51,19 +51,19 @@ warn  tcx          not tried
 }
 
 func TestVerdict(t *testing.T) {
-	if err := verdict(sick); err == nil || !strings.Contains(err.Error(), "cap_bpf, cap_perfmon failed") {
+	if err := doctor.Verdict(sick); err == nil || !strings.Contains(err.Error(), "cap_bpf, cap_perfmon failed") {
 		t.Errorf("%v", err)
 	}
 	for i := range sick {
-		healthy := sick[i].Status != loader.StatusFail
-		if err := verdict(sick[i : i+1]); (err == nil) != healthy {
+		healthy := sick[i].Status != doctor.StatusFail
+		if err := doctor.Verdict(sick[i : i+1]); (err == nil) != healthy {
 			t.Errorf("%s: %v", sick[i].Name, err)
 		}
 	}
 }
 
-// doctor runs the command and decodes what it prints.
-func doctor(t *testing.T, args ...string) (code int, doc doctorJSON, raw string) {
+// runDoctor runs the command and decodes what it prints.
+func runDoctor(t *testing.T, args ...string) (code int, doc doctorJSON, raw string) {
 	t.Helper()
 	code, raw, stderr := lotrace(t, nil, append([]string{"doctor", "-o", "json"}, args...)...)
 	if err := json.Unmarshal([]byte(raw), &doc); err != nil {
@@ -81,7 +81,7 @@ func TestDoctorHere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	code, doc, raw := doctor(t)
+	code, doc, raw := runDoctor(t)
 	if len(missing) > 0 && (code != exitFailed || doc.Reasons != nil) {
 		t.Errorf("counts without %v: %s", missing, raw)
 	}
@@ -91,7 +91,7 @@ func TestDoctorHere(t *testing.T) {
 }
 
 func TestDoctorNowhere(t *testing.T) {
-	code, _, raw := doctor(t, "--netns", "no-such-namespace")
+	code, _, raw := runDoctor(t, "--netns", "no-such-namespace")
 	if code != exitFailed || !strings.Contains(raw, `"reasons": null`) {
 		t.Errorf("exit code %d: %s", code, raw)
 	}
@@ -104,7 +104,7 @@ func TestDoctorIsDocumented(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(text, -1) {
 		documented = append(documented, m[1])
 	}
-	_, doc, raw := doctor(t)
+	_, doc, raw := runDoctor(t)
 	existing := []string{"reasons.REASON"}
 	for _, c := range doc.Checks {
 		existing = append(existing, c.Name)

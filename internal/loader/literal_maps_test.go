@@ -44,7 +44,7 @@ var mapLiterals = []literal{
 			t.Helper()
 			return decodeReasons([]lotraceLtCounts{*as[lotraceLtCounts](t, raw)})
 		},
-		want: [model.ReasonCount]model.Count{
+		want: model.ReasonCounts{
 			{SKBs: 0x01, Packets: 0x02, Bytes: 0x03}, {SKBs: 0x11, Packets: 0x12, Bytes: 0x13},
 			{SKBs: 0x21, Packets: 0x22, Bytes: 0x23}, {SKBs: 0x31, Packets: 0x32, Bytes: 0x33},
 			{SKBs: 0x41, Packets: 0x42, Bytes: 0x43}, {SKBs: 0x51, Packets: 0x52, Bytes: 0x53},

@@ -44,7 +44,7 @@ func (l *Loader) Read(r *model.Reading) (err error) {
 		r.Ingress = &ingress
 	}
 	if l.kind != hook.XDP {
-		if err := l.settle(sum(r.Reasons).Packets); err != nil {
+		if err := l.settle(r.Reasons.Sum().Packets); err != nil {
 			return err
 		}
 	}
@@ -136,15 +136,7 @@ func (l *Loader) kernelClock() (uint64, error) {
 
 func (l *Loader) hookCount() (model.Count, error) {
 	reasons, err := l.readReasons()
-	return sum(reasons), err
-}
-
-func sum(reasons [model.ReasonCount]model.Count) model.Count {
-	var total model.Count
-	for _, c := range reasons {
-		total.Add(c)
-	}
-	return total
+	return reasons.Sum(), err
 }
 
 // decodePool says what found no room.
@@ -153,15 +145,15 @@ func decodePool(to *model.Reading, from *lotraceLtPool) {
 }
 
 // readReasons adds up every CPU's counters.
-func (l *Loader) readReasons() ([model.ReasonCount]model.Count, error) {
+func (l *Loader) readReasons() (model.ReasonCounts, error) {
 	var perCPU []lotraceLtCounts
 	if err := l.coll.Maps["lt_reasons"].Lookup(uint32(0), &perCPU); err != nil {
-		return [model.ReasonCount]model.Count{}, fmt.Errorf("read reasons: %w", err)
+		return model.ReasonCounts{}, fmt.Errorf("read reasons: %w", err)
 	}
 	return decodeReasons(perCPU), nil
 }
 
-func decodeReasons(perCPU []lotraceLtCounts) (out [model.ReasonCount]model.Count) {
+func decodeReasons(perCPU []lotraceLtCounts) (out model.ReasonCounts) {
 	for i := range perCPU {
 		for reason := range out {
 			out[reason].Add(count(perCPU[i].By[reason]))

@@ -120,7 +120,7 @@ type Reading struct {
 	Wall    time.Time   // the same moment by the wall clock
 	Device  DeviceSpan  // After: at or after the moment every packet in Slots had reached the device
 	Slots   []SlotCount // of those in use, in the order of their Index
-	Reasons [ReasonCount]Count
+	Reasons ReasonCounts
 	Ingress *Count // nil unless stages are counted
 
 	Unmeasured uint64 // flows whose turns found no place
@@ -131,6 +131,18 @@ type Reading struct {
 	Backlogs []Backlog  // listening TCP sockets, each of those that share a port
 	Slow     []SlowTurn // since the reading before, oldest first
 	SlowLost uint64     // slow turns that there was no room for
+}
+
+// ReasonCounts says how the handling of how many packets ended, by Reason.
+type ReasonCounts [ReasonCount]Count
+
+// Sum is of all packets.
+func (r *ReasonCounts) Sum() Count {
+	var sum Count
+	for _, count := range r {
+		sum.Add(count)
+	}
+	return sum
 }
 
 // Slot returns what a slot had counted; nil: it was free.

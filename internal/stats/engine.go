@@ -243,7 +243,7 @@ func (e *Engine) Window() (*model.Window, error) {
 	}
 	if e.now.Ingress != nil {
 		s.Stages = &model.Stages{
-			Egress:  sumReasons(&e.now).Sub(sumReasons(&e.start)),
+			Egress:  e.now.Reasons.Sum().Sub(e.start.Reasons.Sum()),
 			Ingress: e.now.Ingress.Sub(*e.start.Ingress),
 		}
 	}
@@ -276,12 +276,4 @@ func (e *Engine) total(s *model.Window) {
 		s.Overflow.Add(count)
 	}
 	s.Totals.Add(s.Overflow)
-}
-
-func sumReasons(r *model.Reading) model.Count {
-	var sum model.Count
-	for _, count := range r.Reasons {
-		sum.Add(count)
-	}
-	return sum
 }

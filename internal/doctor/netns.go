@@ -1,4 +1,4 @@
-package loader
+package doctor
 
 import (
 	"errors"
@@ -7,9 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/lotrace/lotrace/internal/hook"
+	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -109,7 +108,7 @@ func (p *netnsProbe) checkHooks() []Check {
 		}
 		return hooks
 	}
-	tcxErr, clsactErr := p.tryTC()
+	tcxErr, clsactErr := loader.TryTC(p.netns, p.device)
 	for i, err := range []error{tcxErr, clsactErr, p.tryXDP()} {
 		if err != nil {
 			hooks[i].Status = StatusWarn
@@ -125,41 +124,11 @@ func (p *netnsProbe) checkHooks() []Check {
 	return hooks
 }
 
-// load makes a loader whose programs are in the kernel and attached nowhere.
-func (p *netnsProbe) load(kind hook.Kind) (*Loader, error) {
-	l := &Loader{netns: p.netns, device: p.device}
-	if err := l.load(Config{Hook: kind, MaxFlows: MinFlows}); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
-}
-
-// tryTC attaches the TC program in both ways, one after the other.
-func (p *netnsProbe) tryTC() (tcx, clsact error) {
-	l, err := p.load(hook.Auto)
-	if err != nil {
-		return err, err
-	}
-	err = p.netns.Do(func() error {
-		clsact = l.device.TryClsact(l.programs().Egress)
-		tcx = l.attach(hook.TCX)
-		return nil
-	})
-	if err = errors.Join(err, l.Close()); err != nil {
-		return errors.Join(tcx, err), errors.Join(clsact, err)
-	}
-	return tcx, clsact
-}
-
 func (p *netnsProbe) tryXDP() error {
 	if p.device.XDP != 0 {
 		return errors.New("another XDP program is there, and a device takes one")
 	}
-	l, err := p.load(hook.XDP)
-	if err != nil {
-		return err
-	}
-	return l.Close()
+	return loader.TryXDP(p.netns)
 }
 
 // checkListeners goes the way of Loader.Listeners, and says how far.
@@ -169,18 +138,7 @@ func (p *netnsProbe) checkListeners() Check {
 		c.Status, c.Found = StatusWarn, notTried
 		return c
 	}
-	var found []model.Listener
-	load := func(program string) (*ebpf.Program, error) {
-		source, err := readSource()
-		if err != nil {
-			return nil, err
-		}
-		return source.load(program, nil)
-	}
-	err := p.netns.Do(func() (err error) {
-		found, err = listListeners(load)
-		return err
-	})
+	found, err := loader.TryListeners(p.netns)
 	c.Found = fmt.Sprintf("%d found", len(found))
 	if err != nil {
 		c.Status = StatusWarn

@@ -1,4 +1,4 @@
-package loader
+package doctor
 
 import (
 	"errors"
@@ -8,32 +8,37 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/hook"
+	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// SelfCheck counts in a network namespace, named as in Config, while it sends a datagram and a TCP
+// SelfCheck counts in a network namespace, named as in loader.Config, while it sends a datagram and a TCP
 // message there, and holds what was counted against the device and against what was sent. reasons
 // says how many packets ended how meanwhile, those of others among them; nil if nothing was counted.
 func SelfCheck(name string) (c Check, reasons map[string]uint64) {
-	l, err := Open(Config{Netns: name})
+	n, err := hook.FindNetns(name)
 	if err != nil {
 		return failed("self_check", err), nil
 	}
-	c, reasons, err = l.selfCheck()
+	l, err := loader.Open(loader.Config{Netns: name})
+	if err != nil {
+		return failed("self_check", err), nil
+	}
+	c, reasons, err = selfCheck(l, n)
 	if err = errors.Join(err, l.Close()); err != nil {
 		return failed("self_check", err), reasons
 	}
 	return c, reasons
 }
 
-func (l *Loader) selfCheck() (Check, map[string]uint64, error) {
+func selfCheck(l *loader.Loader, n hook.Netns) (Check, map[string]uint64, error) {
 	c := Check{Name: "self_check", Status: StatusOK, Required: true}
 	var from, to model.Reading
 	if err := l.Read(&from); err != nil {
 		return c, nil, err
 	}
 	var sent datagram
-	sendErr := l.netns.Do(func() (err error) {
+	sendErr := n.Do(func() (err error) {
 		if sent, err = sendDatagram(); err != nil {
 			return err
 		}
@@ -46,18 +51,18 @@ func (l *Loader) selfCheck() (Check, map[string]uint64, error) {
 	for i := range to.Reasons {
 		reasons[model.Reason(i).String()] = to.Reasons[i].Packets - from.Reasons[i].Packets
 	}
-	seen := sum(to.Reasons).Sub(sum(from.Reasons))
-	counted := fmt.Sprintf("counted %d packets with %s", seen.Packets, l.kind)
+	seen := to.Reasons.Sum().Sub(from.Reasons.Sum())
+	counted := fmt.Sprintf("counted %d packets with %s", seen.Packets, l.Hook())
 	switch {
 	case sendErr != nil:
 		c.Status = StatusWarn
 		c.Found = fmt.Sprintf("%s, but sending to itself failed: %v", counted, sendErr)
-		c.Fix = "see that " + l.device.Name + " is up and no firewall rule is in the way"
+		c.Fix = "see that " + l.Device() + " is up and no firewall rule is in the way"
 	case !model.NewDevice(from.Device, to.Device, seen).Agrees:
 		c.Status = StatusFail
 		c.Found = fmt.Sprintf("%s, the device %d", counted, to.Device.After.Packets-from.Device.After.Packets)
 		c.Fix = "stop what sends past the hook (PACKET_QDISC_BYPASS) or drops behind it (tc qdisc show), or report this"
-	case !sent.isIn(l.table, to.Slots):
+	case !sent.isIn(l, to.Slots):
 		c.Status = StatusFail
 		c.Found = counted + ", but a datagram that was sent is in no flow"
 		c.Fix = "report this"
@@ -104,10 +109,10 @@ func sendDatagram() (datagram, error) {
 }
 
 // isIn reports whether a slot has the datagram and nothing else.
-func (d datagram) isIn(t *table, counts []model.SlotCount) bool {
+func (d datagram) isIn(l *loader.Loader, counts []model.SlotCount) bool {
 	for i := range counts {
 		slot := model.Slot{SlotCount: counts[i]}
-		t.readSlot(&slot)
+		l.ReadSlot(&slot)
 		for end := range slot.Dir {
 			if slot.Key.Proto == model.ProtoUDP && slot.Key.Endpoint(end) == d.from && slot.Key.Endpoint(1-end) == d.to {
 				sent, answered := slot.Dir[end], slot.Dir[1-end]

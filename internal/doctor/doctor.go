@@ -1,4 +1,6 @@
-package loader
+// Package doctor judges what a machine can and cannot do, and says what would help. Whoever attaches and loads
+// says what happened; this says what it means.
+package doctor
 
 import (
 	"errors"
@@ -34,7 +36,7 @@ const (
 	StatusFail Status = "fail"
 )
 
-// Probe finds out what can be done in a network namespace, named as in Config, with the rights that
+// Probe finds out what can be done in a network namespace, named as in loader.Config, with the rights that
 // the process has. Hooks are tried for real, for a moment; nothing is left behind, and nothing that
 // was there before is changed.
 func Probe(name string) []Check {
@@ -49,6 +51,20 @@ func Probe(name string) []Check {
 	}
 	able := !slices.ContainsFunc(checks, func(c Check) bool { return c.Status == StatusFail })
 	return append(checks, probeNetns(n, able)...)
+}
+
+// Verdict is nil if nothing that is required has failed.
+func Verdict(checks []Check) error {
+	var failed []string
+	for _, c := range checks {
+		if c.Required && c.Status == StatusFail {
+			failed = append(failed, c.Name)
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return fmt.Errorf("nothing can be counted here: %s failed; the report says what helps", strings.Join(failed, ", "))
 }
 
 // failed is a required check that ended with an error.
