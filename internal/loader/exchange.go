@@ -1,11 +1,9 @@
 package loader
 
 import (
-	"encoding/binary"
 	"fmt"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -100,22 +98,4 @@ func (l *Loader) ReleaseExchange(place uint32) error {
 		return fmt.Errorf("give exchange back: %w", err)
 	}
 	return nil
-}
-
-// Tell says which end of a slot is the client, where the kernel does not know or is wrong: from then on that one's
-// turns are followed.
-func (l *Loader) Tell(index uint32, client uint8) { l.table.slots.at[index].tell(client) }
-
-// tell changes client and role in one step, so that the kernel takes nobody for the client who is not. The word that
-// they are in has flags, too, which the kernel may be adding to.
-func (slot *lotraceLtSlot) tell(client uint8) {
-	word := (*uint32)(unsafe.Pointer(&slot.TcpFlags))
-	for {
-		was := atomic.LoadUint32(word)
-		bytes := binary.NativeEndian.AppendUint32(nil, was)
-		bytes[2], bytes[3] = client, uint8(model.SlotRoleTold)
-		if atomic.CompareAndSwapUint32(word, was, binary.NativeEndian.Uint32(bytes)) {
-			return
-		}
-	}
 }

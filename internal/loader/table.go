@@ -2,11 +2,13 @@ package loader
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 
@@ -78,9 +80,6 @@ func (t *table) grace() error {
 	return nil
 }
 
-// closedWindow is LT_CLOSED.
-const closedWindow = 1 << 31
-
 // reach makes all that was ever in use readable, and returns how many slots, from the first, those are.
 // What comes into use later is for the next reading.
 func (t *table) reach() (int, error) {
@@ -131,6 +130,7 @@ func (t *table) read(into []model.SlotCount) ([]model.SlotCount, error) {
 
 // readSlot reads a slot without its counts, and what lies beside it.
 func (t *table) readSlot(to *model.Slot) {
+	const closedWindow = 1 << 31 // LT_CLOSED, beside the round trip
 	i := to.Index
 	slot, ends := &t.slots.at[i], &t.ends.at[i]
 	to.State = model.SlotState(atomic.LoadUint32(&slot.State))
@@ -218,6 +218,24 @@ func decodeCount(to *model.SlotCount, from *lotraceLtSlot) {
 // ReadSlot reads what there is to say of a slot of the newest reading but its counts, which stay as they are:
 // to says which slot it is. What has changed since the reading is as it is now.
 func (l *Loader) ReadSlot(to *model.Slot) { l.table.readSlot(to) }
+
+// Tell says which end of a slot is the client, where the kernel does not know or is wrong: from then on that one's
+// turns are followed.
+func (l *Loader) Tell(index uint32, client uint8) { l.table.slots.at[index].tell(client) }
+
+// tell changes client and role in one step, so that the kernel takes nobody for the client who is not. The word that
+// they are in has flags, too, which the kernel may be adding to.
+func (slot *lotraceLtSlot) tell(client uint8) {
+	word := (*uint32)(unsafe.Pointer(&slot.TcpFlags))
+	for {
+		was := atomic.LoadUint32(word)
+		bytes := binary.NativeEndian.AppendUint32(nil, was)
+		bytes[2], bytes[3] = client, uint8(model.SlotRoleTold)
+		if atomic.CompareAndSwapUint32(word, was, binary.NativeEndian.Uint32(bytes)) {
+			return
+		}
+	}
+}
 
 // Retire frees the given slots, which must come from the newest reading, and appends what they were at
 // last to into. No packet is lost to it: first sockets stop trusting them, then the index forgets
