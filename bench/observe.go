@@ -20,13 +20,13 @@ import (
 // observe is lotrace flows --watch 1s -o json with less than everything on, which users cannot have: "counts"
 // only, or those and "owners". "least" is no lotrace but what anybody must do who watches packets.
 func observe(ctx context.Context, args []string, stdout io.Writer) (err error) {
-	config := loader.Config{NoOwners: true, NoScan: true, NoTurns: true, NoHealth: true}
+	config := loader.Config{Learn: loader.LearnCounts}
 	switch what := strings.Join(args, " "); what {
 	case "least":
 		return observeLeast(ctx, stdout)
 	case "counts":
 	case "owners":
-		config.NoOwners, config.NoScan = false, false
+		config.Learn |= loader.LearnOwners | loader.LearnHolders
 	default:
 		return fmt.Errorf("observe %q: least, counts or owners", what)
 	}
@@ -36,7 +36,7 @@ func observe(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	counted := stats.Config{MaxFlows: loader.DefaultFlows}
-	if !config.NoOwners {
+	if config.Learns(loader.LearnOwners) {
 		owners := owner.New(owner.Config{Scan: l.Holders})
 		defer owners.Close()
 		if err := owners.ScanNow(); err != nil {

@@ -39,16 +39,16 @@ var (
 
 	oursTC     = variant{"lotrace", func() (attached, error) { return attachOurs(loader.Config{}) }}
 	noOwnersTC = variant{"lotrace without owners", func() (attached, error) {
-		return attachOurs(loader.Config{NoOwners: true})
+		return attachOurs(loader.Config{Learn: loader.LearnUsual &^ loader.LearnOwners})
 	}}
 	noTurnsTC = variant{"lotrace without turns", func() (attached, error) {
-		return attachOurs(loader.Config{NoTurns: true})
+		return attachOurs(loader.Config{Learn: loader.LearnUsual &^ loader.LearnTurns})
 	}}
 	noHealthTC = variant{"lotrace without health", func() (attached, error) {
-		return attachOurs(loader.Config{NoHealth: true})
+		return attachOurs(loader.Config{Learn: loader.LearnUsual &^ loader.LearnHealth})
 	}}
 	countTC = variant{"lotrace, counting only", func() (attached, error) {
-		return attachOurs(loader.Config{NoOwners: true, NoTurns: true, NoHealth: true})
+		return attachOurs(loader.Config{Learn: loader.LearnCounts | loader.LearnHolders})
 	}}
 	headsTC = variant{"lotrace with message heads", func() (attached, error) {
 		return attachSampling(model.SampleConfig{Policies: model.SampleHeads, Snaplen: sampledBytes})

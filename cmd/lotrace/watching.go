@@ -66,15 +66,19 @@ func (c *watching) do(inv *invocation, job func(*session) error) error {
 		return filterError(err)
 	}
 	kernelFilter, _ := expr.Kernel()
+	learn := loader.LearnUsual
+	if c.breakdown {
+		learn |= loader.LearnBreakdown
+	}
 	l, err := loader.Open(loader.Config{
-		Netns:     c.netns,
-		Hook:      hook.Kind(c.hook),
-		MaxFlows:  c.maxFlows,
-		Filter:    kernelFilter,
-		Stages:    c.stages,
-		Breakdown: c.breakdown,
-		Slow:      c.slow,
-		Sample:    c.sample,
+		Netns:    c.netns,
+		Hook:     hook.Kind(c.hook),
+		MaxFlows: c.maxFlows,
+		Filter:   kernelFilter,
+		Stages:   c.stages,
+		Learn:    learn,
+		Slow:     c.slow,
+		Sample:   c.sample,
 	})
 	if err != nil {
 		return c.openError(err)

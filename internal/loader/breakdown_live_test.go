@@ -20,10 +20,18 @@ import (
 
 var tcHooks = []hook.Kind{hook.TCX, hook.Clsact}
 
+// withParts is what is usually learned, with the parts of turns if they are asked for.
+func withParts(parts bool) loader.Learn {
+	if parts {
+		return loader.LearnUsual | loader.LearnBreakdown
+	}
+	return loader.LearnUsual
+}
+
 // newPartsRig has every turn told.
 func newPartsRig(t *testing.T, kind hook.Kind) *rig {
 	t.Helper()
-	return newRig(t, loader.Config{Hook: kind, Breakdown: true, Slow: 1})
+	return newRig(t, loader.Config{Hook: kind, Learn: withParts(true), Slow: 1})
 }
 
 // tally is turns, and what is known of their parts.
@@ -201,7 +209,7 @@ func requireDatagramReads(t *testing.T) {
 func TestBreakdownOfTraffic(t *testing.T) {
 	for _, kind := range allHooks {
 		t.Run(string(kind), func(t *testing.T) {
-			r := newRig(t, loader.Config{Hook: kind, Breakdown: true})
+			r := newRig(t, loader.Config{Hook: kind, Learn: withParts(true)})
 			const n = 1000
 			var before tally
 			for name, send := range map[string]func() (testkit.Sent, error){
@@ -346,7 +354,7 @@ func TestBreakdownIsOfOneNamespace(t *testing.T) {
 // Who does not ask for it has no program at any tracepoint for it.
 func TestBreakdownIsOptIn(t *testing.T) {
 	for _, on := range []bool{false, true} {
-		r := newRig(t, loader.Config{Breakdown: on})
+		r := newRig(t, loader.Config{Learn: withParts(on)})
 		if _, err := testkit.PingPong(r.ns, 4, 10, 64); err != nil {
 			t.Fatal(err)
 		}

@@ -385,7 +385,7 @@ func TestDropsWithoutPlace(t *testing.T) {
 }
 
 func TestNoHealthNoDrops(t *testing.T) {
-	r := newRig(t, loader.Config{NoHealth: true})
+	r := newRig(t, loader.Config{Learn: loader.LearnUsual &^ loader.LearnHealth})
 	if _, err := testkit.ClosedPort(r.ns, 4, 100); err != nil {
 		t.Fatal(err)
 	}

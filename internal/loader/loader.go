@@ -26,20 +26,40 @@ const (
 	DefaultFlows = 1 << 15
 )
 
+// Learn is a set of what to find out about packets.
+type Learn uint8
+
+// What can be learned.
+const (
+	LearnCounts    Learn = 1 << iota // how many there are; learned in any case
+	LearnOwners                      // whose they are
+	LearnHolders                     // who holds sockets that are silent; see Holders
+	LearnTurns                       // requests and answers, and how long they take
+	LearnHealth                      // what goes wrong
+	LearnBreakdown                   // where the time of turns goes, if turns are learned
+
+	LearnUsual = LearnCounts | LearnOwners | LearnHolders | LearnTurns | LearnHealth
+)
+
 // Config says what to watch. The zero value watches the caller's own namespace.
 type Config struct {
-	Netns     string             // NAME, PATH, PID or "self"; "" is "self"
-	Hook      hook.Kind          // "" is hook.Auto
-	MaxFlows  int                // slots; 0 is DefaultFlows
-	Filter    model.KernelFilter // nil: everything
-	Stages    bool               // count at TC ingress too, into a counter of its own
-	NoOwners  bool               // do not learn whose packets they are
-	NoScan    bool               // do not prepare Holders
-	NoTurns   bool               // do not follow requests and answers
-	NoHealth  bool               // do not count what goes wrong
-	Breakdown bool               // measure where the time of turns goes
-	Slow      time.Duration      // tell of turns that take as long, one by one; 0: of none
-	Sample    model.SampleConfig // what to copy to user space, for ReadSamples
+	Netns    string             // NAME, PATH, PID or "self"; "" is "self"
+	Hook     hook.Kind          // "" is hook.Auto
+	MaxFlows int                // slots; 0 is DefaultFlows
+	Filter   model.KernelFilter // nil: everything
+	Stages   bool               // count at TC ingress too, into a counter of its own
+	Learn    Learn              // what to find out; 0 is LearnUsual
+	Slow     time.Duration      // tell of turns that take as long, one by one; 0: of none
+	Sample   model.SampleConfig // what to copy to user space, for ReadSamples
+}
+
+// Learns reports whether all of that is to be found out.
+func (c *Config) Learns(what Learn) bool {
+	learn := c.Learn
+	if learn == 0 {
+		learn = LearnUsual
+	}
+	return learn&what == what
 }
 
 func (c *Config) setDefaults() error {
@@ -115,10 +135,10 @@ func (l *Loader) open(c Config) (err error) {
 	if err := l.load(c); err != nil {
 		return err
 	}
-	if !c.NoScan {
+	if c.Learns(LearnHolders) {
 		l.openScan()
 	}
-	if !c.NoHealth {
+	if c.Learns(LearnHealth) {
 		l.openQueues(c.Hook)
 	}
 	l.openTracers(&c)
@@ -218,10 +238,10 @@ func (l *Loader) load(c Config) error {
 	if len(c.Filter) > 0 {
 		config.HasFilter = 1
 	}
-	if c.NoOwners {
+	if !c.Learns(LearnOwners) {
 		config.NoOwners = 1
 	}
-	if !c.NoTurns {
+	if c.Learns(LearnTurns) {
 		config.MaxExchanges = uint32(Exchanges(c.MaxFlows))
 		spec.Maps["lt_exchanges"].MaxEntries = config.MaxExchanges
 		spec.Maps["lt_exchanges_free"].MaxEntries = config.MaxExchanges
@@ -234,7 +254,7 @@ func (l *Loader) load(c Config) error {
 		config.SlowNs = uint64(c.Slow)
 		spec.Maps["lt_slow_turns"].MaxEntries = slowBytes
 	}
-	if !c.NoHealth {
+	if c.Learns(LearnHealth) {
 		config.MaxTroubles = uint32(Troubles(c.MaxFlows))
 		spec.Maps["lt_troubles"].MaxEntries = config.MaxTroubles
 		spec.Maps["lt_troubles_free"].MaxEntries = config.MaxTroubles

@@ -344,7 +344,7 @@ func testQueuesOfOneNamespace(t *testing.T, r *rig, _ hook.Kind) {
 }
 
 func TestNoQueuesWithoutHealth(t *testing.T) {
-	r := newRig(t, loader.Config{NoHealth: true})
+	r := newRig(t, loader.Config{Learn: loader.LearnUsual &^ loader.LearnHealth})
 	client, _ := tcpEnds(t, r.ns, "tcp", "127.0.0.1:80", "127.0.0.1:80")
 	if _, err := client.Write([]byte{1}); err != nil {
 		t.Fatal(err)
@@ -398,7 +398,11 @@ func BenchmarkQueues(b *testing.B) {
 }
 
 func benchmarkQueues(b *testing.B, sockets, unread int, without bool) {
-	r := newRig(b, loader.Config{NoHealth: without})
+	learn := loader.LearnUsual
+	if without {
+		learn &^= loader.LearnHealth
+	}
+	r := newRig(b, loader.Config{Learn: learn})
 	for i := range sockets / 2 {
 		at := fmt.Sprintf("127.0.0.1:%d", 20000+i)
 		client, _ := tcpEnds(b, r.ns, "tcp", at, at)

@@ -85,7 +85,7 @@ func (r *rig) trace(t *testing.T) (turns []*model.Turn) {
 // A client that takes its time reads an answer in a later window than it came in, and that window tells of it,
 // though it has no packet.
 func TestAnswersReadLater(t *testing.T) {
-	r := newRig(t, loader.Config{Breakdown: true})
+	r := newRig(t, loader.Config{Learn: withParts(true)})
 	client, server := tcpPair(t, r.ns)
 	defer client.Close()
 	defer server.Close()

@@ -64,7 +64,7 @@ func (c *Config) checkSample() error {
 		return refuse("one in 0", "say one in how many, from 1 on")
 	case s.Policies&model.SampleFirst != 0 && s.First == 0:
 		return refuse("the first 0 packets of each flow", "say how many, from 1 on")
-	case s.Policies&model.SampleHeads != 0 && c.NoTurns:
+	case s.Policies&model.SampleHeads != 0 && !c.Learns(LearnTurns):
 		return refuse("where messages begin is unknown without turns", "follow turns, or sample something else")
 	case s.Buffer < MinSampleBuffer || s.Buffer > MaxSampleBuffer || bits.OnesCount(uint(s.Buffer)) != 1:
 		return refuse(fmt.Sprintf("a buffer of %d bytes", s.Buffer),

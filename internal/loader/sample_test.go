@@ -412,7 +412,7 @@ func TestSampleConfig(t *testing.T) {
 		"one in":    {Config{Sample: model.SampleConfig{Policies: model.SampleRandom}}, "sample packets: one in 0; say one in how many, from 1 on"},
 		"both":      {Config{Sample: model.SampleConfig{Policies: model.SampleRandom | model.SampleFlows, OneIn: 2}}, "sample packets: one in so many packets and one in so many flows at once; choose one of the two"},
 		"first":     {Config{Sample: model.SampleConfig{Policies: model.SampleFirst}}, "sample packets: the first 0 packets of each flow; say how many, from 1 on"},
-		"heads":     {Config{NoTurns: true, Sample: model.SampleConfig{Policies: model.SampleHeads}}, "sample packets: where messages begin is unknown without turns; follow turns, or sample something else"},
+		"heads":     {Config{Learn: LearnUsual &^ LearnTurns, Sample: model.SampleConfig{Policies: model.SampleHeads}}, "sample packets: where messages begin is unknown without turns; follow turns, or sample something else"},
 		"buffer":    {Config{Sample: model.SampleConfig{Policies: model.SampleAll, Buffer: 100_000}}, "sample packets: a buffer of 100000 bytes; take a power of two from 65536 to 1073741824"},
 		"too small": {Config{Sample: model.SampleConfig{Policies: model.SampleAll, Buffer: 256 << 10}}, "sample packets: a buffer of 262144 bytes has no room for two packets; use a larger buffer or a smaller snaplen"},
 		"nothing":   {Config{Sample: model.SampleConfig{Buffer: 3}}, "<nil>"},

@@ -26,7 +26,7 @@ func TestSlowTurns(t *testing.T) {
 		for _, parts := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, parts %v", kind, parts), func(t *testing.T) {
 				const limit = 20 * time.Millisecond
-				r := newRig(t, loader.Config{Hook: kind, Slow: limit, Breakdown: parts})
+				r := newRig(t, loader.Config{Hook: kind, Slow: limit, Learn: withParts(parts)})
 				client, server := tcpPair(t, r.ns)
 				defer client.Close()
 				defer server.Close()
@@ -135,7 +135,7 @@ func TestSlowTurnsWithoutPrivileges(t *testing.T) {
 
 // countUnprivileged says how many slow turns with parts there were until it is asked.
 func countUnprivileged([]string) error {
-	l, err := loader.Open(loader.Config{Breakdown: true, Slow: 1})
+	l, err := loader.Open(loader.Config{Learn: withParts(true), Slow: 1})
 	if err != nil {
 		return err
 	}

@@ -19,10 +19,10 @@ var tracers = []tracer{
 	{"lotrace_arrive", "how long requests take to reach their servers", (*Config).breaksDown},
 	{"lotrace_read_tcp", "where the time of TCP turns goes", (*Config).breaksDown},
 	{"lotrace_read_udp", "where the time of UDP turns goes", (*Config).breaksDown},
-	{"lotrace_drop", "why packets are dropped", func(c *Config) bool { return !c.NoHealth }},
+	{"lotrace_drop", "why packets are dropped", func(c *Config) bool { return c.Learns(LearnHealth) }},
 }
 
-func (c *Config) breaksDown() bool { return c.Breakdown && !c.NoTurns }
+func (c *Config) breaksDown() bool { return c.Learns(LearnBreakdown | LearnTurns) }
 
 // openTracers attaches what the configuration asks for. Tracepoints know no network namespace: the
 // programs go by that of the packet or socket.

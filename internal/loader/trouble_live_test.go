@@ -303,7 +303,7 @@ func TestStamps(t *testing.T) {
 
 // Who does not ask for it has none.
 func TestNoHealth(t *testing.T) {
-	r := newRig(t, loader.Config{NoHealth: true})
+	r := newRig(t, loader.Config{Learn: loader.LearnUsual &^ loader.LearnHealth})
 	client, server := tcpPair(t, r.ns)
 	if _, err := server.Write(make([]byte, 1)); err != nil {
 		t.Fatal(err)

@@ -137,11 +137,11 @@ func (w *wire) exchange() { w.ask(); w.answer() }
 
 // want is the source that the party's owner must have; "" where it must be unknown.
 func (c *cast) want(p *party) model.OwnerSource {
-	blind := c.config.NoOwners || c.config.Hook == hook.XDP
+	blind := !c.config.Learns(loader.LearnOwners) || c.config.Hook == hook.XDP
 	switch {
 	case !blind && !p.silent:
 		return model.OwnerKernel
-	case p.pid != 0 && !c.config.NoScan && !p.shared && !p.closed:
+	case p.pid != 0 && c.config.Learns(loader.LearnHolders) && !p.shared && !p.closed:
 		return model.OwnerScan
 	}
 	return ""
@@ -237,7 +237,7 @@ func (c *cast) await(stir func(), talks ...*conversation) {
 		<-poll.C
 		stir()
 	}
-	if c.config.NoScan || c.Failed() || !c.anyUnknown(talks) {
+	if !c.config.Learns(loader.LearnHolders) || c.Failed() || !c.anyUnknown(talks) {
 		return
 	}
 	for time.Since(began) < young {

@@ -298,7 +298,7 @@ func hungUp(c *cast) {
 	worker.Close(w.s)
 	worker.End()
 	w.server.closed = true
-	if !c.config.NoScan {
+	if c.config.Learns(loader.LearnHolders) {
 		c.scan()
 	}
 	c.await(func() {}, w.conversation)

@@ -50,7 +50,7 @@ func newRigIn(tb testing.TB, ns *testkit.Netns, c loader.Config) *rig {
 		tb.Fatal(err)
 	}
 	config := owner.Config{Scan: l.Holders, Engines: []string{}}
-	if c.NoScan {
+	if !c.Learns(loader.LearnHolders) {
 		config.Scan = nil
 	}
 	r := &rig{TB: tb, ns: ns, loader: l, resolver: owner.New(config)}

@@ -14,10 +14,10 @@ func TestWithout(t *testing.T) {
 		name   string
 		config loader.Config
 	}{
-		{"owners", loader.Config{NoOwners: true}},
+		{"owners", loader.Config{Learn: loader.LearnUsual &^ loader.LearnOwners}},
 		{"sockets", loader.Config{Hook: hook.XDP}},
-		{"scan", loader.Config{NoScan: true}},
-		{"anything", loader.Config{NoOwners: true, NoScan: true}},
+		{"scan", loader.Config{Learn: loader.LearnUsual &^ loader.LearnHolders}},
+		{"anything", loader.Config{Learn: loader.LearnUsual &^ (loader.LearnOwners | loader.LearnHolders)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel() // they wait most of the time
