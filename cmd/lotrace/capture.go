@@ -21,7 +21,7 @@ import (
 	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
-	"github.com/lotrace/lotrace/internal/record"
+	"github.com/lotrace/lotrace/internal/pcapng"
 )
 
 // lineSnaplen is enough for the headers that a line is about.
@@ -36,7 +36,7 @@ type captureOptions struct {
 	watching
 	path          string
 	packets       int
-	rotation      record.Rotation
+	rotation      pcapng.Rotation
 	rotatePackets int
 
 	snaplen, first       int
@@ -185,25 +185,25 @@ func (o *captureOptions) open(inv *invocation, l *loader.Loader, expr *filter.Fi
 	if o.path == "" {
 		return &lines{bufio.NewWriter(inv.stdout)}, nil
 	}
-	config := record.Config{
+	config := pcapng.Config{
 		Origin: origin(l, expr), Version: version, Snaplen: o.snaplen, Started: time.Now(), Counts: l.SampleCounts,
 	}
 	if o.path == "-" {
-		w, err := record.NewWriter(inv.stdout, config)
-		return &pcapng{out: w, close: w.Finish}, err
+		w, err := pcapng.NewWriter(inv.stdout, config)
+		return &pcapngSink{out: w, close: w.Finish}, err
 	}
-	files, err := record.NewFiles(o.path, o.rotation, invokingUser(inv.env), config)
-	return &pcapng{out: files, close: files.Close}, err
+	files, err := pcapng.NewFiles(o.path, o.rotation, invokingUser(inv.env), config)
+	return &pcapngSink{out: files, close: files.Close}, err
 }
 
 // invokingUser is who used sudo; nil: nobody.
-func invokingUser(env map[string]string) *record.User {
+func invokingUser(env map[string]string) *pcapng.User {
 	uid, errUID := strconv.ParseUint(env["SUDO_UID"], 10, 31)
 	gid, errGID := strconv.ParseUint(env["SUDO_GID"], 10, 31)
 	if errUID != nil || errGID != nil || os.Geteuid() != 0 {
 		return nil
 	}
-	return &record.User{UID: int(uid), GID: int(gid)}
+	return &pcapng.User{UID: int(uid), GID: int(gid)}
 }
 
 // capture runs while packets are counted and sampled.
@@ -267,28 +267,28 @@ func wallClock() (time.Duration, error) {
 	return time.Duration(time.Now().UnixNano() - ts.Nano()), nil
 }
 
-// pcapng is a sink of files or a pipe.
-type pcapng struct {
+// pcapngSink is a sink of files or a pipe.
+type pcapngSink struct {
 	out interface {
-		Packet(*record.Packet) error
+		Packet(*pcapng.Packet) error
 		Flush() error
 	}
 	close    func() error
-	comments record.Comments
+	comments pcapng.Comments
 }
 
-func (p *pcapng) Packet(c *capture.Packet) error {
+func (p *pcapngSink) Packet(c *capture.Packet) error {
 	comment := p.comments.Of(c.Flow, c.ToServer, c.Sample.OneIn)
 	for _, note := range notes(c.Sample) {
 		comment += ", " + note
 	}
-	return p.out.Packet(&record.Packet{
+	return p.out.Packet(&pcapng.Packet{
 		Time: c.Time, Data: c.Data, Length: c.Length, ToServer: c.ToServer, Comment: comment,
 	})
 }
 
-func (p *pcapng) Flush() error { return p.out.Flush() }
-func (p *pcapng) Close() error { return p.close() }
+func (p *pcapngSink) Flush() error { return p.out.Flush() }
+func (p *pcapngSink) Close() error { return p.close() }
 
 // notes are what the kernel knows of a packet, of few of them.
 func notes(s *model.Sample) []string {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/filter"
 	"github.com/lotrace/lotrace/internal/model"
-	"github.com/lotrace/lotrace/internal/record"
+	"github.com/lotrace/lotrace/internal/pcapng"
 )
 
 // oneInValue is a flag that takes a fraction: 1/N.
@@ -92,7 +92,7 @@ func (v *budgetValue) Set(s string) error {
 }
 
 // keepValue is a flag that takes how much is kept: a number of files, or bytes with their unit.
-type keepValue struct{ dst *record.Rotation }
+type keepValue struct{ dst *pcapng.Rotation }
 
 func (v *keepValue) Type() string { return "N|SIZE" }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lotrace/lotrace/internal/model"
-	"github.com/lotrace/lotrace/internal/record"
+	"github.com/lotrace/lotrace/internal/pcapng"
 )
 
 // What a value says of itself is a value again.
@@ -16,7 +16,7 @@ func TestCaptureFlagValues(t *testing.T) {
 	var oneIn uint32
 	var size int64
 	var sample model.SampleConfig
-	var rotation record.Rotation
+	var rotation pcapng.Rotation
 	for name, flag := range map[string]struct {
 		value pflag.Value
 		good  []string

@@ -24,7 +24,7 @@ type ban struct {
 
 var (
 	engine = []string{"internal/stats", "internal/filter", "internal/owner"}
-	faces  = []string{"internal/export", "internal/tui", "internal/record"}
+	faces  = []string{"internal/export", "internal/tui", "internal/pcapng"}
 	// How faces put things for people.
 	wording = "internal/human"
 	// What no policy can hide in, so that everyone may use it.

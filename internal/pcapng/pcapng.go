@@ -1,6 +1,6 @@
-// Package record writes sampled packets into pcapng files that Wireshark, tcpdump and their kin read: one
+// Package pcapng writes sampled packets into pcapng files that Wireshark, tcpdump and their kin read: one
 // section and one interface a file, a comment with both processes beside each packet.
-package record
+package pcapng
 
 import (
 	"fmt"
