@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +19,7 @@ import (
 	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/outfile"
 	"github.com/lotrace/lotrace/internal/pcapng"
 )
 
@@ -192,18 +191,8 @@ func (o *captureOptions) open(inv *invocation, l *loader.Loader, expr *filter.Fi
 		w, err := pcapng.NewWriter(inv.stdout, config)
 		return &pcapngSink{out: w, close: w.Finish}, err
 	}
-	files, err := pcapng.NewFiles(o.path, o.rotation, invokingUser(inv.env), config)
+	files, err := pcapng.NewFiles(o.path, o.rotation, outfile.BehindSudo(inv.env), config)
 	return &pcapngSink{out: files, close: files.Close}, err
-}
-
-// invokingUser is who used sudo; nil: nobody.
-func invokingUser(env map[string]string) *pcapng.User {
-	uid, errUID := strconv.ParseUint(env["SUDO_UID"], 10, 31)
-	gid, errGID := strconv.ParseUint(env["SUDO_GID"], 10, 31)
-	if errUID != nil || errGID != nil || os.Geteuid() != 0 {
-		return nil
-	}
-	return &pcapng.User{UID: int(uid), GID: int(gid)}
 }
 
 // capture runs while packets are counted and sampled.

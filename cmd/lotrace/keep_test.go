@@ -23,7 +23,7 @@ func inDir(t *testing.T) string {
 
 func TestKeep(t *testing.T) {
 	inDir(t)
-	k := keeper{-1, -1}
+	k := keeper{}
 	seen := make(map[string]bool)
 	for range 3 { // most of them in one second
 		for format, want := range map[string]string{"json": `"schema":"lotrace/v1"`, "csv": "netns,family,proto,", "filter": "port:80\n"} {
@@ -44,40 +44,15 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// A name that is taken, be it by a link to somewhere else, is left alone.
-func TestKeepFollowsNoLink(t *testing.T) {
-	dir := inDir(t)
-	victim := filepath.Join(dir, "victim")
-	for _, name := range []string{"rows.json", "rows-2.json"} {
-		if err := os.Symlink(victim, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile("rows-3.json", []byte("mine"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	file, err := create("rows", ".json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	if file.Name() != "rows-4.json" {
-		t.Errorf("made %s", file.Name())
-	}
-	if _, err := os.Lstat(victim); !os.IsNotExist(err) {
-		t.Errorf("the link was followed: %v", err)
-	}
-}
-
 func TestKeepSaysWhy(t *testing.T) {
 	inDir(t)
-	if _, err := (keeper{-1, -1}).write(tui.Export{Format: "json", By: "nothing", Snapshot: &model.Window{}}); err == nil {
+	if _, err := (keeper{}).write(tui.Export{Format: "json", By: "nothing", Snapshot: &model.Window{}}); err == nil {
 		t.Error("rows by nothing")
 	}
 	if err := os.Remove(mustGetwd(t)); err != nil {
 		t.Fatal(err)
 	}
-	if where, err := (keeper{-1, -1}).write(tui.Export{Format: "filter", Filter: "tcp"}); err == nil {
+	if where, err := (keeper{}).write(tui.Export{Format: "filter", Filter: "tcp"}); err == nil {
 		t.Errorf("written to %s, in no directory", where)
 	}
 }

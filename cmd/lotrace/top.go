@@ -14,6 +14,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/outfile"
 	"github.com/lotrace/lotrace/internal/tui"
 )
 
@@ -126,7 +127,7 @@ func (o *topOptions) run(ctx context.Context, inv *invocation) error {
 		return errors.New("standard output is no terminal to draw on: use lotrace flows --watch 1s")
 	}
 	color := inv.useColor(o.color)
-	view, err := tui.New(tui.Options{By: o.by, Sort: o.sort, Color: color, Write: newKeeper(inv.env).write})
+	view, err := tui.New(tui.Options{By: o.by, Sort: o.sort, Color: color, Write: keeper{outfile.BehindSudo(inv.env)}.write})
 	if err != nil {
 		return usagef("%v", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/lotrace/lotrace/internal/outfile"
 )
 
 // Rotation says when the next file begins, and how much is kept. The zero value is one file.
@@ -29,7 +31,7 @@ func (r *Rotation) Rotates() bool { return r.Size > 0 || r.Every > 0 || r.Packet
 type Files struct {
 	path     string
 	rotation Rotation
-	owner    *User
+	owner    *outfile.User
 	config   Config
 
 	count int    // of files made
@@ -47,7 +49,7 @@ type made struct {
 
 // NewFiles makes the first file, at path; of several each has a number and its time in its name, as
 // Wireshark's sets of files have. Files belong to the owner; nil: to whoever runs this.
-func NewFiles(path string, rotation Rotation, owner *User, config Config) (*Files, error) {
+func NewFiles(path string, rotation Rotation, owner *outfile.User, config Config) (*Files, error) {
 	f := &Files{path: path, rotation: rotation, owner: owner, config: config}
 	return f, f.open(config.Started)
 }
@@ -59,7 +61,7 @@ func (f *Files) open(at time.Time) error {
 		extension := filepath.Ext(path)
 		path = fmt.Sprintf("%s_%05d_%s%s", strings.TrimSuffix(path, extension), f.count, at.Format("20060102150405"), extension)
 	}
-	file, err := create(path, f.owner)
+	file, err := f.owner.Create(path)
 	if err != nil {
 		return fmt.Errorf("create capture: %w", err)
 	}
@@ -127,7 +129,7 @@ func (f *Files) tidy() error {
 		if now, err := os.Lstat(oldest.path); err != nil || !os.SameFile(now, oldest.info) {
 			continue // somebody has moved it, and what is there now is not ours
 		}
-		if err := os.Remove(oldest.path); err != nil {
+		if err := f.owner.Remove(oldest.path); err != nil {
 			return fmt.Errorf("remove oldest capture: %w", err)
 		}
 	}

@@ -2,7 +2,6 @@ package pcapng
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/outfile"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -126,91 +126,20 @@ func TestReplacedFileStays(t *testing.T) {
 	}
 }
 
-func TestCreate(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "x")
-	precious := filepath.Join(dir, "precious")
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+func TestDevice(t *testing.T) {
+	f, err := NewFiles(os.DevNull, Rotation{}, nil, testConfig())
+	if err == nil {
+		err = errors.Join(f.Packet(&Packet{Time: started}), f.Close())
 	}
-	must(os.WriteFile(precious, []byte("precious"), 0o600))
-	old := syscall.Umask(0)
-	t.Cleanup(func() { syscall.Umask(old) })
-
-	t.Run("for its owner only", func(t *testing.T) {
-		f, err := create(path, nil)
-		must(err)
-		defer f.Close()
-		if info, err := f.Stat(); err != nil || info.Mode() != 0o600 {
-			t.Error(info.Mode(), err)
-		}
-	})
-	t.Run("anew", func(t *testing.T) {
-		before, err := os.OpenFile(path, os.O_RDONLY, 0)
-		must(err)
-		defer before.Close()
-		must(os.Chmod(path, 0o666))
-		f, err := create(path, nil)
-		must(err)
-		defer f.Close()
-		there, err := before.Stat()
-		must(err)
-		now, err := f.Stat()
-		must(err)
-		if os.SameFile(there, now) || now.Mode() != 0o600 {
-			t.Error("whoever has the old file open can read the new one", now.Mode())
-		}
-	})
-	t.Run("link", func(t *testing.T) {
-		must(os.Remove(path))
-		for _, to := range []string{precious, filepath.Join(dir, "nothing")} {
-			must(os.Symlink(to, path))
-			if _, err := create(path, nil); err == nil || !strings.Contains(err.Error(), "symbolic link") {
-				t.Errorf("link to %s: %v", to, err)
-			}
-			must(os.Remove(path))
-		}
-		if text, err := os.ReadFile(precious); string(text) != "precious" {
-			t.Errorf("%q, %v", text, err)
-		}
-	})
-	t.Run("directory", func(t *testing.T) {
-		if _, err := create(dir, nil); err == nil || !strings.Contains(err.Error(), "no file") {
-			t.Error(err)
-		}
-	})
-	t.Run("pipe", func(t *testing.T) {
-		must(unix.Mkfifo(path, 0o600))
-		if _, err := create(path, nil); err == nil || !strings.Contains(err.Error(), "nobody reads") {
-			t.Error(err)
-		}
-		reader, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-		must(err)
-		defer reader.Close()
-		f, err := create(path, nil)
-		must(err)
-		must(f.Close())
-	})
-	t.Run("device", func(t *testing.T) {
-		f, err := NewFiles(os.DevNull, Rotation{}, nil, testConfig())
-		must(err)
-		must(f.Packet(&Packet{Time: started}))
-		must(f.Close())
-	})
-	t.Run("nowhere", func(t *testing.T) {
-		if _, err := create(filepath.Join(dir, "no", "x"), nil); !errors.Is(err, fs.ErrNotExist) {
-			t.Error(err)
-		}
-	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 func TestFilesBelongToTheInvokingUser(t *testing.T) {
 	testkit.RequireRoot(t)
 	path := filepath.Join(t.TempDir(), "x.pcapng")
-	f, err := NewFiles(path, Rotation{Packets: 1}, &User{UID: 1234, GID: 5678}, testConfig())
+	f, err := NewFiles(path, Rotation{Packets: 1}, &outfile.User{UID: 1234, GID: 5678}, testConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
