@@ -1,0 +1,83 @@
+package house
+
+// layer is a floor of the house.
+type layer struct {
+	name string
+	may  string // the layers that its rooms may reach, through whatever chain of imports
+	why  string
+}
+
+// The layers, from the top.
+var layers = []layer{
+	{"commands", "faces drivers words doctor boundary engine process leaves", "what runs is not made of tests"},
+	{"faces", "words engine process leaves", "a face shows what it is given: it knows neither another face nor the kernel"},
+	{"drivers", "engine leaves", "what drives an engine reads a source and fills a sink, whichever they are"},
+	{"words", "engine leaves", "words serve faces and know none"},
+	{"doctor", "boundary process leaves", "it judges the machine, not traffic"},
+	{"boundary", "boundary process leaves", "the boundary reads the kernel and judges nothing"},
+	{"engine", "engine leaves", "the engine knows the model, not its users"},
+	{"process", "process leaves", "what the process may do, and where it runs, is the same for all"},
+	{"leaves", "", "everybody may use a leaf, so it uses nobody"},
+	{"workshop", "workshop leaves", "tools and what tests are made of are not made of what they test"},
+}
+
+// room is a package of this module, without the module's name and without internal/.
+type room struct {
+	name    string
+	layer   string
+	imports string // the rooms that it imports, without those of its tests; of a room of tests alone, theirs
+	modules string // and the modules of others
+}
+
+// The rooms. Whoever adds one, or an arrow from one to another, says so here.
+var rooms = []room{
+	{"cmd/lotrace", "commands",
+		"capture demo doctor export filter hook human loader machine model outfile owner pcapng stats suggest trace tui watch",
+		"charm.land/bubbletea/v2 github.com/charmbracelet/colorprofile github.com/spf13/pflag golang.org/x/sys"},
+	{"bench", "commands", "export hook loader machine model owner services stats tui watch",
+		"charm.land/bubbletea/v2 github.com/charmbracelet/colorprofile github.com/cilium/ebpf github.com/vishvananda/netlink " +
+			"golang.org/x/sys"},
+
+	{"export", "faces", "frame human model stats", "github.com/olekukonko/tablewriter"},
+	{"tui", "faces", "filter human model stats", "charm.land/bubbletea/v2 github.com/charmbracelet/x/ansi"},
+	{"pcapng", "faces", "human model outfile", "github.com/gopacket/gopacket"},
+
+	{"watch", "drivers", "model", "golang.org/x/sys"},
+	{"capture", "drivers", "frame model redact", ""},
+	{"trace", "drivers", "frame model redact", ""},
+
+	{"human", "words", "model stats", ""},
+
+	{"doctor", "doctor", "advice hook loader machine model rights", "golang.org/x/sys"},
+
+	{"loader", "boundary", "advice hook machine model rights",
+		"github.com/cilium/ebpf github.com/vishvananda/netlink golang.org/x/sys"},
+	{"hook", "boundary", "advice machine model rights",
+		"github.com/cilium/ebpf github.com/vishvananda/netlink golang.org/x/sys"},
+
+	{"stats", "engine", "model", ""},
+	{"owner", "engine", "model", "golang.org/x/sys"},
+	{"filter", "engine", "model suggest", ""},
+	{"frame", "engine", "model", ""},
+	{"redact", "engine", "", ""},
+
+	{"machine", "process", "advice", "golang.org/x/sys"},
+	{"rights", "process", "advice", "golang.org/x/sys"},
+	{"outfile", "process", "", "golang.org/x/sys"},
+
+	{"model", "leaves", "", ""},
+	{"advice", "leaves", "", ""},
+	{"suggest", "leaves", "", ""},
+	{"demo", "leaves", "", ""},
+	{"services", "leaves", "", "golang.org/x/sys"},
+
+	{"testkit/foreign", "workshop", "testkit", "github.com/cilium/ebpf github.com/vishvananda/netlink golang.org/x/sys"},
+	{"testkit", "workshop", "model services", "github.com/vishvananda/netlink golang.org/x/sys"},
+	{"refparse", "workshop", "model", ""},
+	{"house", "workshop", "", ""},
+	{"test/real", "workshop", "services", ""},
+	{"test/real/visits", "workshop", "", ""},
+	{"test/soak", "workshop", "testkit", "github.com/google/go-cmp"},
+	{"tools/dependencies", "workshop", "", ""},
+	{"tools/vmlinux", "workshop", "", "github.com/cilium/ebpf"},
+}
