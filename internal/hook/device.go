@@ -53,8 +53,10 @@ func openDevice(attrs *netlink.LinkAttrs) (*Device, error) {
 		d.XDP = ebpf.ProgramID(attrs.Xdp.ProgId)
 	}
 	var err error
-	d.counters, err = openCounters(d.Index)
-	return d, err
+	if d.counters, err = openCounters(d.Index); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // Count reads the device's counters.

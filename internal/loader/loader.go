@@ -1,6 +1,6 @@
-// Package loader is the boundary to the kernel: it loads the programs, attaches them to the
-// loopback device of one network namespace, reads what they count and gives slots back. It is the
-// only package that knows the BPF library.
+// Package loader is the boundary to the kernel: it loads the programs, has them attached to the
+// loopback device of one network namespace, reads what they count and gives slots back. It and hook are the
+// only packages of the program that know the BPF library.
 package loader
 
 import (

@@ -1,7 +1,7 @@
 // Vmlinux cuts a kernel's BTF down to the types named in a list and writes them as a C header for
 // CO-RE programs. A full dump is 2.8 MB; what lotrace reads fits a few pages.
 //
-// It is the one importer of cilium/ebpf besides internal/loader and bench, as a build tool that no
+// It imports cilium/ebpf, as internal/loader, internal/hook and bench do, as a build tool that no
 // other package depends on.
 package main
 
