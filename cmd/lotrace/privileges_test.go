@@ -1,11 +1,13 @@
 package main
 
 import (
+	"debug/buildinfo"
 	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -183,13 +185,16 @@ func TestForeignNamespaceNeedsRoot(t *testing.T) {
 	}
 }
 
+// keptBy says which capabilities a hook still needs while it counts.
+var keptBy = map[string]uint64{
+	"tcx":    1 << unix.CAP_SYS_PTRACE,
+	"clsact": 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_NET_ADMIN,
+	"xdp":    1 << unix.CAP_SYS_PTRACE,
+}
+
 // Once it counts, no thread can do more than counting takes, nor start what can; nor can the guardian.
 func TestPrivilegesAreDropped(t *testing.T) {
-	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); errno != 0 {
-		t.Skip("built with cgo: CGO_ENABLED=0 runs this test")
-	}
-	const ptrace, netAdmin = 1 << unix.CAP_SYS_PTRACE, 1 << unix.CAP_NET_ADMIN
-	for hook, keeps := range map[string]uint64{"tcx": ptrace, "clsact": ptrace | netAdmin, "xdp": ptrace} {
+	for hook, keeps := range keptBy {
 		t.Run(hook, func(t *testing.T) {
 			ns := newLiveNetns(t, hook)
 			l := startCounting(t, ns, "flows", "-d", "60", "--hook", hook)
@@ -199,11 +204,57 @@ func TestPrivilegesAreDropped(t *testing.T) {
 			}
 			checkCapabilities(t, l.Process.Pid, keeps)
 			for _, pid := range guardians {
-				checkCapabilities(t, pid, netAdmin)
+				checkCapabilities(t, pid, 1<<unix.CAP_NET_ADMIN)
 			}
 			l.interrupt()
 		})
 	}
+}
+
+// They are dropped by a build with cgo too, which "go install" makes wherever it finds a C compiler.
+func TestPrivilegesAreDroppedByEveryBuild(t *testing.T) {
+	testkit.RequireRoot(t)
+	testkit.RequireProgram(t, "go")
+	for _, build := range []struct{ cgo, compiler string }{{cgo: "0"}, {cgo: "1", compiler: "gcc"}} {
+		t.Run("CGO_ENABLED="+build.cgo, func(t *testing.T) {
+			if build.compiler != "" {
+				testkit.RequireProgram(t, build.compiler)
+			}
+			path := filepath.Join(t.TempDir(), "lotrace")
+			compile := exec.Command("go", "build", "-buildvcs=false", "-o", path, "github.com/lotrace/lotrace/cmd/lotrace")
+			compile.Env = append(os.Environ(), "CGO_ENABLED="+build.cgo)
+			if out, err := compile.CombinedOutput(); err != nil {
+				t.Fatalf("%v:\n%s", err, out)
+			}
+			if cgo := hasCgo(t, path); cgo != (build.cgo == "1") {
+				t.Fatalf("built with cgo: %v", cgo)
+			}
+			for _, hook := range []string{"tcx", "clsact"} { // xdp has a warning of its own
+				l := prepare(t, "flows", "-d", "60", "--hook", hook)
+				l.Path = path
+				l.start(newLiveNetns(t, hook))
+				l.awaitCounting()
+				checkCapabilities(t, l.Process.Pid, keptBy[hook])
+				for _, pid := range childrenOf(t, l.Process.Pid) {
+					checkCapabilities(t, pid, 1<<unix.CAP_NET_ADMIN)
+				}
+				if said := l.stderr.String(); strings.Contains(said, "warning") {
+					t.Errorf("%s said %q", hook, said)
+				}
+				l.interrupt()
+			}
+		})
+	}
+}
+
+// hasCgo reads what Go writes into every binary about how it was built.
+func hasCgo(t *testing.T, path string) bool {
+	t.Helper()
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "1"})
 }
 
 // checkCapabilities looks at every thread. A guardian may not have come to dropping its own yet.

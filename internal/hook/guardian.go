@@ -91,7 +91,7 @@ func (g *guardian) Close() error {
 // guard is the guardian's life.
 func guard(pipe io.Reader) error {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	if err := rights.Keep(1 << unix.CAP_NET_ADMIN); err != nil && !errors.Is(err, unix.ENOTSUP) {
+	if err := rights.Keep(1 << unix.CAP_NET_ADMIN); err != nil {
 		return err
 	}
 	charge, err := io.ReadAll(pipe)

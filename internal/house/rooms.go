@@ -62,7 +62,7 @@ var rooms = []room{
 	{"redact", "engine", "", ""},
 
 	{"machine", "process", "advice", "golang.org/x/sys"},
-	{"rights", "process", "advice", "golang.org/x/sys"},
+	{"rights", "process", "advice", "golang.org/x/sys kernel.org/pub/linux/libs/security/libcap/psx"},
 	{"outfile", "process", "", "golang.org/x/sys"},
 
 	{"model", "leaves", "", ""},

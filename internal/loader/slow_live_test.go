@@ -6,11 +6,8 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
@@ -116,9 +113,6 @@ func TestSlowTurnsOverflow(t *testing.T) {
 // A program that has given up its privileges still hears of slow turns and their parts.
 func TestSlowTurnsWithoutPrivileges(t *testing.T) {
 	testkit.RequireRoot(t)
-	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0); errno != 0 {
-		t.Skip("built with cgo: CGO_ENABLED=0 runs this test")
-	}
 	ns := testkit.NewNetns(t)
 	p := ns.Start(t, "unprivileged")
 	p.Expect(t, "counting")

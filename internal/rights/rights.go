@@ -8,10 +8,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
 
 	"github.com/lotrace/lotrace/internal/advice"
 )
@@ -75,19 +75,14 @@ func Keep(keep uint64) error {
 	keep &= effective
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	data := [2]unix.CapUserData{{Effective: uint32(keep), Permitted: uint32(keep)}}
-	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
+	// Package syscall refuses AllThreadsSyscall where cgo may have made threads; psx has a way for those as well.
+	_, _, errno := psx.Syscall3(unix.SYS_CAPSET,
 		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
 	if errno == 0 {
-		_, _, errno = syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+		_, _, errno = psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
 	}
-	switch errno {
-	case 0:
-		return nil
-	case unix.ENOTSUP:
-		return &advice.Error{
-			Doing: "drop capabilities", Need: "a build without cgo", Fix: "build with CGO_ENABLED=0", Err: errno,
-		}
-	default:
+	if errno != 0 {
 		return fmt.Errorf("drop capabilities: %w", errno)
 	}
+	return nil
 }

@@ -91,7 +91,7 @@ func table(w io.Writer, all []module) error {
 
 // licence is the SPDX name of what the module's own file says.
 func (m module) licence() (string, error) {
-	files, err := filepath.Glob(filepath.Join(m.dir, "LICENSE*"))
+	files, err := filepath.Glob(filepath.Join(m.dir, "L[Ii][Cc][Ee][Nn][Ss][Ee]*"))
 	if err != nil {
 		return "", fmt.Errorf("licence of %s: %w", m.path, err)
 	}
@@ -113,6 +113,8 @@ func recognise(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	has := func(s string) bool { return strings.Contains(text, s) }
 	switch {
+	case has("SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only"):
+		return "BSD-3-Clause OR GPL-2.0-only"
 	case has("Apache License Version 2.0"):
 		return "Apache-2.0"
 	case has("Permission is hereby granted, free of charge"):
