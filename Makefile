@@ -25,7 +25,7 @@ run: build ## Show the traffic on lo (root); on an idle machine make some first
 	@setpriv --pdeathsig TERM scripts/run
 
 build: ## Build bin/lotrace; needs Go and nothing else
-	go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lotrace ./cmd/lotrace
+	scripts/go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lotrace ./cmd/lotrace
 
 install: build ## Install it to $(DESTDIR)$(PREFIX)/bin
 	install -D -m 0755 bin/lotrace '$(DESTDIR)$(PREFIX)/bin/lotrace'
@@ -40,13 +40,13 @@ check: ## Format, vet, lint, and prove that generated files are current
 
 generate: ## Compile the BPF programs
 	@scripts/need $(BPF_PACKAGES)
-	go generate ./internal/loader ./bench
+	scripts/go generate ./internal/loader ./bench
 
 vmlinux: ## Cut vmlinux.h out of the running kernel's BTF
-	go run ./tools/vmlinux
+	scripts/go run ./tools/vmlinux
 
 test-faults: build ## Let everything go wrong that may, at length (root)
-	LOTRACE_REQUIRE_KERNEL=1 LOTRACE_TEST_LONG=1 go test -timeout 30m -count 1 -run '^Test(Faults|ManyCycles)$$' \
+	LOTRACE_REQUIRE_KERNEL=1 LOTRACE_TEST_LONG=1 scripts/go test -timeout 30m -count 1 -run '^Test(Faults|ManyCycles)$$' \
 		./cmd/lotrace ./internal/loader
 
 test-kernels: ## Run the tests of the kernel side on a matrix of kernels, in qemu
@@ -61,18 +61,18 @@ fuzz: ## Fuzz every target there is, for FUZZTIME each (root: the BPF programs t
 
 soak: build ## Run every command for SOAK over lively traffic: nothing grows, no packet is lost (root)
 	LOTRACE=$(CURDIR)/bin/lotrace LOTRACE_REQUIRE_KERNEL=1 SOAK=$(SOAK) \
-		go test -tags soak -count 1 -timeout 0 -v ./test/soak
+		scripts/go test -tags soak -count 1 -timeout 0 -v ./test/soak
 
 audit: ## Hold dependencies against their checksums, licences and known vulnerabilities
 	@scripts/audit
 
 bench: ## Measure what watching costs, and write it down; 40 minutes (root)
 	@test/real/install $(BENCH_PACKAGES)
-	go run ./bench -save
+	scripts/go run ./bench -save
 
 bench-short: ## The same at a glance; 4 minutes, nothing is written (root)
 	@test/real/install $(BENCH_PACKAGES)
-	go run ./bench -short
+	scripts/go run ./bench -short
 
 clean: ## Remove what was built here
 	rm -rf bin build
