@@ -3,7 +3,7 @@
 .PHONY: help run build install test check generate vmlinux test-kernels test-real fuzz soak audit test-faults bench bench-short clean
 
 PREFIX ?= /usr/local
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+VERSION := $(shell scripts/as-caller git describe --tags --always --dirty 2>/dev/null || echo devel)
 export CGO_ENABLED := 0
 
 # Debian packages, installed by the targets that need them, and only when missing.
@@ -25,7 +25,7 @@ run: build ## Show the traffic on lo (root); on an idle machine make some first
 	@setpriv --pdeathsig TERM scripts/run
 
 build: ## Build bin/lotrace; needs Go and nothing else
-	scripts/go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lotrace ./cmd/lotrace
+	scripts/as-caller scripts/go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lotrace ./cmd/lotrace
 
 install: build ## Install it to $(DESTDIR)$(PREFIX)/bin
 	install -D -m 0755 bin/lotrace '$(DESTDIR)$(PREFIX)/bin/lotrace'
