@@ -1,6 +1,6 @@
 # Each target is a few lines here; what takes more is a script in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help run build install test check generate vmlinux test-kernels test-real fuzz soak audit test-faults bench bench-short clean
+.PHONY: help run build install test check generate vmlinux test-kernels test-debian test-real fuzz soak audit test-faults bench bench-short clean
 
 PREFIX ?= /usr/local
 VERSION := $(shell scripts/as-caller git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -51,6 +51,9 @@ test-faults: build ## Let everything go wrong that may, at length (root)
 
 test-kernels: ## Run the tests of the kernel side on a matrix of kernels, in qemu
 	@scripts/test-kernels $(KERNELS)
+
+test-debian: ## Do what the README begins with on a fresh Debian 12 and 13, in a chroot (root)
+	@test/debian/run
 
 test-real: build ## Hold lotrace against Redis, nginx, PostgreSQL and a Go service (root)
 	@test/real/install $(REAL_PACKAGES)
