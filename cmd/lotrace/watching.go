@@ -35,7 +35,6 @@ type watching struct {
 	keep     []uint                                     // capabilities that the job needs
 
 	// For a screen, which stderr would disturb.
-	pack   bool                   // rows are packed, and stay while it draws
 	begun  func()                 // called when counting has begun
 	notice func(text string) bool // gets what is said, and reports whether stderr should have it, too
 }
