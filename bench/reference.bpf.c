@@ -9,25 +9,11 @@
  * directions in it, shared between CPUs and so added to atomically, and bpf_ktime_get_ns() for the
  * time.
  */
-#include "vmlinux.h"
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_core_read.h>
-
-#include "lotrace.h"
-#include "records.h"
-#include "config.bpf.h"
-#include "maps.bpf.h"
-#include "reasons.bpf.h"
-#include "parse.bpf.h"
-#include "device.bpf.h"
-#include "filter.bpf.h"
-#include "flow.bpf.h"
-#include "sample.bpf.h"
-#include "breakdown.bpf.h"
-#include "turn.bpf.h"
-#include "trouble.bpf.h"
 #include "account.bpf.h"
+#include "base.bpf.h"
+#include "flow.bpf.h"
+#include "parse.bpf.h"
+#include "reasons.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -76,12 +62,7 @@ static __always_inline void account(struct lt_slot *slot, __u32 side, const stru
 SEC("tc")
 int reference(struct __sk_buff *skb)
 {
-	struct lt_frame frame = {
-		.data = (void *)(long)skb->data,
-		.end = (void *)(long)skb->data_end,
-		.ctx = skb,
-		.len = skb->len,
-	};
+	struct lt_frame frame = lt_skb_frame(skb);
 	struct lt_packet p = {};
 	enum lt_reason reason = lt_parse(&frame, &p);
 	struct lt_wire wire = lt_wire(&frame, &p);

@@ -8,6 +8,11 @@
 #ifndef LOTRACE_BREAKDOWN_BPF_H
 #define LOTRACE_BREAKDOWN_BPF_H
 
+#include "base.bpf.h"
+#include "config.bpf.h"
+#include "maps.bpf.h"
+#include "records.h"
+
 /* The parts of one turn, which is their sum. */
 struct lt_parts {
 	__u64 delivery_ns;

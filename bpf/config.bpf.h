@@ -3,6 +3,8 @@
 #ifndef LOTRACE_CONFIG_BPF_H
 #define LOTRACE_CONFIG_BPF_H
 
+#include "base.bpf.h"
+
 const volatile struct lt_config config = {};
 
 /* A section of its own, so that user space can write it without touching anything else. */

@@ -9,10 +9,18 @@
 #ifndef LOTRACE_DEVICE_BPF_H
 #define LOTRACE_DEVICE_BPF_H
 
-#define LT_LOOPBACK_IFINDEX 1 /* in every namespace; include/net/flow.h */
+#include "base.bpf.h"
+#include "parse.bpf.h"
+
 #define LT_GSO_BY_FRAGS 0xffff /* SCTP: one segment per fragment (include/linux/skbuff.h) */
 #define LT_SKB_GSO_DODGY (1 << 1) /* from an untrusted source; the device still takes it whole */
 #define LT_NETIF_F_GSO_SHIFT 16 /* include/linux/netdev_features.h */
+
+/* What one skb is on the device. */
+struct lt_wire {
+	__u32 packets;
+	__u32 bytes;
+};
 
 /* One limit served both families before 6.3. */
 static __always_inline __u32 lt_gso_max_size(struct net_device *dev, bool v6)

@@ -8,8 +8,17 @@
 #ifndef LOTRACE_DROP_BPF_H
 #define LOTRACE_DROP_BPF_H
 
+#include "base.bpf.h"
+#include "config.bpf.h"
+#include "flow.bpf.h"
+#include "maps.bpf.h"
+#include "net.bpf.h"
+#include "parse.bpf.h"
+#include "sample.bpf.h"
+#include "socket.bpf.h"
+#include "trouble.bpf.h"
+
 #define LT_IFF_LOOPBACK (1 << 3) /* include/uapi/linux/if.h */
-#define LT_AF_PACKET 17 /* include/linux/socket.h */
 
 /* By the running kernel's number, if it has one. */
 #define lt_is_reason(reason, name)                                 \

@@ -3,6 +3,10 @@
 #ifndef LOTRACE_FILTER_BPF_H
 #define LOTRACE_FILTER_BPF_H
 
+#include "base.bpf.h"
+#include "config.bpf.h"
+#include "parse.bpf.h"
+
 static __always_inline bool lt_in_prefix(const union lt_addr *addr, const union lt_addr *net,
 					 __u8 len)
 {

@@ -6,12 +6,12 @@
 #ifndef LOTRACE_FLOW_BPF_H
 #define LOTRACE_FLOW_BPF_H
 
-#define LT_EEXIST 17
-#define LT_SOCK_STREAM 1
+#include "base.bpf.h"
+#include "config.bpf.h"
+#include "maps.bpf.h"
+#include "parse.bpf.h"
 
-/* Loads and stores that the compiler may neither repeat nor merge: user space writes there too. */
-#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
-#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+#define LT_EEXIST 17
 
 /* Later fragments have no ports of their own: remember the first fragment's, or ask for them. */
 static __always_inline void lt_fragment_ports(struct lt_packet *p)

@@ -1,81 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Entry points, one per hook. Every path returns the verdict that lets the packet pass. */
-#include "vmlinux.h"
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_tracing.h>
-
-#include "lotrace.h"
-#include "records.h"
-#include "config.bpf.h"
-#include "maps.bpf.h"
-#include "reasons.bpf.h"
-#include "parse.bpf.h"
-#include "device.bpf.h"
-#include "filter.bpf.h"
-#include "flow.bpf.h"
-#include "sample.bpf.h"
-#include "breakdown.bpf.h"
-#include "turn.bpf.h"
-#include "trouble.bpf.h"
-#include "account.bpf.h"
-#include "owner.bpf.h"
+#include "base.bpf.h"
+#include "drop.bpf.h"
+#include "holder.bpf.h"
 #include "listen.bpf.h"
-#include "socket.bpf.h"
 #include "queue.bpf.h"
 #include "receive.bpf.h"
-#include "drop.bpf.h"
+#include "see.bpf.h"
 
 #define LT_TC_PASS (-1) /* TCX_NEXT, TC_ACT_UNSPEC: whoever comes after us decides */
-
-/* The one path: every packet comes in at the top and leaves with exactly one reason. */
-static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock *sk)
-{
-	struct lt_packet p = {};
-	enum lt_reason reason = lt_parse(frame, &p);
-	struct lt_wire wire = lt_wire(frame, &p);
-	struct tcp_sock *tp;
-	struct lt_slot *slot;
-	struct lt_news news;
-	__u32 side, index = 0;
-	__u64 now;
-
-	if (config.sample)
-		lt_no_news(&news);
-	if (reason != LT_COUNTED)
-		goto end;
-	if (p.frag_first || p.frag_later)
-		lt_fragment_ports(&p);
-	reason = LT_FILTERED;
-	if (!lt_wanted(&p))
-		goto end;
-	tp = lt_tcp_sock(sk, &p);
-	now = lt_now(tp);
-	side = lt_side(&p);
-	slot = lt_find(&p, sk, side, now, &index, &reason);
-	if (slot) {
-		if (config.has_breakdown && p.proto == LT_IPPROTO_UDP && !frame->is_xdp)
-			lt_recall_read(frame->ctx, index, side);
-		lt_account(slot, index, side, &p, &wire, tp, now, !frame->is_xdp, &news);
-		if (!config.no_owners)
-			lt_notice_owner(frame, slot, index, side, &p, tp, now);
-	}
-end:
-	lt_end(reason, &wire);
-	if (config.sample && reason != LT_FILTERED)
-		lt_sample(frame, &p, &wire, reason, &news);
-}
 
 SEC("tc")
 int lotrace_egress(struct __sk_buff *skb)
 {
-	struct lt_frame frame = {
-		.data = (void *)(long)skb->data,
-		.end = (void *)(long)skb->data_end,
-		.ctx = skb,
-		.len = skb->len,
-	};
+	struct lt_frame frame = lt_skb_frame(skb);
 
 	lt_see(&frame, skb->sk);
 	return LT_TC_PASS;
@@ -84,13 +22,7 @@ int lotrace_egress(struct __sk_buff *skb)
 SEC("xdp")
 int lotrace_xdp(struct xdp_md *ctx)
 {
-	struct lt_frame frame = {
-		.data = (void *)(long)ctx->data,
-		.end = (void *)(long)ctx->data_end,
-		.ctx = ctx,
-		.is_xdp = true,
-		.len = ctx->data_end - ctx->data,
-	};
+	struct lt_frame frame = lt_xdp_frame(ctx);
 
 	lt_see(&frame, NULL);
 	return XDP_PASS;
@@ -99,12 +31,7 @@ int lotrace_xdp(struct xdp_md *ctx)
 SEC("tc")
 int lotrace_ingress(struct __sk_buff *skb)
 {
-	struct lt_wire wire = { .packets = 1, .bytes = skb->len - LT_ETH_HLEN };
-	__u32 key = 0;
-	struct lt_count *count = bpf_map_lookup_elem(&lt_ingress, &key);
-
-	if (count)
-		lt_count_percpu(count, &wire);
+	lt_count_ingress(skb);
 	return LT_TC_PASS;
 }
 

@@ -7,6 +7,8 @@
 #ifndef LOTRACE_H
 #define LOTRACE_H
 
+#include "vmlinux.h"
+
 /* Limits. */
 enum {
 	LT_MAX_IP6_HEADERS = 8, /* extension headers walked before a packet is called absurd */

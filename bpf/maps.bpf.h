@@ -3,6 +3,8 @@
 #ifndef LOTRACE_MAPS_BPF_H
 #define LOTRACE_MAPS_BPF_H
 
+#include "base.bpf.h"
+
 /*
  * The flow table. Kernel writes counters, user space reads them as memory; see lt_slot_state for who
  * moves a slot through its life. Full: LT_TABLE_FULL.

@@ -9,6 +9,13 @@
 #ifndef LOTRACE_OWNER_BPF_H
 #define LOTRACE_OWNER_BPF_H
 
+#include "base.bpf.h"
+#include "config.bpf.h"
+#include "maps.bpf.h"
+#include "net.bpf.h"
+#include "parse.bpf.h"
+#include "trouble.bpf.h"
+
 #define LT_PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 #define LT_ASK_ALWAYS 64 /* skbs of a sender that are all asked whose they are; after that one in */
 #define LT_ASK_EVERY 4 /* these is, a power of two; which one rotates */

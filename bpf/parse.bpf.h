@@ -6,6 +6,8 @@
 #ifndef LOTRACE_PARSE_BPF_H
 #define LOTRACE_PARSE_BPF_H
 
+#include "base.bpf.h"
+
 #define LT_ETH_HLEN 14
 #define LT_ETH_P_IP 0x0800
 #define LT_ETH_P_IPV6 0x86dd
@@ -49,6 +51,27 @@ struct lt_frame {
 	bool is_memory; /* known at compile time: there is no ctx, data is an address in the kernel */
 	__u32 len; /* MAC header included */
 };
+
+static __always_inline struct lt_frame lt_skb_frame(struct __sk_buff *skb)
+{
+	return (struct lt_frame){
+		.data = (void *)(long)skb->data,
+		.end = (void *)(long)skb->data_end,
+		.ctx = skb,
+		.len = skb->len,
+	};
+}
+
+static __always_inline struct lt_frame lt_xdp_frame(struct xdp_md *ctx)
+{
+	return (struct lt_frame){
+		.data = (void *)(long)ctx->data,
+		.end = (void *)(long)ctx->data_end,
+		.ctx = ctx,
+		.is_xdp = true,
+		.len = ctx->data_end - ctx->data,
+	};
+}
 
 /* What the headers said. */
 struct lt_packet {

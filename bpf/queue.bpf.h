@@ -10,6 +10,12 @@
 #ifndef LOTRACE_QUEUE_BPF_H
 #define LOTRACE_QUEUE_BPF_H
 
+#include "base.bpf.h"
+#include "flow.bpf.h"
+#include "parse.bpf.h"
+#include "records.h"
+#include "socket.bpf.h"
+
 /* Write down what a socket has, if its packets are counted. */
 static __always_inline void lt_write_queue(struct seq_file *seq, struct sock_common *skc,
 					   __u8 proto, struct lt_queue *queue)

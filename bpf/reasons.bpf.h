@@ -3,11 +3,9 @@
 #ifndef LOTRACE_REASONS_BPF_H
 #define LOTRACE_REASONS_BPF_H
 
-/* What one skb is on the device. */
-struct lt_wire {
-	__u32 packets;
-	__u32 bytes;
-};
+#include "base.bpf.h"
+#include "device.bpf.h"
+#include "maps.bpf.h"
 
 /* For per-CPU memory: every hook runs with bottom halves off, so nothing else runs on this CPU's. */
 static __always_inline void lt_count_percpu(struct lt_count *count, const struct lt_wire *wire)

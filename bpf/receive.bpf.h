@@ -6,6 +6,14 @@
 #ifndef LOTRACE_RECEIVE_BPF_H
 #define LOTRACE_RECEIVE_BPF_H
 
+#include "base.bpf.h"
+#include "config.bpf.h"
+#include "flow.bpf.h"
+#include "maps.bpf.h"
+#include "net.bpf.h"
+#include "parse.bpf.h"
+#include "socket.bpf.h"
+
 #define LT_MSG_PEEK 2
 
 /*

@@ -7,6 +7,14 @@
 #ifndef LOTRACE_SAMPLE_BPF_H
 #define LOTRACE_SAMPLE_BPF_H
 
+#include "base.bpf.h"
+#include "config.bpf.h"
+#include "device.bpf.h"
+#include "flow.bpf.h"
+#include "maps.bpf.h"
+#include "parse.bpf.h"
+#include "records.h"
+
 /* At once there may be what the budget allows in this time; so any second keeps it within 4 %. */
 #define LT_BURST_NS (1000000000 / 32)
 #define LT_SECOND_NS 1000000000ULL

@@ -3,6 +3,12 @@
 #ifndef LOTRACE_SOCKET_BPF_H
 #define LOTRACE_SOCKET_BPF_H
 
+#include "base.bpf.h"
+#include "flow.bpf.h"
+#include "maps.bpf.h"
+#include "net.bpf.h"
+#include "parse.bpf.h"
+
 static __always_inline void lt_copy_addr(union lt_addr *to, const struct in6_addr *from)
 {
 	to->word[0] = from->in6_u.u6_addr32[0];

@@ -6,6 +6,11 @@
 #ifndef LOTRACE_TROUBLE_BPF_H
 #define LOTRACE_TROUBLE_BPF_H
 
+#include "base.bpf.h"
+#include "config.bpf.h"
+#include "maps.bpf.h"
+#include "parse.bpf.h"
+
 #define LT_CA_LOSS 4 /* TCP_CA_Loss, include/uapi/linux/tcp.h */
 #define LT_NAGLE_OFF 1 /* TCP_NODELAY and TCP_CORK, include/net/tcp.h */
 #define LT_NAGLE_CORK 2

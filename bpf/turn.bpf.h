@@ -13,6 +13,13 @@
 #ifndef LOTRACE_TURN_BPF_H
 #define LOTRACE_TURN_BPF_H
 
+#include "base.bpf.h"
+#include "breakdown.bpf.h"
+#include "config.bpf.h"
+#include "maps.bpf.h"
+#include "parse.bpf.h"
+#include "sample.bpf.h"
+
 /* floor(log2(ns)), from LT_HIST_SHIFT on. */
 static __always_inline __u32 lt_octave(__u64 ns)
 {

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The path of a packet, from the hook to its slot. */
+#ifndef LOTRACE_SEE_BPF_H
+#define LOTRACE_SEE_BPF_H
+
+#include "account.bpf.h"
+#include "base.bpf.h"
+#include "breakdown.bpf.h"
+#include "config.bpf.h"
+#include "device.bpf.h"
+#include "filter.bpf.h"
+#include "flow.bpf.h"
+#include "maps.bpf.h"
+#include "owner.bpf.h"
+#include "parse.bpf.h"
+#include "reasons.bpf.h"
+#include "sample.bpf.h"
+#include "tcp.bpf.h"
+
+/* The one path: every packet comes in at the top and leaves with exactly one reason. */
+static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock *sk)
+{
+	struct lt_packet p = {};
+	enum lt_reason reason = lt_parse(frame, &p);
+	struct lt_wire wire = lt_wire(frame, &p);
+	struct tcp_sock *tp;
+	struct lt_slot *slot;
+	struct lt_news news;
+	__u32 side, index = 0;
+	__u64 now;
+
+	if (config.sample)
+		lt_no_news(&news);
+	if (reason != LT_COUNTED)
+		goto end;
+	if (p.frag_first || p.frag_later)
+		lt_fragment_ports(&p);
+	reason = LT_FILTERED;
+	if (!lt_wanted(&p))
+		goto end;
+	tp = lt_tcp_sock(sk, &p);
+	now = lt_now(tp);
+	side = lt_side(&p);
+	slot = lt_find(&p, sk, side, now, &index, &reason);
+	if (slot) {
+		if (config.has_breakdown && p.proto == LT_IPPROTO_UDP && !frame->is_xdp)
+			lt_recall_read(frame->ctx, index, side);
+		lt_account(slot, index, side, &p, &wire, tp, now, !frame->is_xdp, &news);
+		if (!config.no_owners)
+			lt_notice_owner(frame, slot, index, side, &p, tp, now);
+	}
+end:
+	lt_end(reason, &wire);
+	if (config.sample && reason != LT_FILTERED)
+		lt_sample(frame, &p, &wire, reason, &news);
+}
+
+/* What arrives, for --stages: counted, and not looked at. */
+static __always_inline void lt_count_ingress(struct __sk_buff *skb)
+{
+	struct lt_wire wire = { .packets = 1, .bytes = skb->len - LT_ETH_HLEN };
+	__u32 key = 0;
+	struct lt_count *count = bpf_map_lookup_elem(&lt_ingress, &key);
+
+	if (count)
+		lt_count_percpu(count, &wire);
+}
+
+#endif
