@@ -14,6 +14,7 @@
 #include "flow.bpf.h"
 #include "parse.bpf.h"
 #include "reasons.bpf.h"
+#include "visit.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -25,7 +26,7 @@ struct {
 /* What a flow begins as: too large for the stack. */
 static const struct lt_slot unused = {};
 
-static __always_inline struct lt_slot *find(const struct lt_packet *p, __u32 side, __u64 now)
+static __always_inline struct lt_slot *find(const struct lt_packet *p, __u32 side)
 {
 	struct lt_slot *slot;
 	struct lt_key key;
@@ -44,19 +45,18 @@ static __always_inline struct lt_slot *find(const struct lt_packet *p, __u32 sid
 	return slot;
 }
 
-static __always_inline void account(struct lt_slot *slot, __u32 side, const struct lt_packet *p,
-				    const struct lt_wire *wire, struct tcp_sock *tp, __u64 now)
+static __always_inline void account(struct lt_visit *v, const struct lt_wire *wire)
 {
-	struct lt_amount a = { .wire = *wire, .payload = p->payload_len };
-	struct lt_dir *dir = &slot->dir[side & 1];
+	struct lt_amount a = { .wire = *wire, .payload = v->p->payload_len };
 
-	if (p->proto == LT_IPPROTO_TCP) {
-		lt_follow_sequence(slot, dir, p, side, &a, true);
-		lt_add_retransmits_atomic(dir, &a);
-		lt_note_tcp(slot, dir, 0, side, p, tp, now);
+	v->dir = &v->slot->dir[v->side & 1];
+	if (v->p->proto == LT_IPPROTO_TCP) {
+		lt_follow_sequence(v, &a, true);
+		lt_add_retransmits_atomic(v->dir, &a);
+		lt_note_tcp(v);
 	}
-	lt_add_atomic(dir, &a);
-	dir->last_ns = now;
+	lt_add_atomic(v->dir, &a);
+	v->dir->last_ns = v->now;
 }
 
 SEC("tc")
@@ -66,19 +66,18 @@ int reference(struct __sk_buff *skb)
 	struct lt_packet p = {};
 	enum lt_reason reason = lt_parse(&frame, &p);
 	struct lt_wire wire = lt_wire(&frame, &p);
-	struct lt_slot *slot;
-	__u32 side;
-	__u64 now;
+	struct lt_visit v = { .frame = &frame, .p = &p };
 
 	if (reason != LT_COUNTED)
 		goto end;
 	if (p.frag_first || p.frag_later)
 		lt_fragment_ports(&p);
-	now = bpf_ktime_get_ns();
-	side = lt_side(&p);
-	slot = find(&p, side, now);
-	if (slot)
-		account(slot, side, &p, &wire, lt_tcp_sock(skb->sk, &p), now);
+	v.now = bpf_ktime_get_ns();
+	v.side = lt_side(&p);
+	v.slot = find(&p, v.side);
+	v.tp = lt_tcp_sock(skb->sk, &p);
+	if (v.slot)
+		account(&v, &wire);
 	else
 		reason = LT_TABLE_FULL;
 end:

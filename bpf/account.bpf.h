@@ -20,6 +20,7 @@
 #include "tcp.bpf.h"
 #include "trouble.bpf.h"
 #include "turn.bpf.h"
+#include "visit.bpf.h"
 
 /* One skb, with what of its payload went out before. */
 struct lt_amount {
@@ -82,16 +83,17 @@ static __always_inline __u32 lt_advance_atomic(__u64 *word, __u32 start, __u32 e
  * Split a TCP segment's payload into new and sent before, by the sequence space seen so far
  * (modulo 2^32, RFC 9293 3.4). SYN and FIN take a number each.
  */
-static __always_inline void lt_follow_sequence(struct lt_slot *slot, struct lt_dir *dir,
-					       const struct lt_packet *p, __u32 side,
-					       struct lt_amount *a, const bool in_order)
+static __always_inline void lt_follow_sequence(const struct lt_visit *v, struct lt_amount *a,
+					       const bool in_order)
 {
+	const struct lt_packet *p = v->p;
+	struct lt_dir *dir = v->dir;
 	bool syn = p->tcp_flags & LT_TCP_SYN;
 	__u32 end = p->seq + p->payload_len + syn + (p->tcp_flags & LT_TCP_FIN);
 	union lt_seq seq = { .next = dir->next_seq };
 	__u32 again;
 
-	if (!slot->tcp_flags[side & 1] || (syn && end != seq.next)) {
+	if (!v->slot->tcp_flags[v->side & 1] || (syn && end != seq.next)) {
 		dir->next_seq = end;
 		if (!in_order)
 			dir->gap_bytes = 0;
@@ -141,57 +143,54 @@ static __always_inline void lt_add_retransmits_atomic(struct lt_dir *dir, const 
 	__sync_fetch_and_add(&dir->retrans_bytes, a->retrans_bytes);
 }
 
-static __always_inline void lt_note_tcp(struct lt_slot *slot, struct lt_dir *dir, __u32 index,
-					__u32 side, const struct lt_packet *p, struct tcp_sock *tp,
-					__u64 now)
+static __always_inline void lt_note_tcp(const struct lt_visit *v)
 {
-	__u32 closed = lt_follow_window(slot, dir, index, side, p, now);
-	__u8 seen = slot->tcp_flags[side & 1];
+	__u32 closed = lt_follow_window(v);
+	__u8 seen = v->slot->tcp_flags[v->side & 1];
+	__u8 flags = v->p->tcp_flags;
+	struct lt_dir *dir = v->dir;
 
-	if ((seen | p->tcp_flags) != seen) {
-		slot->tcp_flags[side & 1] = seen | p->tcp_flags;
-		lt_follow_flags(slot, index, side, p, p->tcp_flags & ~seen, now);
+	if ((seen | flags) != seen) {
+		v->slot->tcp_flags[v->side & 1] = seen | flags;
+		lt_follow_flags(v, flags & ~seen);
 	}
-	if (tp) {
-		dir->srtt_us8 = tp->srtt_us | closed;
-		dir->cwnd = tp->snd_cwnd;
+	if (v->tp) {
+		dir->srtt_us8 = v->tp->srtt_us | closed;
+		dir->cwnd = v->tp->snd_cwnd;
 	} else if ((dir->srtt_us8 & LT_CLOSED) != closed) {
 		dir->srtt_us8 = (dir->srtt_us8 & ~LT_CLOSED) | closed;
 	}
 }
 
-static __always_inline void lt_account(struct lt_slot *slot, __u32 index, __u32 side,
-				       const struct lt_packet *p, const struct lt_wire *wire,
-				       struct tcp_sock *tp, __u64 now, const bool in_order,
-				       struct lt_news *news)
+static __always_inline void lt_account(struct lt_visit *v, const struct lt_wire *wire)
 {
-	struct lt_amount a = { .wire = *wire, .payload = p->payload_len };
-	struct lt_dir *dir = &slot->dir[side & 1];
-	bool locked = tp && lt_is_locked(tp);
+	struct lt_amount a = { .wire = *wire, .payload = v->p->payload_len };
 
-	if (p->proto != LT_IPPROTO_TCP) {
-		lt_add_atomic(dir, &a);
+	v->dir = &v->slot->dir[v->side & 1];
+	v->locked = v->tp && lt_is_locked(v->tp);
+	if (v->p->proto != LT_IPPROTO_TCP) {
+		lt_add_atomic(v->dir, &a);
 	} else {
-		lt_follow_sequence(slot, dir, p, side, &a, in_order);
-		lt_notice_trouble(slot, dir, index, side, p, a.retransmits, tp, now);
-		if (locked) {
-			lt_add_locked(dir, &a);
+		lt_follow_sequence(v, &a, !v->frame->is_xdp);
+		lt_notice_trouble(v, a.retransmits);
+		if (v->locked) {
+			lt_add_locked(v->dir, &a);
 		} else {
-			lt_add_atomic(&slot->unlocked[side & 1], &a);
-			lt_add_retransmits_atomic(dir, &a);
+			lt_add_atomic(&v->slot->unlocked[v->side & 1], &a);
+			lt_add_retransmits_atomic(v->dir, &a);
 		}
-		lt_note_tcp(slot, dir, index, side, p, tp, now);
+		lt_note_tcp(v);
 	}
-	dir->last_ns = now;
+	v->dir->last_ns = v->now;
 	if (config.sample) {
-		news->now = now;
-		news->slot = index;
-		news->side = side;
-		news->payload = a.payload;
-		news->retransmit = a.retransmits != 0;
+		v->news->now = v->now;
+		v->news->slot = v->index;
+		v->news->side = v->side;
+		v->news->payload = a.payload;
+		v->news->retransmit = a.retransmits != 0;
 	}
 	if (a.payload && config.max_exchanges)
-		lt_follow_turns(slot, index, side & 1, p, now, locked, news);
+		lt_follow_turns(v);
 }
 
 #endif

@@ -10,6 +10,7 @@
 #include "config.bpf.h"
 #include "maps.bpf.h"
 #include "parse.bpf.h"
+#include "visit.bpf.h"
 
 #define LT_EEXIST 17
 
@@ -108,8 +109,8 @@ static __always_inline void lt_init_role(struct lt_slot *slot, const struct lt_p
  * that remembers this number from an earlier life must not count here while we may still give it back.
  * The exchange orders what was written of the slot before its state, for user space that reads both.
  */
-static __always_inline int lt_new_slot(const struct lt_packet *p, const struct lt_key *key,
-				       __u32 side, __u64 now, struct lt_slot *old, __u32 old_index)
+static __always_inline int lt_new_slot(const struct lt_visit *v, const struct lt_key *key,
+				       struct lt_slot *old, __u32 old_index)
 {
 	__s64 taken = lt_take_index();
 	__u32 index = taken;
@@ -133,8 +134,8 @@ static __always_inline int lt_new_slot(const struct lt_packet *p, const struct l
 		return old_index;
 	}
 	slot->key = *key;
-	ends->created_ns = now;
-	lt_init_role(slot, p, side);
+	ends->created_ns = v->now;
+	lt_init_role(slot, v->p, v->side);
 	err = bpf_map_update_elem(&lt_index, key, &index, old ? BPF_ANY : BPF_NOEXIST);
 	if (err) {
 		if (old)
@@ -171,6 +172,7 @@ static __always_inline bool lt_opens(const struct lt_packet *p)
  */
 __noinline int lt_find_by_tuple(const struct lt_packet *p, __u32 side, __u64 now)
 {
+	struct lt_visit v = { .p = p, .side = side, .now = now };
 	struct lt_key key;
 	int made = -LT_INDEX_RACE;
 
@@ -187,41 +189,40 @@ __noinline int lt_find_by_tuple(const struct lt_packet *p, __u32 side, __u64 now
 		if (old && (!lt_opens(p) || !lt_ended(old)))
 			return index;
 		/* A new connection on the ports of an ended one gets a row of its own. */
-		made = lt_new_slot(p, &key, side, now, old, index);
+		made = lt_new_slot(&v, &key, old, index);
 		if (made != -LT_INDEX_RACE)
 			break;
 	}
 	return made;
 }
 
-static __always_inline struct lt_slot *lt_find(const struct lt_packet *p, struct bpf_sock *sk,
-					       __u32 side, __u64 now, __u32 *slot_index,
-					       enum lt_reason *reason)
+/* Find the packet's slot: LT_COUNTED, or the reason why there is none. */
+static __always_inline enum lt_reason lt_find(struct lt_visit *v, struct bpf_sock *sk)
 {
 	struct lt_sock *hint = NULL;
 	struct lt_slot *slot;
 	int index;
 
-	*reason = LT_COUNTED;
 	if (sk) {
 		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, 0);
-		*slot_index = hint ? hint->slot1 - 1 : 0;
-		slot = hint ? lt_slot_at(*slot_index) : NULL;
+		v->index = hint ? hint->slot1 - 1 : 0;
+		slot = hint ? lt_slot_at(v->index) : NULL;
 		if (slot && READ_ONCE(slot->state) == LT_SLOT_LIVE &&
-		    lt_is_flow_of(slot, p, side) && !lt_opens(p))
-			return slot;
+		    lt_is_flow_of(slot, v->p, v->side) && !lt_opens(v->p)) {
+			v->slot = slot;
+			return LT_COUNTED;
+		}
 	}
-	index = lt_find_by_tuple(p, side, now);
-	if (index < 0) {
-		*reason = -index;
-		return NULL;
-	}
+	index = lt_find_by_tuple(v->p, v->side, v->now);
+	if (index < 0)
+		return -index;
 	if (sk && !hint)
 		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (hint)
 		hint->slot1 = index + 1;
-	*slot_index = index;
-	return lt_slot_at(index);
+	v->index = index;
+	v->slot = lt_slot_at(index);
+	return LT_COUNTED;
 }
 
 #endif

@@ -15,6 +15,7 @@
 #include "net.bpf.h"
 #include "parse.bpf.h"
 #include "trouble.bpf.h"
+#include "visit.bpf.h"
 
 #define LT_PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 #define LT_ASK_ALWAYS 64 /* skbs of a sender that are all asked whose they are; after that one in */
@@ -157,30 +158,31 @@ __noinline int lt_learn_owner(struct __sk_buff *ctx, __u32 index, __u32 side, __
  * of a worker that has ended, takes nothing over. Sockets change hands when they are new, if at all;
  * later not every packet needs to pay for the question.
  */
-static __always_inline void lt_notice_owner(const struct lt_frame *f, struct lt_slot *slot,
-					    __u32 index, __u32 side, const struct lt_packet *p,
-					    struct tcp_sock *tp, __u64 now)
+static __always_inline void lt_notice_owner(const struct lt_visit *v)
 {
-	__u64 skbs = slot->dir[side & 1].skbs;
+	__u64 skbs = v->slot->dir[v->side & 1].skbs;
+	const struct lt_packet *p = v->p;
+	struct sock *sk = (struct sock *)v->tp;
 	struct task_struct *task;
 	__u32 asked;
 
-	if (f->is_xdp || (skbs > LT_ASK_ALWAYS && (skbs ^ skbs / LT_ASK_EVERY) % LT_ASK_EVERY))
+	if (v->frame->is_xdp ||
+	    (skbs > LT_ASK_ALWAYS && (skbs ^ skbs / LT_ASK_EVERY) % LT_ASK_EVERY))
 		return;
-	asked = slot->asked[side & 1];
-	if (tp) {
-		if (!((struct sock *)tp)->sk_lock.owned)
+	asked = v->slot->asked[v->side & 1];
+	if (sk) {
+		if (!sk->sk_lock.owned)
 			return;
 		if (asked && (p->tcp_flags & (LT_TCP_FIN | LT_TCP_RST)))
 			return;
-		if ((p->tcp_flags & LT_TCP_RST) && !((struct sock *)tp)->sk_shutdown)
+		if ((p->tcp_flags & LT_TCP_RST) && !sk->sk_shutdown)
 			return; /* not closed by its owner, but destroyed by somebody, as ss --kill does */
-	} else if (p->proto == LT_IPPROTO_TCP && (asked || !lt_refuses(slot, side, p))) {
+	} else if (p->proto == LT_IPPROTO_TCP && (asked || !lt_refuses(v))) {
 		return; /* for a listener or a TIME_WAIT: no full socket, nobody in particular */
 	}
 	task = bpf_get_current_task_btf();
 	if (asked != lt_identity(task))
-		lt_learn_owner(f->ctx, index, side, p->proto, now);
+		lt_learn_owner(v->frame->ctx, v->index, v->side, p->proto, v->now);
 }
 
 #endif

@@ -16,6 +16,7 @@
 #include "reasons.bpf.h"
 #include "sample.bpf.h"
 #include "tcp.bpf.h"
+#include "visit.bpf.h"
 
 /* The one path: every packet comes in at the top and leaves with exactly one reason. */
 static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock *sk)
@@ -23,11 +24,8 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 	struct lt_packet p = {};
 	enum lt_reason reason = lt_parse(frame, &p);
 	struct lt_wire wire = lt_wire(frame, &p);
-	struct tcp_sock *tp;
-	struct lt_slot *slot;
 	struct lt_news news;
-	__u32 side, index = 0;
-	__u64 now;
+	struct lt_visit v = { .frame = frame, .p = &p, .news = &news };
 
 	if (config.sample)
 		lt_no_news(&news);
@@ -38,16 +36,16 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 	reason = LT_FILTERED;
 	if (!lt_wanted(&p))
 		goto end;
-	tp = lt_tcp_sock(sk, &p);
-	now = lt_now(tp);
-	side = lt_side(&p);
-	slot = lt_find(&p, sk, side, now, &index, &reason);
-	if (slot) {
+	v.tp = lt_tcp_sock(sk, &p);
+	v.now = lt_now(v.tp);
+	v.side = lt_side(&p);
+	reason = lt_find(&v, sk);
+	if (v.slot) {
 		if (config.has_breakdown && p.proto == LT_IPPROTO_UDP && !frame->is_xdp)
-			lt_recall_read(frame->ctx, index, side);
-		lt_account(slot, index, side, &p, &wire, tp, now, !frame->is_xdp, &news);
+			lt_recall_read(frame->ctx, v.index, v.side);
+		lt_account(&v, &wire);
 		if (!config.no_owners)
-			lt_notice_owner(frame, slot, index, side, &p, tp, now);
+			lt_notice_owner(&v);
 	}
 end:
 	lt_end(reason, &wire);

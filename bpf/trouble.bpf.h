@@ -10,6 +10,7 @@
 #include "config.bpf.h"
 #include "maps.bpf.h"
 #include "parse.bpf.h"
+#include "visit.bpf.h"
 
 #define LT_CA_LOSS 4 /* TCP_CA_Loss, include/uapi/linux/tcp.h */
 #define LT_NAGLE_OFF 1 /* TCP_NODELAY and TCP_CORK, include/net/tcp.h */
@@ -115,18 +116,21 @@ __noinline int lt_note_mishap(__u32 slot_index, __u32 side, __u32 mishap, __u64 
 }
 
 /* Nobody listens: the kernel answers a SYN with a RST by itself. */
-static __always_inline bool lt_refuses(const struct lt_slot *slot, __u32 side,
-				       const struct lt_packet *p)
+static __always_inline bool lt_refuses(const struct lt_visit *v)
 {
-	return (p->tcp_flags & LT_TCP_RST) && slot->role == LT_ROLE_SYN && slot->client != side &&
-	       !(slot->tcp_flags[side & 1] & LT_TCP_SYN);
+	const struct lt_slot *slot = v->slot;
+
+	return (v->p->tcp_flags & LT_TCP_RST) && slot->role == LT_ROLE_SYN &&
+	       slot->client != v->side && !(slot->tcp_flags[v->side & 1] & LT_TCP_SYN);
 }
 
 /* The client never acknowledged the SYN-ACK, as one who looks for open ports: there was no connection yet. */
-static __always_inline bool lt_takes_back(const struct lt_slot *slot, __u32 side)
+static __always_inline bool lt_takes_back(const struct lt_visit *v)
 {
-	return slot->role == LT_ROLE_SYN && slot->client == side &&
-	       !(slot->tcp_flags[side & 1] & LT_TCP_ACK);
+	const struct lt_slot *slot = v->slot;
+
+	return slot->role == LT_ROLE_SYN && slot->client == v->side &&
+	       !(slot->tcp_flags[v->side & 1] & LT_TCP_ACK);
 }
 
 /*
@@ -142,14 +146,15 @@ static __always_inline bool lt_is_timeout(struct tcp_sock *tp, const struct lt_p
 	       p->seq == tp->snd_una && tp->snd_wnd;
 }
 
-static __always_inline void lt_note_retransmit(__u32 index, __u32 side, const struct lt_packet *p,
-					       struct tcp_sock *tp, __u64 now)
+static __always_inline void lt_note_retransmit(const struct lt_visit *v)
 {
+	const struct lt_packet *p = v->p;
+
 	if (p->tcp_flags & LT_TCP_SYN)
-		lt_note_mishap(index, side,
-			       p->tcp_flags & LT_TCP_ACK ? LT_SYNACK_RETRY : LT_SYN_RETRY, now);
-	else if (tp && lt_is_timeout(tp, p))
-		lt_note_mishap(index, side, LT_TIMEOUT, now);
+		lt_note_mishap(v->index, v->side,
+			       p->tcp_flags & LT_TCP_ACK ? LT_SYNACK_RETRY : LT_SYN_RETRY, v->now);
+	else if (v->tp && lt_is_timeout(v->tp, p))
+		lt_note_mishap(v->index, v->side, LT_TIMEOUT, v->now);
 }
 
 /*
@@ -195,72 +200,71 @@ static __always_inline void lt_note_accepted(const struct lt_slot *slot, struct 
 		WRITE_ONCE(ends->accepted_ns, now);
 }
 
-static __always_inline bool lt_is_first_byte(const struct lt_slot *slot, const struct lt_dir *dir,
-					     __u32 side)
+static __always_inline bool lt_is_first_byte(const struct lt_visit *v)
 {
-	return !dir->payload_bytes && slot->role == LT_ROLE_SYN && side != slot->client &&
-	       !slot->unlocked[side & 1].payload_bytes;
+	const struct lt_slot *slot = v->slot;
+
+	return !v->dir->payload_bytes && slot->role == LT_ROLE_SYN && v->side != slot->client &&
+	       !slot->unlocked[v->side & 1].payload_bytes;
 }
 
 /* One TCP packet, before it is counted. */
-static __always_inline void lt_notice_trouble(const struct lt_slot *slot, const struct lt_dir *dir,
-					      __u32 index, __u32 side, const struct lt_packet *p,
-					      __u32 retransmits, struct tcp_sock *tp, __u64 now)
+static __always_inline void lt_notice_trouble(const struct lt_visit *v, __u32 retransmits)
 {
-	__u64 silent = now - dir->last_ns;
+	__u64 silent = v->now - v->dir->last_ns;
+	const struct lt_packet *p = v->p;
 
 	if (!config.max_troubles)
 		return;
-	if ((p->tcp_flags & LT_TCP_RST) && !lt_takes_back(slot, side))
-		lt_note_mishap(index, side, lt_refuses(slot, side, p) ? LT_REFUSED : LT_RESET, now);
+	if ((p->tcp_flags & LT_TCP_RST) && !lt_takes_back(v))
+		lt_note_mishap(v->index, v->side, lt_refuses(v) ? LT_REFUSED : LT_RESET, v->now);
 	if (retransmits) {
-		lt_note_retransmit(index, side, p, tp, now);
+		lt_note_retransmit(v);
 		return;
 	}
 	if (!p->payload_len)
 		return;
-	if (lt_is_first_byte(slot, dir, side))
-		lt_note_first_byte(index, now);
-	if (silent > LT_STALL_MIN_NS && silent < LT_STALL_MAX_NS && tp && lt_has_stalled(tp, p))
-		lt_note_mishap(index, side, LT_STALL, silent);
+	if (lt_is_first_byte(v))
+		lt_note_first_byte(v->index, v->now);
+	if (silent > LT_STALL_MIN_NS && silent < LT_STALL_MAX_NS && v->tp &&
+	    lt_has_stalled(v->tp, p))
+		lt_note_mishap(v->index, v->side, LT_STALL, silent);
 }
 
 /*
  * Whether the sender's receive window is closed: LT_CLOSED or 0. A window that closes behind the other
  * side's last words holds nothing up.
  */
-static __always_inline __u32 lt_follow_window(const struct lt_slot *slot, const struct lt_dir *dir,
-					      __u32 index, __u32 side, const struct lt_packet *p,
-					      __u64 now)
+static __always_inline __u32 lt_follow_window(const struct lt_visit *v)
 {
-	__u8 kind = p->tcp_flags & (LT_TCP_SYN | LT_TCP_RST | LT_TCP_ACK);
-	__u32 closed = !p->window && kind == LT_TCP_ACK ? LT_CLOSED : 0;
+	__u8 kind = v->p->tcp_flags & (LT_TCP_SYN | LT_TCP_RST | LT_TCP_ACK);
+	__u32 closed = !v->p->window && kind == LT_TCP_ACK ? LT_CLOSED : 0;
 
 	if (!config.max_troubles)
 		return 0;
-	if (closed == (dir->srtt_us8 & LT_CLOSED))
+	if (closed == (v->dir->srtt_us8 & LT_CLOSED))
 		return closed;
-	if (closed && (slot->tcp_flags[~side & 1] & (LT_TCP_FIN | LT_TCP_RST)))
+	if (closed && (v->slot->tcp_flags[~v->side & 1] & (LT_TCP_FIN | LT_TCP_RST)))
 		return 0;
-	lt_note_mishap(index, side, closed ? LT_WINDOW_CLOSED : LT_WINDOW_OPEN, now);
+	lt_note_mishap(v->index, v->side, closed ? LT_WINDOW_CLOSED : LT_WINDOW_OPEN, v->now);
 	return closed;
 }
 
 /* A packet with flags that are new for its side: a few in a connection's life. */
-static __always_inline void lt_follow_flags(const struct lt_slot *slot, __u32 index, __u32 side,
-					    const struct lt_packet *p, __u8 fresh, __u64 now)
+static __always_inline void lt_follow_flags(const struct lt_visit *v, __u8 fresh)
 {
 	const __u8 over = LT_TCP_FIN | LT_TCP_RST;
+	const struct lt_slot *slot = v->slot;
+	__u32 other = ~v->side & 1;
 
 	if (!config.max_troubles)
 		return;
-	if ((fresh & LT_TCP_ACK) && slot->role == LT_ROLE_SYN && side == slot->client &&
-	    !(p->tcp_flags & (LT_TCP_SYN | LT_TCP_RST)) &&
-	    (slot->tcp_flags[~side & 1] & LT_TCP_SYN))
-		lt_note_connected(index, now);
+	if ((fresh & LT_TCP_ACK) && slot->role == LT_ROLE_SYN && v->side == slot->client &&
+	    !(v->p->tcp_flags & (LT_TCP_SYN | LT_TCP_RST)) && (slot->tcp_flags[other] & LT_TCP_SYN))
+		lt_note_connected(v->index, v->now);
 	/* Whoever is over waits for no window. The other's mark stays: its next packet clears it. */
-	if ((fresh & over) && (slot->dir[~side & 1].srtt_us8 & LT_CLOSED))
-		lt_note_mishap(index, ~side & 1, LT_WINDOW_OPEN, now);
+	if ((fresh & over) && (slot->dir[other].srtt_us8 & LT_CLOSED))
+		lt_note_mishap(v->index, other, LT_WINDOW_OPEN, v->now);
 }
 
 #endif

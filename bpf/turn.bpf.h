@@ -19,6 +19,7 @@
 #include "maps.bpf.h"
 #include "parse.bpf.h"
 #include "sample.bpf.h"
+#include "visit.bpf.h"
 
 /* floor(log2(ns)), from LT_HIST_SHIFT on. */
 static __always_inline __u32 lt_octave(__u64 ns)
@@ -168,49 +169,48 @@ static __always_inline bool lt_crosses(const struct lt_packet *p, __u32 seq)
  * speak at once; what would have taken less than no time is none. The number is written last: who sees it
  * asks for the rest.
  */
-static __always_inline void lt_ask(struct lt_exchange *t, const struct lt_packet *p, __u64 now,
-				   bool locked, struct lt_news *news)
+static __always_inline void lt_ask(struct lt_exchange *t, const struct lt_visit *v)
 {
+	const struct lt_packet *p = v->p;
 	__u32 asked = t->asked;
 	bool begins = READ_ONCE(t->answered) == asked;
 	__s64 took = READ_ONCE(t->answered_ns) - t->asked_ns;
 
 	if (begins && asked) {
 		if (took >= 0)
-			lt_note_latency(&t->response, t->response_hist, took, locked);
+			lt_note_latency(&t->response, t->response_hist, took, v->locked);
 		if (lt_crosses(p, t->answered_seq))
 			t->crossed++;
 	}
 	if (begins && (config.sample & LT_WHY_HEADS))
-		lt_note_head(news, asked + 1, false, 0, asked && took > 0 ? took : 0);
-	WRITE_ONCE(t->asked_ns, now);
+		lt_note_head(v->news, asked + 1, false, 0, asked && took > 0 ? took : 0);
+	WRITE_ONCE(t->asked_ns, v->now);
 	WRITE_ONCE(t->asked_seq, p->seq + p->payload_len);
 	if (begins)
 		WRITE_ONCE(t->asked, asked + 1);
 }
 
 /* The server's payload: no answer as long as it crosses the request on the way. */
-static __always_inline void lt_answer(struct lt_exchange *t, __u32 index, __u32 slot_index,
-				      const struct lt_packet *p, __u64 now, bool locked,
-				      struct lt_news *news)
+static __always_inline void lt_answer(struct lt_exchange *t, __u32 index, const struct lt_visit *v)
 {
+	const struct lt_packet *p = v->p;
 	__u32 asked = READ_ONCE(t->asked);
 	bool begins = t->answered != asked;
 	__u64 asked_ns = READ_ONCE(t->asked_ns);
-	__s64 took = now - asked_ns;
+	__s64 took = v->now - asked_ns;
 
 	if (begins) {
 		if (took < 0 || lt_crosses(p, READ_ONCE(t->asked_seq)))
 			return;
-		lt_note_latency(&t->turn, t->turn_hist, took, locked);
+		lt_note_latency(&t->turn, t->turn_hist, took, v->locked);
 		if (config.has_breakdown)
-			lt_note_parts(index, asked_ns, now, locked);
+			lt_note_parts(index, asked_ns, v->now, v->locked);
 		if (config.slow_ns && took >= config.slow_ns)
-			lt_tell_slow(slot_index, index, asked_ns, now);
+			lt_tell_slow(v->index, index, asked_ns, v->now);
 		if (config.sample & LT_WHY_HEADS)
-			lt_note_head(news, asked, true, asked_ns, took);
+			lt_note_head(v->news, asked, true, asked_ns, took);
 	}
-	WRITE_ONCE(t->answered_ns, now);
+	WRITE_ONCE(t->answered_ns, v->now);
 	WRITE_ONCE(t->answered_seq, p->seq + p->payload_len);
 	if (begins)
 		WRITE_ONCE(t->answered, asked);
@@ -229,15 +229,14 @@ static __always_inline bool lt_takes_late(const struct lt_packet *p)
 }
 
 /* One packet with new payload. */
-static __always_inline void lt_follow_turns(struct lt_slot *slot, __u32 slot_index, __u32 side,
-					    const struct lt_packet *p, __u64 now, bool locked,
-					    struct lt_news *news)
+static __always_inline void lt_follow_turns(const struct lt_visit *v)
 {
+	struct lt_slot *slot = v->slot;
 	/* Both at once, as user space changes them: who takes the other end for the client counts amiss. */
 	__u16 told = READ_ONCE(*(const __u16 *)&slot->client);
 	__u8 client_side = told, role = told >> 8;
 	struct lt_dir *client = &slot->dir[client_side & 1];
-	bool asks = side == client_side, late = lt_takes_late(p);
+	bool asks = (v->side & 1) == client_side, late = lt_takes_late(v->p);
 	struct lt_exchange *t;
 	__u32 index;
 
@@ -246,16 +245,16 @@ static __always_inline void lt_follow_turns(struct lt_slot *slot, __u32 slot_ind
 	if (!slot->exchange1) {
 		if (asks == late || (late && !client->payload_bytes))
 			return; /* not yet, or the server speaks first: a greeting answers nothing */
-		lt_take_exchange(slot_index, late ? client->last_ns : 0);
+		lt_take_exchange(v->index, late ? client->last_ns : 0);
 	}
 	index = slot->exchange1 - 1;
 	t = bpf_map_lookup_elem(&lt_exchanges, &index);
 	if (!t)
 		return;
 	if (asks)
-		lt_ask(t, p, now, locked, news);
+		lt_ask(t, v);
 	else
-		lt_answer(t, index, slot_index, p, now, locked, news);
+		lt_answer(t, index, v);
 }
 
 #endif

@@ -2,7 +2,6 @@ package house
 
 // Reasons that several have.
 const (
-	handedOn = "a packet's slot, its side and what is known so far are handed on one by one, not as one thing"
 	idea     = "tests of one idea, which share what they set up; the next one that is added begins a second file"
 	cases    = "a table of cases, or cases one after the other: split, each part would need what the others set up"
 	measured = "one path of one measurement, in the order in which things happen"
@@ -10,20 +9,6 @@ const (
 
 // The exceptions. Each says how large it may be; where it became smaller, it is taken out.
 var exceptions = []exception{
-	// To be cut down with the packet that they hand on, piece by piece.
-	{"bpf/account.bpf.h lt_account", 9, handedOn},
-	{"bpf/account.bpf.h lt_follow_sequence", 6, handedOn},
-	{"bpf/account.bpf.h lt_note_tcp", 7, handedOn},
-	{"bpf/flow.bpf.h lt_find", 6, handedOn},
-	{"bpf/flow.bpf.h lt_new_slot", 6, handedOn},
-	{"bpf/owner.bpf.h lt_notice_owner", 7, handedOn},
-	{"bpf/trouble.bpf.h lt_follow_flags", 6, handedOn},
-	{"bpf/trouble.bpf.h lt_follow_window", 6, handedOn},
-	{"bpf/trouble.bpf.h lt_notice_trouble", 8, handedOn},
-	{"bpf/turn.bpf.h lt_answer", 7, handedOn},
-	{"bpf/turn.bpf.h lt_follow_turns", 7, handedOn},
-	{"bench/reference.bpf.c account", 6, "a counter as somebody would write it in an afternoon, which is what is compared with"},
-
 	{"internal/stats.Source", 11, "it is the kernel's table, with giving slots and places back; it is to be split by who asks"},
 	{"internal/stats.Owners", 5, "what one window asks of owners; the fake of tests answers all five, so that a split would gain nobody"},
 
