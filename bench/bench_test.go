@@ -99,7 +99,7 @@ func referenceFlows(t *testing.T, o *other) map[model.SlotKey]flow {
 			}
 		}
 		flows[model.SlotKey{
-			Addr: key.Addr, Port: key.Port, Netns: key.Netns, Proto: model.Proto(key.Proto),
+			Addr: key.Addr, Port: key.Port, Site: key.Site, Proto: model.Proto(key.Proto),
 		}] = f
 	}
 	if err := entries.Err(); err != nil {

@@ -3,12 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
@@ -123,11 +121,7 @@ func loadOther(name string, into any, change func(*ebpf.CollectionSpec)) error {
 	if err != nil {
 		return fmt.Errorf("read programs: %w", err)
 	}
-	var ns unix.Stat_t
-	if err := unix.Stat("/proc/thread-self/ns/net", &ns); err != nil {
-		return &os.PathError{Op: "stat", Path: "/proc/thread-self/ns/net", Err: err}
-	}
-	if err := spec.Variables["config"].Set(referenceLtConfig{Netns: uint32(ns.Ino)}); err != nil {
+	if err := spec.Variables["config"].Set(referenceLtConfig{Site: loader.Site}); err != nil {
 		return fmt.Errorf("set configuration: %w", err)
 	}
 	if change != nil {

@@ -11,6 +11,7 @@
  */
 #include "account.bpf.h"
 #include "base.bpf.h"
+#include "config.bpf.h"
 #include "flow.bpf.h"
 #include "parse.bpf.h"
 #include "reasons.bpf.h"
@@ -63,7 +64,7 @@ SEC("tc")
 int reference(struct __sk_buff *skb)
 {
 	struct lt_frame frame = lt_skb_frame(skb);
-	struct lt_packet p = {};
+	struct lt_packet p = { .site = config.site };
 	enum lt_reason reason = lt_parse(&frame, &p);
 	struct lt_wire wire = lt_wire(&frame, &p);
 	struct lt_visit v = { .frame = &frame, .p = &p };

@@ -16,6 +16,7 @@ import (
 type referenceLtConfig struct {
 	_             structs.HostLayout
 	Netns         uint32
+	Site          uint32
 	MaxFlows      uint32
 	HasFilter     uint32
 	Pidns         uint32
@@ -23,6 +24,7 @@ type referenceLtConfig struct {
 	MaxExchanges  uint32
 	MaxTroubles   uint32
 	HasBreakdown  uint32
+	_             [4]byte
 	SlowNs        uint64
 	Sample        uint32
 	SampleOneIn   uint32
@@ -38,7 +40,7 @@ type referenceLtKey struct {
 	_     structs.HostLayout
 	Addr  [2][16]uint8
 	Port  [2]uint16
-	Netns uint32
+	Site  uint32
 	Proto uint8
 	Pad   [3]uint8
 }

@@ -15,6 +15,7 @@
 #include "net.bpf.h"
 #include "parse.bpf.h"
 #include "sample.bpf.h"
+#include "site.bpf.h"
 #include "socket.bpf.h"
 #include "trouble.bpf.h"
 
@@ -36,23 +37,24 @@ static __always_inline struct sock *lt_receiver(const __u64 *ctx, struct sk_buff
 }
 
 /*
- * Whether it came in by our device. What never got that far, because a queue or a filter on the way out
+ * The site by whose device it came in, or 0. What never got that far, because a queue or a filter on the way out
  * dropped it, has no skb_iif yet; neither has what found the device's backlog full. The namespace is
  * the receiving socket's, or else the device's. In skb->dev there may be other things by then: nothing
  * (TCP), the sizes that UDP keeps there, whose highest bytes are flags, or a pointer of another kind.
- * The first two fail to be read, and none looks like a loopback device of our namespace.
+ * The first two fail to be read, and none looks like a loopback device of a site.
  */
-static __always_inline bool lt_passed(struct sk_buff *skb, struct sock *sk, __u32 reason)
+static __always_inline __u32 lt_passed(struct sk_buff *skb, struct sock *sk, __u32 reason)
 {
 	struct net_device *dev = BPF_CORE_READ(skb, dev);
 
 	if (BPF_CORE_READ(skb, skb_iif) != LT_LOOPBACK_IFINDEX &&
 	    !lt_is_reason(reason, SKB_DROP_REASON_CPU_BACKLOG))
-		return false;
+		return 0;
 	if (sk)
-		return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) == config.netns;
-	return (BPF_CORE_READ(dev, flags) & LT_IFF_LOOPBACK) &&
-	       BPF_CORE_READ(dev, nd_net.net, ns.inum) == config.netns;
+		return lt_read_site(BPF_CORE_READ(sk, __sk_common.skc_net.net));
+	if (!(BPF_CORE_READ(dev, flags) & LT_IFF_LOOPBACK))
+		return 0;
+	return lt_read_site(BPF_CORE_READ(dev, nd_net.net));
 }
 
 static __always_inline struct lt_frame lt_dropped_frame(struct sk_buff *skb)
@@ -224,8 +226,9 @@ static __always_inline void lt_see_drop(const __u64 *ctx, struct sk_buff *skb, _
 	struct lt_trouble *t;
 	int index;
 
-	if (!lt_passed(skb, sk, reason) || !lt_read_dropped(skb, &p) ||
-	    lt_is_copy(skb, sk, &p, reason) || !lt_is_loss(&p, reason))
+	p.site = lt_passed(skb, sk, reason);
+	if (!p.site || !lt_read_dropped(skb, &p) || lt_is_copy(skb, sk, &p, reason) ||
+	    !lt_is_loss(&p, reason))
 		return;
 	index = lt_look_up(&p, lt_side(&p));
 	if (index < 0)

@@ -17,7 +17,7 @@
 /* Later fragments have no ports of their own: remember the first fragment's, or ask for them. */
 static __always_inline void lt_fragment_ports(struct lt_packet *p)
 {
-	struct lt_frag_key key = { .id = p->frag_id, .proto = p->proto };
+	struct lt_frag_key key = { .site = p->site, .id = p->frag_id, .proto = p->proto };
 	struct lt_frag_ports ports = { .sport = p->sport, .dport = p->dport };
 	struct lt_frag_ports *first;
 
@@ -54,7 +54,7 @@ static __always_inline void lt_make_key(struct lt_key *key, const struct lt_pack
 	__builtin_memcpy(key->addr[1], high, sizeof(*high));
 	key->port[0] = side ? p->dport : p->sport;
 	key->port[1] = side ? p->sport : p->dport;
-	key->netns = config.netns;
+	key->site = p->site;
 	key->proto = p->proto;
 }
 
@@ -67,7 +67,7 @@ static __always_inline bool lt_is_flow_of(const struct lt_slot *slot, const stru
 	return from->half[1] == p->saddr.half[1] && to->half[1] == p->daddr.half[1] &&
 	       slot->key.port[side & 1] == p->sport && slot->key.port[~side & 1] == p->dport &&
 	       slot->key.proto == p->proto && from->half[0] == p->saddr.half[0] &&
-	       to->half[0] == p->daddr.half[0] && slot->key.netns == config.netns;
+	       to->half[0] == p->daddr.half[0] && slot->key.site == p->site;
 }
 
 static __always_inline struct lt_slot *lt_slot_at(__u32 index)

@@ -4,11 +4,11 @@
 #define LOTRACE_HOLDER_BPF_H
 
 #include "base.bpf.h"
-#include "config.bpf.h"
 #include "net.bpf.h"
 #include "owner.bpf.h"
 #include "parse.bpf.h"
 #include "records.h"
+#include "site.bpf.h"
 
 static __always_inline void lt_write_holder(struct seq_file *seq, struct task_struct *task,
 					    struct file *file)
@@ -18,7 +18,10 @@ static __always_inline void lt_write_holder(struct seq_file *seq, struct task_st
 	struct sock_common *skc = (struct sock_common *)sk;
 	struct lt_holder holder = {};
 
-	if (!sk || BPF_CORE_READ(skc, skc_net.net, ns.inum) != config.netns)
+	if (!sk)
+		return;
+	holder.site = lt_read_site(BPF_CORE_READ(skc, skc_net.net));
+	if (!holder.site)
 		return;
 	if (skc->skc_family == LT_AF_INET6) {
 		holder.family = 6;

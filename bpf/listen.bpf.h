@@ -7,6 +7,7 @@
 #include "net.bpf.h"
 #include "parse.bpf.h"
 #include "records.h"
+#include "site.bpf.h"
 
 /* The family of a socket, 4 or 6 or 0 for another, and the address that it is bound to. */
 static __always_inline __u8 lt_bound_to(struct sock_common *skc, union lt_addr *addr)
@@ -29,6 +30,7 @@ static __always_inline void lt_write_listener(struct seq_file *seq, struct sock_
 		.port = skc->skc_num,
 		.proto = proto,
 		.v6only = BPF_CORE_READ_BITFIELD(skc, skc_ipv6only),
+		.site = lt_site_of(skc->skc_net.net),
 	};
 
 	listener.family = lt_bound_to(skc, (union lt_addr *)listener.addr);

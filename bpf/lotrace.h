@@ -116,7 +116,8 @@ enum {
 
 /* Set before load, constant afterwards. Written by user space, read by every program. */
 struct lt_config {
-	__u32 netns; /* inode number of the watched network namespace; part of every key */
+	__u32 netns; /* inode number of the watched network namespace */
+	__u32 site; /* its number, part of every key; not 0 */
 	__u32 max_flows; /* slots in the table */
 	__u32 has_filter; /* 0: the filter code is pruned by the verifier */
 	__u32 pidns; /* inode number of user space's PID namespace */
@@ -160,7 +161,7 @@ struct lt_filter {
 struct lt_key {
 	__u8 addr[2][16];
 	__u16 port[2];
-	__u32 netns;
+	__u32 site; /* the watched namespace that it is of; other ones may have equal tuples */
 	__u8 proto;
 	__u8 pad[3];
 };
@@ -375,6 +376,7 @@ struct lt_counts {
 struct lt_frag_key {
 	__u8 saddr[16];
 	__u8 daddr[16];
+	__u32 site;
 	__u32 id;
 	__u8 proto;
 	__u8 pad[3];

@@ -91,6 +91,7 @@ struct lt_packet {
 	__u8 frag_first;
 	__u8 frag_later;
 	__u16 window; /* as in the header, not scaled */
+	__u32 site; /* where it was seen; not read from headers */
 };
 
 /*

@@ -14,6 +14,7 @@
 #include "flow.bpf.h"
 #include "parse.bpf.h"
 #include "records.h"
+#include "site.bpf.h"
 #include "socket.bpf.h"
 
 /* Write down what a socket has, if its packets are counted. */
@@ -24,7 +25,7 @@ static __always_inline void lt_write_queue(struct seq_file *seq, struct sock_com
 	__u32 side;
 	int index;
 
-	lt_tuple_of(&p, skc, proto);
+	lt_tuple_of(&p, skc, proto, lt_site_of(skc->skc_net.net));
 	side = lt_side(&p);
 	index = lt_look_up(&p, side);
 	if (index < 0)

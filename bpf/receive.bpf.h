@@ -7,11 +7,11 @@
 #define LOTRACE_RECEIVE_BPF_H
 
 #include "base.bpf.h"
-#include "config.bpf.h"
 #include "flow.bpf.h"
 #include "maps.bpf.h"
 #include "net.bpf.h"
 #include "parse.bpf.h"
+#include "site.bpf.h"
 #include "socket.bpf.h"
 
 #define LT_MSG_PEEK 2
@@ -20,8 +20,8 @@
  * The flow of a connected socket, and which side of it the socket is; NULL where there is none. Without a
  * hint, as most of the machine's sockets are, only one that hears our device is worth a look into the index.
  */
-static __always_inline struct lt_slot *lt_flow_of(struct sock *sk, __u8 proto, bool hears_us,
-						  __u32 *side)
+static __always_inline struct lt_slot *lt_flow_of(struct sock *sk, __u8 proto, __u32 site,
+						  bool hears_us, __u32 *side)
 {
 	struct lt_sock *hint = bpf_sk_storage_get(&lt_socks, sk, NULL, 0);
 	struct lt_packet p = {};
@@ -29,7 +29,7 @@ static __always_inline struct lt_slot *lt_flow_of(struct sock *sk, __u8 proto, b
 
 	if (!hint && !hears_us)
 		return NULL;
-	lt_tuple_of(&p, &sk->__sk_common, proto);
+	lt_tuple_of(&p, &sk->__sk_common, proto, site);
 	*side = lt_side(&p);
 	slot = hint ? lt_slot_at(hint->slot1 - 1) : NULL;
 	if (lt_is_live_flow_of(slot, &p, *side))
@@ -46,9 +46,9 @@ static __always_inline struct lt_breakdown *lt_breakdown_of(const struct lt_slot
 	return bpf_map_lookup_elem(&lt_breakdowns, &index);
 }
 
-static __always_inline bool lt_is_watched(struct sock *sk)
+static __always_inline __u32 lt_site_of_socket(struct sock *sk)
 {
-	return sk->__sk_common.skc_net.net->ns.inum == config.netns;
+	return lt_site_of(sk->__sk_common.skc_net.net);
 }
 
 /* An established TCP socket has received a segment. What has no payload, or none that is new, is no news. */
@@ -59,16 +59,19 @@ static __always_inline void lt_arrive(struct sock *sk, struct sk_buff *skb)
 	struct lt_breakdown *b;
 	struct lt_slot *slot;
 	struct tcp_sock *tp;
-	__u32 side;
+	__u32 site, side;
 
 	if (end == cb->seq + !!(cb->tcp_flags & LT_TCP_FIN))
 		return;
-	if (skb->skb_iif != LT_LOOPBACK_IFINDEX || !lt_is_watched(sk))
+	if (skb->skb_iif != LT_LOOPBACK_IFINDEX)
+		return;
+	site = lt_site_of_socket(sk);
+	if (!site)
 		return;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp || (__s32)(end - tp->rcv_nxt) <= 0)
 		return;
-	slot = lt_flow_of(sk, LT_IPPROTO_TCP, true, &side);
+	slot = lt_flow_of(sk, LT_IPPROTO_TCP, site, true, &side);
 	if (!slot || side == slot->client)
 		return;
 	b = lt_breakdown_of(slot);
@@ -98,12 +101,12 @@ static __always_inline void lt_return(struct lt_breakdown *b, __u32 index)
 static __always_inline void lt_read(struct sock *sk, __u8 proto, bool hears_us)
 {
 	struct lt_breakdown *b;
+	__u32 site = lt_site_of_socket(sk), side;
 	struct lt_slot *slot;
-	__u32 side;
 
-	if (!lt_is_watched(sk))
+	if (!site)
 		return;
-	slot = lt_flow_of(sk, proto, hears_us, &side);
+	slot = lt_flow_of(sk, proto, site, hears_us, &side);
 	if (!slot)
 		return;
 	b = lt_breakdown_of(slot);
@@ -138,7 +141,7 @@ static __always_inline void lt_read_datagram(struct sock *sk, int result, int fl
 		lt_read(sk, LT_IPPROTO_UDP, true);
 		return;
 	}
-	if (!lt_is_watched(sk))
+	if (!lt_site_of_socket(sk))
 		return;
 	at = bpf_sk_storage_get(&lt_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!at)

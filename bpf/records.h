@@ -58,9 +58,10 @@ struct lt_listener {
 	__u8 family; /* 4 or 6 */
 	__u8 v6only;
 	__u8 pad[3];
+	__u32 site;
 };
 
-_Static_assert(sizeof(struct lt_listener) == 24, "read as an array");
+_Static_assert(sizeof(struct lt_listener) == 28, "read as an array");
 
 /* What is in the queues of one socket of a flow. The queue iterators write one for each that has anything to say. */
 struct lt_queue {
@@ -75,7 +76,7 @@ struct lt_queue {
 
 _Static_assert(sizeof(struct lt_queue) == 24, "read as an array");
 
-/* What the file iterator writes per process and socket of the watched namespace. */
+/* What the file iterator writes per process and socket of a site. */
 struct lt_holder {
 	__u8 local[16]; /* v4 mapped; all zero: any */
 	__u8 remote[16]; /* all zero: not connected */
@@ -85,10 +86,12 @@ struct lt_holder {
 	__u8 family; /* 4 or 6 */
 	__u8 v6only;
 	__u8 listening;
+	__u32 site;
+	__u32 pad;
 	__u64 socket; /* tells the sockets of one run apart */
 	struct lt_owner owner;
 };
 
-_Static_assert(sizeof(struct lt_holder) == 96, "read as an array");
+_Static_assert(sizeof(struct lt_holder) == 104, "read as an array");
 
 #endif

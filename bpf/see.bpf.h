@@ -21,7 +21,7 @@
 /* The one path: every packet comes in at the top and leaves with exactly one reason. */
 static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock *sk)
 {
-	struct lt_packet p = {};
+	struct lt_packet p = { .site = config.site };
 	enum lt_reason reason = lt_parse(frame, &p);
 	struct lt_wire wire = lt_wire(frame, &p);
 	struct lt_news news;
@@ -41,7 +41,7 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 	v.side = lt_side(&p);
 	reason = lt_find(&v, sk);
 	if (v.slot) {
-		if (config.has_breakdown && p.proto == LT_IPPROTO_UDP && !frame->is_xdp)
+		if (p.proto == LT_IPPROTO_UDP && !frame->is_xdp && config.has_breakdown)
 			lt_recall_read(frame->ctx, v.index, v.side);
 		lt_account(&v, &wire);
 		if (!config.no_owners)

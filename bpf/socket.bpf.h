@@ -18,11 +18,13 @@ static __always_inline void lt_copy_addr(union lt_addr *to, const struct in6_add
 }
 
 /*
- * The tuple of what a connected socket sends, as far as flows are told apart by it. One that was closed from
+ * The key of what a connected socket of a site sends, as far as flows are told apart by it. One that was closed from
  * the other side has given its own port back, and may still be read.
  */
-static __always_inline void lt_tuple_of(struct lt_packet *p, struct sock_common *skc, __u8 proto)
+static __always_inline void lt_tuple_of(struct lt_packet *p, struct sock_common *skc, __u8 proto,
+					__u32 site)
 {
+	p->site = site;
 	p->proto = proto;
 	p->family = 6; /* whole addresses are compared */
 	p->sport = skc->skc_num;

@@ -190,7 +190,7 @@ func origin(l *loader.Loader, expr *filter.Filter) model.Origin {
 		Host:   host,
 		Kernel: machine.Release(),
 		Filter: expr.String(),
-		Sites:  []model.Site{{Number: 1, Netns: l.Netns(), Device: l.Device(), Hook: string(l.Hook())}},
+		Sites:  []model.Site{{Number: loader.Site, Netns: l.Netns(), Device: l.Device(), Hook: string(l.Hook())}},
 	}
 }
 

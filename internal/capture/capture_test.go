@@ -236,10 +236,10 @@ func TestSecrets(t *testing.T) {
 // However many connections there are, so many at most are followed, and those that speak stay.
 func TestConnectionsAreBounded(t *testing.T) {
 	var m secrets
-	key := model.SlotKey{Netns: 1}
+	key := model.SlotKey{Site: 1}
 	first := m.connection(&key, 0)
 	for i := range 5 * maxConnections {
-		m.connection(&model.SlotKey{Netns: uint32(2 + i)}, 0)
+		m.connection(&model.SlotKey{Site: uint32(2 + i)}, 0)
 		if i%1000 == 0 && m.connection(&key, 0) != first {
 			t.Fatalf("forgotten after %d others", i)
 		}

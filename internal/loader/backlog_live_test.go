@@ -109,7 +109,7 @@ func TestBacklogs(t *testing.T) {
 			continue
 		}
 		for _, w := range want {
-			w.Length, w.Limit, w.Drops = 2, 1, byPort[w.Port].Drops
+			w.Site, w.Length, w.Limit, w.Drops = loader.Site, 2, 1, byPort[w.Port].Drops
 			if byPort[w.Port] != w || w.Drops < 3 {
 				t.Errorf("%+v, want %+v with at least 3 drops", byPort[w.Port], w)
 			}

@@ -19,6 +19,9 @@ const (
 	DefaultFlows = 1 << 15
 )
 
+// Site is the number that every key has of the watched network namespace (model.Site).
+const Site = 1
+
 // Learn is a set of what to find out about packets.
 type Learn uint8
 
@@ -91,7 +94,9 @@ func (l *Loader) configure(spec *ebpf.CollectionSpec, c *Config) error {
 	for _, name := range []string{"lt_slots", "lt_owners", "lt_index", "lt_free"} {
 		spec.Maps[name].MaxEntries = uint32(c.MaxFlows)
 	}
-	config := lotraceLtConfig{Netns: l.netns.Inode, MaxFlows: uint32(c.MaxFlows), Pidns: machine.PIDNamespace()}
+	config := lotraceLtConfig{
+		Netns: l.netns.Inode, Site: Site, MaxFlows: uint32(c.MaxFlows), Pidns: machine.PIDNamespace(),
+	}
 	if len(c.Filter) > 0 {
 		config.HasFilter = 1
 	}

@@ -87,11 +87,12 @@ func parseDiag(b []byte) (m diagMessage, err error) {
 	return m, nil
 }
 
-// diagListening lists the sockets that listen.
-func diagListening(into []model.Backlog) ([]model.Backlog, error) {
+// diagListening lists the sockets that listen; site is what the calling thread's namespace is.
+func diagListening(site uint32, into []model.Backlog) ([]model.Backlog, error) {
 	err := diagSockets(unix.IPPROTO_TCP, 1<<unix.BPF_TCP_LISTEN, diagSKMeminfo, func(b []byte) error {
 		backlog, err := parseListening(b)
 		if err == nil {
+			backlog.Site = site
 			into = append(into, backlog)
 		}
 		return err
@@ -99,7 +100,7 @@ func diagListening(into []model.Backlog) ([]model.Backlog, error) {
 	return into, err
 }
 
-// parseListening reads what a socket that listens has. Its two queues are how many connections wait in it, and how
+// parseListening reads what a socket that listens has, but for its site. Its two queues are how many connections wait in it, and how
 // many may.
 func parseListening(b []byte) (model.Backlog, error) {
 	m, err := parseDiag(b)

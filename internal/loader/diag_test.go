@@ -129,11 +129,13 @@ func TestDiagUnconnected(t *testing.T) {
 		{"0.0.0.0:0", false, nil}, {"127.0.0.2:0", false, nil},
 	} {
 		_, at := actor.Open("udp", test.at, test.options...)
-		want = append(want, model.Listener{Proto: model.ProtoUDP, Addr: at.Addr(), Port: at.Port(), V6Only: test.v6only})
+		want = append(want, model.Listener{
+			Site: Site, Proto: model.ProtoUDP, Addr: at.Addr(), Port: at.Port(), V6Only: test.v6only,
+		})
 		actor.Dial("udp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 9)) // connected: waits for nobody else
 	}
 	var got []model.Listener
-	if err := ns.Do(func() (err error) { got, err = diagUnconnected(); return err }); err != nil {
+	if err := ns.Do(func() (err error) { got, err = diagUnconnected(Site); return err }); err != nil {
 		t.Fatal(err)
 	}
 	byPort := func(a, b model.Listener) int { return cmp.Compare(a.Port, b.Port) }

@@ -85,6 +85,7 @@ func decodeHolder(from *lotraceLtHolder, known map[model.ProcessID]*model.Proces
 	}
 	h := model.Holder{
 		Process:   known[id],
+		Site:      from.Site,
 		Proto:     model.Proto(from.Proto),
 		Socket:    from.Socket,
 		Local:     netip.AddrPortFrom(socketAddr(from.Local, from.Family), from.LocalPort),

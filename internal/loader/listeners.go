@@ -17,24 +17,25 @@ import (
 func (l *Loader) Listeners() ([]model.Listener, error) {
 	var found []model.Listener
 	err := l.netns.Do(func() (err error) {
-		found, err = listListeners(l.loadBeside)
+		found, err = listListeners(Site, l.loadBeside)
 		return err
 	})
 	return found, err
 }
 
 // listListeners asks sock_diag(7) for TCP: bpf/queue.bpf.h says why no iterator does. For UDP one does, and
-// sock_diag where it is refused. What could be listed comes with an error, too.
-func listListeners(load func(program string) (*ebpf.Program, error)) ([]model.Listener, error) {
-	listening, tcpErr := diagListening(nil)
+// sock_diag where it is refused; site is what the calling thread's namespace is. What could be listed comes with an
+// error, too.
+func listListeners(site uint32, load func(program string) (*ebpf.Program, error)) ([]model.Listener, error) {
+	listening, tcpErr := diagListening(site, nil)
 	out := make([]model.Listener, 0, len(listening))
 	for _, b := range listening {
-		out = append(out, model.Listener{Proto: model.ProtoTCP, Addr: b.Addr, Port: b.Port, V6Only: b.V6Only})
+		out = append(out, model.Listener{Site: site, Proto: model.ProtoTCP, Addr: b.Addr, Port: b.Port, V6Only: b.V6Only})
 	}
 	unconnected, err := iterateUnconnected(load)
 	if err != nil {
 		var diagErr error
-		if unconnected, diagErr = diagUnconnected(); diagErr != nil {
+		if unconnected, diagErr = diagUnconnected(site); diagErr != nil {
 			return out, errors.Join(tcpErr, err, diagErr)
 		}
 	}
@@ -87,6 +88,7 @@ func parseListeners(raw []byte) ([]model.Listener, error) {
 
 func decodeListener(from *lotraceLtListener) model.Listener {
 	return model.Listener{
+		Site:   from.Site,
 		Proto:  model.Proto(from.Proto),
 		Addr:   socketAddr(from.Addr, from.Family),
 		Port:   from.Port,
@@ -94,12 +96,15 @@ func decodeListener(from *lotraceLtListener) model.Listener {
 	}
 }
 
-// diagUnconnected lists the UDP sockets that are not connected: those may hear from anybody.
-func diagUnconnected() (all []model.Listener, err error) {
+// diagUnconnected lists the UDP sockets that are not connected: those may hear from anybody. site is what the
+// calling thread's namespace is.
+func diagUnconnected(site uint32) (all []model.Listener, err error) {
 	err = diagSockets(unix.IPPROTO_UDP, 1<<unix.BPF_TCP_CLOSE, diagSKMeminfo, func(b []byte) error {
 		m, err := parseDiag(b)
 		if err == nil && m.remote.Port() == 0 {
-			all = append(all, model.Listener{Proto: model.ProtoUDP, Addr: m.local.Addr(), Port: m.local.Port(), V6Only: m.v6only})
+			all = append(all, model.Listener{
+				Site: site, Proto: model.ProtoUDP, Addr: m.local.Addr(), Port: m.local.Port(), V6Only: m.v6only,
+			})
 		}
 		return err
 	})

@@ -14,7 +14,7 @@ import (
 var keyFields = []field{
 	{0, "key.addr", "00000000 00000000 0000ffff 7f000001  fd000000 00000000 00000000 00000002"},
 	{32, "key.port", "a1a2 b1b2"},
-	{36, "key.netns", "c1c2c3c4"},
+	{36, "key.site", "c1c2c3c4"},
 	{40, "key.proto", "06"},
 	{41, "key.pad", "ffffff"},
 }
@@ -24,7 +24,7 @@ var keyOfFields = model.SlotKey{
 		netip.MustParseAddr("::ffff:127.0.0.1").As16(),
 		netip.MustParseAddr("fd00::2").As16(),
 	},
-	Port: [2]uint16{0xa2a1, 0xb2b1}, Netns: 0xc4c3c2c1, Proto: model.ProtoTCP,
+	Port: [2]uint16{0xa2a1, 0xb2b1}, Site: 0xc4c3c2c1, Proto: model.ProtoTCP,
 }
 
 // recordLiterals are of the structs of records.h.
@@ -101,6 +101,7 @@ var recordLiterals = []literal{
 			{19, "family", "04"},
 			{20, "v6only", "13"},
 			{21, "pad", "ffffff"},
+			{24, "site", "14000001"},
 		},
 		decode: func(t *testing.T, raw []byte) any {
 			t.Helper()
@@ -147,14 +148,16 @@ var recordLiterals = []literal{
 			{37, "family", "04"},
 			{38, "v6only", "00"},
 			{39, "listening", "16"},
-			{40, "socket", "1700000000000001"},
-			{48, "owner.version", "18000001"},
-			{52, "owner.tgid", "19000001"},
-			{56, "owner.pid", "1a000001"},
-			{60, "owner.uid", "1b000001"},
-			{64, "owner.start_ns", "1c00000000000001"},
-			{72, "owner.cgroup_id", "1d00000000000001"},
-			{80, "owner.comm", "68656c64 00000000 00000000 00000000"},
+			{40, "site", "1e000001"},
+			{44, "pad", "ffffffff"},
+			{48, "socket", "1700000000000001"},
+			{56, "owner.version", "18000001"},
+			{60, "owner.tgid", "19000001"},
+			{64, "owner.pid", "1a000001"},
+			{68, "owner.uid", "1b000001"},
+			{72, "owner.start_ns", "1c00000000000001"},
+			{80, "owner.cgroup_id", "1d00000000000001"},
+			{88, "owner.comm", "68656c64 00000000 00000000 00000000"},
 		},
 		decode: func(t *testing.T, raw []byte) any {
 			t.Helper()
@@ -202,7 +205,9 @@ func sampleOfFields(retransmit, answer bool) model.Sample {
 }
 
 func listenerOfFields(addr string, v6Only bool) model.Listener {
-	return model.Listener{Proto: model.ProtoUDP, Addr: netip.MustParseAddr(addr), Port: 0x1211, V6Only: v6Only}
+	return model.Listener{
+		Site: 1<<24 + 0x14, Proto: model.ProtoUDP, Addr: netip.MustParseAddr(addr), Port: 0x1211, V6Only: v6Only,
+	}
 }
 
 func holderOfFields(local, remote string, listening, v6Only bool) model.Holder {
@@ -211,7 +216,7 @@ func holderOfFields(local, remote string, listening, v6Only bool) model.Holder {
 			ProcessID: model.ProcessID{TGID: 1<<24 + 0x19, StartNS: 1<<56 + 0x1c},
 			PID:       1<<24 + 0x1a, UID: 1<<24 + 0x1b, CgroupID: 1<<56 + 0x1d, Comm: "held",
 		},
-		Proto: model.ProtoTCP, Socket: 1<<56 + 0x17, Local: netip.MustParseAddrPort(local),
+		Site: 1<<24 + 0x1e, Proto: model.ProtoTCP, Socket: 1<<56 + 0x17, Local: netip.MustParseAddrPort(local),
 		Listening: listening, V6Only: v6Only,
 	}
 	if remote != "" {

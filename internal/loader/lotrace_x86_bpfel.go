@@ -33,6 +33,7 @@ type lotraceLtBreakdown struct {
 type lotraceLtConfig struct {
 	_             structs.HostLayout
 	Netns         uint32
+	Site          uint32
 	MaxFlows      uint32
 	HasFilter     uint32
 	Pidns         uint32
@@ -40,6 +41,7 @@ type lotraceLtConfig struct {
 	MaxExchanges  uint32
 	MaxTroubles   uint32
 	HasBreakdown  uint32
+	_             [4]byte
 	SlowNs        uint64
 	Sample        uint32
 	SampleOneIn   uint32
@@ -139,6 +141,8 @@ type lotraceLtHolder struct {
 	Family     uint8
 	V6only     uint8
 	Listening  uint8
+	Site       uint32
+	Pad        uint32
 	Socket     uint64
 	Owner      lotraceLtOwner
 }
@@ -147,7 +151,7 @@ type lotraceLtKey struct {
 	_     structs.HostLayout
 	Addr  [2][16]uint8
 	Port  [2]uint16
-	Netns uint32
+	Site  uint32
 	Proto uint8
 	Pad   [3]uint8
 }
@@ -169,6 +173,7 @@ type lotraceLtListener struct {
 	Family uint8
 	V6only uint8
 	Pad    [3]uint8
+	Site   uint32
 }
 
 type lotraceLtOwner struct {

@@ -156,9 +156,9 @@ func (b *bench) check(tb testing.TB, frame []byte) {
 
 func (b *bench) checkSlot(tb testing.TB, frame []byte, want refparse.Result, slot *model.Slot) {
 	tb.Helper()
-	key, side := want.Key(b.netns.Inode)
+	key, side := want.Key(Site)
 	got := model.Key{
-		Netns: slot.Key.Netns, Proto: slot.Key.Proto, A: slot.Key.Endpoint(0), B: slot.Key.Endpoint(1),
+		Netns: slot.Key.Site, Proto: slot.Key.Proto, A: slot.Key.Endpoint(0), B: slot.Key.Endpoint(1),
 	}
 	if got != key {
 		tb.Errorf("key %v, want %v: % x", got, key, frame)

@@ -112,7 +112,7 @@ func (l *Loader) ReadQueues(r *model.Reading) error {
 func (l *Loader) askConnected(r *model.Reading) error {
 	return l.queues.inside.Do(func() error {
 		return diagQueues(func(local, remote netip.AddrPort, q model.Queue) error {
-			index, end, err := l.table.find(local, remote, l.netns.Inode, model.ProtoTCP)
+			index, end, err := l.table.find(local, remote, Site, model.ProtoTCP)
 			if err == nil {
 				q.Slot, q.End = index, end
 				r.Queues = append(r.Queues, q)
@@ -126,7 +126,7 @@ func (l *Loader) askConnected(r *model.Reading) error {
 
 func (q *queues) listening(r *model.Reading) error {
 	return q.inside.Do(func() (err error) {
-		r.Backlogs, err = diagListening(r.Backlogs)
+		r.Backlogs, err = diagListening(Site, r.Backlogs)
 		return err
 	})
 }

@@ -49,7 +49,7 @@ func TestSlowTurns(t *testing.T) {
 					if took := w.took(); told[0].Turn < limit || !took.has(told[0].Turn) {
 						t.Errorf("turn %d took %v, the test says %v to %v", i, told[0].Turn, took.from, took.to)
 					}
-					checkEnds(t, r.ns, &told[0], client, server)
+					checkEnds(t, &told[0], client, server)
 					if (told[0].Parts != nil) != parts {
 						t.Errorf("turn %d has parts %+v", i, told[0].Parts)
 					} else if parts {
@@ -81,12 +81,12 @@ func threeSlow(t *testing.T, c *conversation) (seen []witness) {
 // took is the least and the most that a turn may have taken.
 func (w *witness) took() span { return span{w.answer.from - w.ask.to, w.answer.to - w.ask.from} }
 
-func checkEnds(t *testing.T, ns *testkit.Netns, told *model.SlowTurn, client, server net.Conn) {
+func checkEnds(t *testing.T, told *model.SlowTurn, client, server net.Conn) {
 	t.Helper()
 	from := told.Key.Endpoint(int(told.Client))
 	to := told.Key.Endpoint(1 - int(told.Client))
 	if from.String() != client.LocalAddr().String() || to.String() != server.LocalAddr().String() ||
-		told.Key.Proto != model.ProtoTCP || told.Key.Netns != ns.Inode() {
+		told.Key.Proto != model.ProtoTCP || told.Key.Site != loader.Site {
 		t.Errorf("told of %v to %v of %+v", from, to, told.Key)
 	}
 }

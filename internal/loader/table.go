@@ -164,11 +164,11 @@ func place(of *uint32, reached int) uint32 {
 }
 
 func decodeKey(from *lotraceLtKey) model.SlotKey {
-	return model.SlotKey{Addr: from.Addr, Port: from.Port, Netns: from.Netns, Proto: model.Proto(from.Proto)}
+	return model.SlotKey{Addr: from.Addr, Port: from.Port, Site: from.Site, Proto: model.Proto(from.Proto)}
 }
 
 // encodeKey is the canonical form of a tuple, and which end of it from is.
-func encodeKey(from, to netip.AddrPort, netns uint32, proto model.Proto) (key lotraceLtKey, end uint8) {
+func encodeKey(from, to netip.AddrPort, site uint32, proto model.Proto) (key lotraceLtKey, end uint8) {
 	low, high := from, to
 	fromAddr, toAddr := from.Addr().As16(), to.Addr().As16()
 	if c := bytes.Compare(fromAddr[:], toAddr[:]); c > 0 || c == 0 && from.Port() > to.Port() {
@@ -176,14 +176,14 @@ func encodeKey(from, to netip.AddrPort, netns uint32, proto model.Proto) (key lo
 	}
 	return lotraceLtKey{
 		Addr: [2][16]uint8{low.Addr().As16(), high.Addr().As16()}, Port: [2]uint16{low.Port(), high.Port()},
-		Netns: netns, Proto: uint8(proto),
+		Site: site, Proto: uint8(proto),
 	}, end
 }
 
 // find looks a live slot of the newest reading up, and which end of its key from is; ebpf.ErrKeyNotExist if there is
 // none.
-func (t *table) find(from, to netip.AddrPort, netns uint32, proto model.Proto) (index uint32, end uint8, err error) {
-	key, end := encodeKey(from, to, netns, proto)
+func (t *table) find(from, to netip.AddrPort, site uint32, proto model.Proto) (index uint32, end uint8, err error) {
+	key, end := encodeKey(from, to, site, proto)
 	if err := t.index.Lookup(&key, &index); err != nil {
 		return 0, 0, fmt.Errorf("look flow up: %w", err)
 	}

@@ -48,8 +48,8 @@ func TryXDP(n hook.Netns) error {
 	return l.Close()
 }
 
-// TryListeners goes the way of Listeners, without a loader that is open. What could be listed comes with an error,
-// too.
+// TryListeners goes the way of Listeners, without a loader that is open and so without a site. What could be listed
+// comes with an error, too.
 func TryListeners(n hook.Netns) (found []model.Listener, err error) {
 	load := func(program string) (*ebpf.Program, error) {
 		source, err := readSource()
@@ -59,7 +59,7 @@ func TryListeners(n hook.Netns) (found []model.Listener, err error) {
 		return source.load(program, nil)
 	}
 	err = n.Do(func() (err error) {
-		found, err = listListeners(load)
+		found, err = listListeners(0, load)
 		return err
 	})
 	return found, err

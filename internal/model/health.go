@@ -170,6 +170,8 @@ type ListenKey struct {
 // SlowTurnRow is one turn that took longer than was asked for.
 type SlowTurnRow struct {
 	Time   time.Time // when its request had left; the window's end if that is unknown
+	Site   uint32    // as in Flow
+	Netns  uint32
 	Proto  Proto
 	Client Endpoint
 	Server Endpoint

@@ -53,6 +53,7 @@ type Owner struct {
 // Holders with one Socket.
 type Holder struct {
 	Process   *Process
+	Site      uint32 // as in SlotKey
 	Proto     Proto
 	Socket    uint64         // tells the sockets of one scan apart
 	Local     netip.AddrPort // unmapped; unspecified: any address of its family, and IPv4 too unless V6Only

@@ -69,7 +69,7 @@ func (r Reason) HasKey() bool { return r <= ReasonIndexRace }
 type SlotKey struct {
 	Addr  [2][16]byte
 	Port  [2]uint16
-	Netns uint32
+	Site  uint32 // Site.Number
 	Proto Proto
 }
 
@@ -156,6 +156,7 @@ func (r *Reading) Slot(index uint32) *SlotCount {
 
 // Listener is a socket that waits for others: a listening TCP or an unconnected UDP socket.
 type Listener struct {
+	Site   uint32 // as in SlotKey
 	Proto  Proto
 	Addr   netip.Addr // unspecified: any address of its family, and IPv4 too unless V6Only
 	Port   uint16

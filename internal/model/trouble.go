@@ -86,6 +86,7 @@ type Queue struct {
 // Backlog is the connections that wait for one listening TCP socket to accept them, at the moment of a
 // reading. It is full when Length is above Limit.
 type Backlog struct {
+	Site   uint32     // as in SlotKey
 	Addr   netip.Addr // as in Listener
 	Port   uint16
 	V6Only bool

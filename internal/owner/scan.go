@@ -29,6 +29,7 @@ type sockets struct {
 
 // connection is one end of a connected socket, seen from there. IPv4 is v4-mapped, as in flow keys.
 type connection struct {
+	site                  uint32
 	local, remote         [16]byte
 	localPort, remotePort uint16
 	proto                 model.Proto
@@ -36,6 +37,7 @@ type connection struct {
 
 // place is where a socket waits. The unspecified address of each family is a place of its own.
 type place struct {
+	site  uint32
 	addr  [16]byte
 	port  uint16
 	proto model.Proto
@@ -70,10 +72,10 @@ func index(held []model.Holder) *sockets {
 		if h.Process == nil || h.Process.IsKernel() || !h.Proto.HasPorts() || !h.Local.IsValid() {
 			continue
 		}
-		local := place{h.Local.Addr().As16(), h.Local.Port(), h.Proto}
+		local := place{h.Site, h.Local.Addr().As16(), h.Local.Port(), h.Proto}
 		switch {
 		case h.Remote.IsValid():
-			c := connection{local.addr, h.Remote.Addr().As16(), local.port, h.Remote.Port(), h.Proto}
+			c := connection{h.Site, local.addr, h.Remote.Addr().As16(), local.port, h.Remote.Port(), h.Proto}
 			s.connected[c] = s.connected[c].and(h.Process)
 		case h.Listening || h.Proto != model.ProtoTCP:
 			s.bound[local] = s.bound[local].and(h.Process)
@@ -92,14 +94,14 @@ func index(held []model.Holder) *sockets {
 // owner.
 func (s *sockets) holder(key *model.SlotKey, end int, startNS uint64, waiting bool) *model.Process {
 	other := 1 - end
-	c := connection{key.Addr[end], key.Addr[other], key.Port[end], key.Port[other], key.Proto}
+	c := connection{key.Site, key.Addr[end], key.Addr[other], key.Port[end], key.Port[other], key.Proto}
 	if found, ok := s.connected[c]; ok {
 		return found.only()
 	}
 	if !waiting {
 		return nil
 	}
-	at := place{key.Addr[end], key.Port[end], key.Proto}
+	at := place{key.Site, key.Addr[end], key.Port[end], key.Proto}
 	found, ok := s.bound[at]
 	if !ok {
 		at.addr = anyOf(at.addr)

@@ -19,12 +19,13 @@ func flowKey(proto model.Proto, a, b string) *model.SlotKey {
 	return &model.SlotKey{
 		Addr:  [2][16]byte{ends[0].Addr().As16(), ends[1].Addr().As16()},
 		Port:  [2]uint16{ends[0].Port(), ends[1].Port()},
+		Site:  1,
 		Proto: proto,
 	}
 }
 
 func held(pid uint32, proto model.Proto, local, remote string) model.Holder {
-	h := model.Holder{Process: process(pid), Proto: proto, Local: netip.MustParseAddrPort(local)}
+	h := model.Holder{Process: process(pid), Site: 1, Proto: proto, Local: netip.MustParseAddrPort(local)}
 	if remote != "" {
 		h.Remote = netip.MustParseAddrPort(remote)
 	}

@@ -23,7 +23,7 @@ func newBusySource() *busySource {
 		slot := model.Slot{
 			SlotCount: model.SlotCount{Index: uint32(i)},
 			State:     model.SlotLive,
-			Key:       model.SlotKey{Port: [2]uint16{40000, 9000}, Netns: 1, Proto: model.ProtoUDP},
+			Key:       model.SlotKey{Port: [2]uint16{40000, 9000}, Site: 1, Proto: model.ProtoUDP},
 			CreatedNS: s.now.MonoNS,
 			Role:      model.SlotRoleFirst,
 			Owner:     [2]*model.Process{client, nil},

@@ -87,8 +87,7 @@ type Engine struct {
 	row     model.Flow      // the one that is being packed
 	flows   [2]*model.Flows // the newest window's, and those of the one before it
 	origin  time.Time       // of the first reading, by the wall clock
-	site    model.Site
-	shown   model.Count // in the rows
+	shown   model.Count     // in the rows
 }
 
 // Start takes the first reading: windows begin here.
@@ -105,7 +104,6 @@ func Start(source Source, config Config) (*Engine, error) {
 		owners:    make([][2]*model.Owner, 0, config.MaxFlows),
 		byKey:     make(map[model.SlotKey]int),
 		cut:       make(map[string]model.Count),
-		site:      config.Origin.Site(),
 		flows:     [2]*model.Flows{new(model.Flows), new(model.Flows)},
 	}
 	if err := e.read(); err != nil {

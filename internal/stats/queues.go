@@ -122,7 +122,7 @@ type backlogs struct {
 }
 
 func listensAt(b *model.Backlog) model.ListenKey {
-	return model.ListenKey{Addr: b.Addr, Port: b.Port, V6Only: b.V6Only}
+	return model.ListenKey{Site: b.Site, Addr: b.Addr, Port: b.Port, V6Only: b.V6Only}
 }
 
 // sumDrops adds up the drops of those that listen at one place.

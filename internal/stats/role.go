@@ -9,24 +9,24 @@ import (
 // listeners finds out whether an endpoint is one that waited for others when counting began.
 type listeners map[listenerKey][]model.Listener
 
-// listenerKey is a protocol and a port in one number, the kind of key that is found fastest.
-type listenerKey uint32
+// listenerKey is a site, a protocol and a port in one number, the kind of key that is found fastest.
+type listenerKey uint64
 
-func listenerAt(proto model.Proto, port uint16) listenerKey {
-	return listenerKey(proto)<<16 | listenerKey(port)
+func listenerAt(site uint32, proto model.Proto, port uint16) listenerKey {
+	return listenerKey(site)<<32 | listenerKey(proto)<<16 | listenerKey(port)
 }
 
 func newListeners(all []model.Listener) listeners {
 	l := make(listeners, len(all))
 	for _, one := range all {
-		key := listenerAt(one.Proto, one.Port)
+		key := listenerAt(one.Site, one.Proto, one.Port)
 		l[key] = append(l[key], one)
 	}
 	return l
 }
 
-func (l listeners) has(proto model.Proto, end netip.AddrPort) bool {
-	for _, one := range l[listenerAt(proto, end.Port())] {
+func (l listeners) has(site uint32, proto model.Proto, end netip.AddrPort) bool {
+	for _, one := range l[listenerAt(site, proto, end.Port())] {
 		sameFamily := one.Addr.Is4() == end.Addr().Is4()
 		switch {
 		case one.Addr == end.Addr():
@@ -55,7 +55,7 @@ func (l listeners) roleOf(slot *model.Slot) (client int, source model.RoleSource
 		}
 		return first, model.RoleFirst
 	}
-	zero, one := l.has(key.Proto, key.Endpoint(0)), l.has(key.Proto, key.Endpoint(1))
+	zero, one := l.has(key.Site, key.Proto, key.Endpoint(0)), l.has(key.Site, key.Proto, key.Endpoint(1))
 	switch {
 	case zero && !one:
 		return 1, model.RoleListener

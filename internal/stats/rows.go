@@ -84,11 +84,21 @@ func stepsOf(slot *model.Slot) uint8 {
 	return steps
 }
 
+// netnsOf is the namespace of a site; 0: no site has that number.
+func (e *Engine) netnsOf(site uint32) uint32 {
+	for i := range e.config.Origin.Sites {
+		if of := &e.config.Origin.Sites[i]; of.Number == site {
+			return of.Netns
+		}
+	}
+	return 0
+}
+
 func (e *Engine) fill(row *model.Flow, slot *model.Slot, ends *ends, owners [2]*model.Owner) {
 	client, source := e.listeners.roleOf(slot)
 	server := 1 - client
 	*row = model.Flow{}
-	row.Site, row.Netns = e.site.Number, e.site.Netns
+	row.Site, row.Netns = slot.Key.Site, e.netnsOf(slot.Key.Site)
 	row.Proto = slot.Key.Proto
 	row.RoleSource = source
 	row.Client = endOf(slot, client, owners[client])

@@ -89,6 +89,7 @@ func (e *Engine) unknownFlow(s *model.Sample) model.Flow {
 	}
 	client, _ := e.listeners.roleOf(&slot)
 	return model.Flow{
-		Netns: s.Key.Netns, Proto: s.Key.Proto, Client: endOf(&slot, client, nil), Server: endOf(&slot, 1-client, nil),
+		Site: s.Key.Site, Netns: e.netnsOf(s.Key.Site), Proto: s.Key.Proto,
+		Client: endOf(&slot, client, nil), Server: endOf(&slot, 1-client, nil),
 	}
 }

@@ -74,7 +74,7 @@ func TestFlowOf(t *testing.T) {
 	expect("long gone", last, "unknown")
 	expect("goes on", s.sampleOf(next), "stranger stranger")
 	nowhere := s.sampleOf(next)
-	nowhere.Slot, nowhere.Key.Netns = model.NoSlot, 1
+	nowhere.Slot, nowhere.Key.Site = model.NoSlot, 1
 	expect("in no flow", nowhere, "unknown")
 }
 

@@ -119,13 +119,14 @@ func (e *Engine) slowRow(t *slowTurn) model.SlowTurnRow {
 	}
 	client := t.Client & 1
 	return model.SlowTurnRow{
-		Time: e.wall(t.AskedNS), Proto: t.Key.Proto, Client: end(client), Server: end(1 - client),
-		Turn: t.Turn, Parts: t.Parts,
+		Time: e.wall(t.AskedNS), Site: t.Key.Site, Netns: e.netnsOf(t.Key.Site), Proto: t.Key.Proto,
+		Client: end(client), Server: end(1 - client), Turn: t.Turn, Parts: t.Parts,
 	}
 }
 
-// tuple names a flow among those of one namespace.
+// tuple names a flow of a row.
 type tuple struct {
+	site           uint32
 	proto          model.Proto
 	client, server netip.AddrPort
 }
@@ -136,18 +137,19 @@ func longestMissing(s *model.Window) []model.SlowTurnRow {
 	longest := make(map[tuple]time.Duration)
 	for i := range s.Slow {
 		t := &s.Slow[i]
-		of := tuple{t.Proto, t.Client.AddrPort(), t.Server.AddrPort()}
+		of := tuple{t.Site, t.Proto, t.Client.AddrPort(), t.Server.AddrPort()}
 		longest[of] = max(longest[of], t.Turn)
 	}
 	var missing []model.SlowTurnRow
 	for f := range s.Flows.All() {
 		// The row's may be the bound of its bucket.
-		known := longest[tuple{f.Proto, f.Client.AddrPort(), f.Server.AddrPort()}]
+		known := longest[tuple{f.Site, f.Proto, f.Client.AddrPort(), f.Server.AddrPort()}]
 		if f.Turn.Max < s.SlowFrom || model.Bucket(known) >= model.Bucket(f.Turn.Max) {
 			continue
 		}
 		missing = append(missing, model.SlowTurnRow{
-			Time: s.End, Proto: f.Proto, Client: f.Client, Server: f.Server, Turn: f.Turn.Max,
+			Time: s.End, Site: f.Site, Netns: f.Netns, Proto: f.Proto, Client: f.Client, Server: f.Server,
+			Turn: f.Turn.Max,
 		})
 	}
 	slices.SortStableFunc(missing, func(a, b model.SlowTurnRow) int { return cmp.Compare(b.Turn, a.Turn) })

@@ -77,8 +77,8 @@ func slow(n int) *window {
 	for i := range 8 {
 		f := &s.Flows[3+i%4]
 		row := model.SlowTurnRow{
-			Time: s.End.Add(-time.Duration(i) * 10 * time.Millisecond), Proto: f.Proto, Client: f.Client, Server: f.Server,
-			Turn: time.Duration(20+i) * time.Millisecond,
+			Time: s.End.Add(-time.Duration(i) * 10 * time.Millisecond), Netns: f.Netns, Proto: f.Proto,
+			Client: f.Client, Server: f.Server, Turn: time.Duration(20+i) * time.Millisecond,
 		}
 		if i%4 == 0 {
 			row.Parts = &model.SlowParts{Delivery: 20 * time.Microsecond, Wait: 900 * time.Microsecond, Think: row.Turn - 920*time.Microsecond}

@@ -34,7 +34,7 @@ func (m *Model) slowOf(n *node) (turns []*model.SlowTurnRow) {
 
 // isOf reports whether the turn is one of the node's. Rows for the rest have none.
 func (m *Model) isOf(n *node, t *model.SlowTurnRow) bool {
-	f := model.Flow{Netns: m.snapshot.Origin.Site().Netns, Proto: t.Proto, Client: t.Client, Server: t.Server}
+	f := model.Flow{Netns: t.Netns, Proto: t.Proto, Client: t.Client, Server: t.Server}
 	switch n.kind() {
 	case kindService:
 		return n.key == serviceKey(&f)
