@@ -82,7 +82,7 @@ int reference(struct __sk_buff *skb)
 	else
 		reason = LT_TABLE_FULL;
 end:
-	lt_end(reason, &wire);
+	lt_count_reason(reason, &wire);
 	return TCX_NEXT;
 }
 

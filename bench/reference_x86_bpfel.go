@@ -22,7 +22,7 @@ type referenceLtConfig struct {
 	Pidns         uint32
 	NoOwners      uint32
 	MaxExchanges  uint32
-	MaxTroubles   uint32
+	MaxHealth     uint32
 	HasBreakdown  uint32
 	_             [4]byte
 	SlowNs        uint64
@@ -86,9 +86,11 @@ const (
 	referenceMapLtExchangesFree = "lt_exchanges_free"
 	referenceMapLtFrags         = "lt_frags"
 	referenceMapLtFree          = "lt_free"
+	referenceMapLtHealths       = "lt_healths"
+	referenceMapLtHealthsFree   = "lt_healths_free"
 	referenceMapLtIndex         = "lt_index"
 	referenceMapLtIngress       = "lt_ingress"
-	referenceMapLtOwners        = "lt_owners"
+	referenceMapLtLives         = "lt_lives"
 	referenceMapLtReasons       = "lt_reasons"
 	referenceMapLtSampled       = "lt_sampled"
 	referenceMapLtSamples       = "lt_samples"
@@ -96,8 +98,6 @@ const (
 	referenceMapLtSlots         = "lt_slots"
 	referenceMapLtSlowTurns     = "lt_slow_turns"
 	referenceMapLtSocks         = "lt_socks"
-	referenceMapLtTroubles      = "lt_troubles"
-	referenceMapLtTroublesFree  = "lt_troubles_free"
 	referenceMapSeen            = "seen"
 	referenceProgCounter        = "counter"
 	referenceProgDialogue       = "dialogue"
@@ -170,9 +170,11 @@ type referenceMapSpecs struct {
 	LtExchangesFree *ebpf.MapSpec `ebpf:"lt_exchanges_free"`
 	LtFrags         *ebpf.MapSpec `ebpf:"lt_frags"`
 	LtFree          *ebpf.MapSpec `ebpf:"lt_free"`
+	LtHealths       *ebpf.MapSpec `ebpf:"lt_healths"`
+	LtHealthsFree   *ebpf.MapSpec `ebpf:"lt_healths_free"`
 	LtIndex         *ebpf.MapSpec `ebpf:"lt_index"`
 	LtIngress       *ebpf.MapSpec `ebpf:"lt_ingress"`
-	LtOwners        *ebpf.MapSpec `ebpf:"lt_owners"`
+	LtLives         *ebpf.MapSpec `ebpf:"lt_lives"`
 	LtReasons       *ebpf.MapSpec `ebpf:"lt_reasons"`
 	LtSampled       *ebpf.MapSpec `ebpf:"lt_sampled"`
 	LtSamples       *ebpf.MapSpec `ebpf:"lt_samples"`
@@ -180,8 +182,6 @@ type referenceMapSpecs struct {
 	LtSlots         *ebpf.MapSpec `ebpf:"lt_slots"`
 	LtSlowTurns     *ebpf.MapSpec `ebpf:"lt_slow_turns"`
 	LtSocks         *ebpf.MapSpec `ebpf:"lt_socks"`
-	LtTroubles      *ebpf.MapSpec `ebpf:"lt_troubles"`
-	LtTroublesFree  *ebpf.MapSpec `ebpf:"lt_troubles_free"`
 	Seen            *ebpf.MapSpec `ebpf:"seen"`
 }
 
@@ -222,9 +222,11 @@ type referenceMaps struct {
 	LtExchangesFree *ebpf.Map `ebpf:"lt_exchanges_free"`
 	LtFrags         *ebpf.Map `ebpf:"lt_frags"`
 	LtFree          *ebpf.Map `ebpf:"lt_free"`
+	LtHealths       *ebpf.Map `ebpf:"lt_healths"`
+	LtHealthsFree   *ebpf.Map `ebpf:"lt_healths_free"`
 	LtIndex         *ebpf.Map `ebpf:"lt_index"`
 	LtIngress       *ebpf.Map `ebpf:"lt_ingress"`
-	LtOwners        *ebpf.Map `ebpf:"lt_owners"`
+	LtLives         *ebpf.Map `ebpf:"lt_lives"`
 	LtReasons       *ebpf.Map `ebpf:"lt_reasons"`
 	LtSampled       *ebpf.Map `ebpf:"lt_sampled"`
 	LtSamples       *ebpf.Map `ebpf:"lt_samples"`
@@ -232,8 +234,6 @@ type referenceMaps struct {
 	LtSlots         *ebpf.Map `ebpf:"lt_slots"`
 	LtSlowTurns     *ebpf.Map `ebpf:"lt_slow_turns"`
 	LtSocks         *ebpf.Map `ebpf:"lt_socks"`
-	LtTroubles      *ebpf.Map `ebpf:"lt_troubles"`
-	LtTroublesFree  *ebpf.Map `ebpf:"lt_troubles_free"`
 	Seen            *ebpf.Map `ebpf:"seen"`
 }
 
@@ -245,9 +245,11 @@ func (m *referenceMaps) Close() error {
 		m.LtExchangesFree,
 		m.LtFrags,
 		m.LtFree,
+		m.LtHealths,
+		m.LtHealthsFree,
 		m.LtIndex,
 		m.LtIngress,
-		m.LtOwners,
+		m.LtLives,
 		m.LtReasons,
 		m.LtSampled,
 		m.LtSamples,
@@ -255,8 +257,6 @@ func (m *referenceMaps) Close() error {
 		m.LtSlots,
 		m.LtSlowTurns,
 		m.LtSocks,
-		m.LtTroubles,
-		m.LtTroublesFree,
 		m.Seen,
 	)
 }

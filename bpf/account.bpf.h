@@ -18,7 +18,7 @@
 #include "parse.bpf.h"
 #include "sample.bpf.h"
 #include "tcp.bpf.h"
-#include "trouble.bpf.h"
+#include "health.bpf.h"
 #include "turn.bpf.h"
 #include "visit.bpf.h"
 
@@ -172,7 +172,7 @@ static __always_inline void lt_account(struct lt_visit *v, const struct lt_wire 
 		lt_add_atomic(v->dir, &a);
 	} else {
 		lt_follow_sequence(v, &a, !v->frame->is_xdp);
-		lt_notice_trouble(v, a.retransmits);
+		lt_notice_errors(v, a.retransmits);
 		if (v->locked) {
 			lt_add_locked(v->dir, &a);
 		} else {

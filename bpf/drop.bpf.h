@@ -17,7 +17,7 @@
 #include "sample.bpf.h"
 #include "site.bpf.h"
 #include "socket.bpf.h"
-#include "trouble.bpf.h"
+#include "health.bpf.h"
 
 #define LT_IFF_LOOPBACK (1 << 3) /* include/uapi/linux/if.h */
 
@@ -143,10 +143,10 @@ static __always_inline bool lt_is_loss(const struct lt_packet *p, __u32 reason)
 	return true;
 }
 
-static __always_inline void lt_add_drop(struct lt_trouble *t, __u32 reason)
+static __always_inline void lt_add_drop(struct lt_health *health, __u32 reason)
 {
 	for (int i = 0; i < LT_DROP_REASONS; i++) {
-		struct lt_drop *drop = &t->drops[i];
+		struct lt_drop *drop = &health->drops[i];
 		__u32 taken = READ_ONCE(drop->reason);
 
 		if (!taken)
@@ -156,12 +156,12 @@ static __always_inline void lt_add_drop(struct lt_trouble *t, __u32 reason)
 			return;
 		}
 	}
-	__sync_fetch_and_add(&t->other_drops, 1);
+	__sync_fetch_and_add(&health->other_drops, 1);
 }
 
-static __always_inline enum lt_sample_end lt_tell_dropped(__u64 data, __u32 captured, __u32 len,
-							  const struct lt_packet *p,
-							  const struct lt_news *news)
+static __always_inline enum lt_sample_result lt_tell_dropped(__u64 data, __u32 captured, __u32 len,
+							     const struct lt_packet *p,
+							     const struct lt_news *news)
 {
 	const __u32 size = sizeof(struct lt_sample) + LT_DROP_SNAPLEN;
 	struct lt_sample *to;
@@ -223,7 +223,7 @@ static __always_inline void lt_see_drop(const __u64 *ctx, struct sk_buff *skb, _
 {
 	struct sock *sk = lt_receiver(ctx, skb);
 	struct lt_packet p = {};
-	struct lt_trouble *t;
+	struct lt_health *health;
 	int index;
 
 	p.site = lt_passed(skb, sk, reason);
@@ -235,9 +235,9 @@ static __always_inline void lt_see_drop(const __u64 *ctx, struct sk_buff *skb, _
 		return;
 	if (config.sample & LT_WHY_ERRORS)
 		lt_sample_dropped(skb, &p, index, reason);
-	t = lt_trouble_of(index);
-	if (t)
-		lt_add_drop(t, reason);
+	health = lt_health_of(index);
+	if (health)
+		lt_add_drop(health, reason);
 }
 
 #endif

@@ -114,15 +114,15 @@ static __always_inline int lt_new_slot(const struct lt_visit *v, const struct lt
 {
 	__s64 taken = lt_take_index();
 	__u32 index = taken;
-	struct lt_ends *ends;
+	struct lt_life *life;
 	struct lt_slot *slot;
 	long err;
 
 	if (taken < 0)
 		return -LT_TABLE_FULL;
 	slot = lt_slot_at(index);
-	ends = bpf_map_lookup_elem(&lt_owners, &index);
-	if (!slot || !ends)
+	life = bpf_map_lookup_elem(&lt_lives, &index);
+	if (!slot || !life)
 		return -LT_TABLE_FULL;
 	/*
 	 * An ORPHAN's key is being taken over on another CPU: this one packet still goes to the old slot. That
@@ -134,7 +134,7 @@ static __always_inline int lt_new_slot(const struct lt_visit *v, const struct lt
 		return old_index;
 	}
 	slot->key = *key;
-	ends->created_ns = v->now;
+	life->created_ns = v->now;
 	lt_init_role(slot, v->p, v->side);
 	err = bpf_map_update_elem(&lt_index, key, &index, old ? BPF_ANY : BPF_NOEXIST);
 	if (err) {

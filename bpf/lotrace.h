@@ -26,7 +26,7 @@ enum {
 	LT_HIST_BUCKETS = 224, /* 8 * LT_HIST_OCTAVES */
 };
 
-/* In lt_slot.exchange1 and lt_ends.trouble1: all places were taken when the flow first needed one. */
+/* In lt_slot.exchange1 and lt_life.health1: all places were taken when the flow first needed one. */
 #define LT_NO_PLACE 0xffffffff
 
 /* Kernel drop reasons kept apart per flow; more are counted together. */
@@ -91,12 +91,12 @@ enum lt_why {
 };
 
 /* What became of a packet that was to be copied: exactly one of these. */
-enum lt_sample_end {
+enum lt_sample_result {
 	LT_SAMPLE_TAKEN,
 	LT_SAMPLE_BUDGET, /* the budget was used up */
 	LT_SAMPLE_FULL, /* the ring buffer had no room */
 	LT_SAMPLE_FAILED, /* its bytes could not be read */
-	LT_SAMPLE_ENDS,
+	LT_SAMPLE_RESULTS,
 };
 
 /* What one filter instruction tests. User space compiles, the kernel runs. */
@@ -123,7 +123,7 @@ struct lt_config {
 	__u32 pidns; /* inode number of user space's PID namespace */
 	__u32 no_owners; /* 1: nobody asks whose packets they are */
 	__u32 max_exchanges; /* flows whose turns are followed at once; 0: none, and the code is pruned */
-	__u32 max_troubles; /* flows whose troubles are counted at once; 0: none, and the code is pruned */
+	__u32 max_health; /* flows whose health is counted at once; 0: none, and the code is pruned */
 	__u32 has_breakdown; /* 1: where the time of turns goes is measured */
 	__u64 slow_ns; /* turns that take as long are told one by one; 0: none */
 	__u32 sample; /* enum lt_why: which packets are copied; 0: none, and the code is pruned */
@@ -244,13 +244,13 @@ struct lt_owner {
 _Static_assert(sizeof(struct lt_owner) == 48, "no hidden padding");
 
 /* What of a flow is seldom written and seldom read; end[i] is that of key.addr[i], key.port[i]. */
-struct lt_ends {
+struct lt_life {
 	__u64 created_ns; /* CLOCK_MONOTONIC of the first packet, as are the three that follow; 0 not yet */
 	__u64 connected_ns; /* TCP whose SYN was seen: the client's acknowledgement of the SYN-ACK */
 	__u64 accepted_ns; /* the first sign of a process at the server's socket */
 	__u64 first_byte_ns; /* the server's first payload */
 	struct lt_owner end[2];
-	__u32 trouble1; /* place in lt_troubles plus one; 0: has had none; LT_NO_PLACE */
+	__u32 health1; /* place in lt_healths plus one; 0: has had none; LT_NO_PLACE */
 	__u32 sampled; /* packets that LT_WHY_FIRST asked for */
 };
 
@@ -264,7 +264,7 @@ struct lt_drop {
  * What went wrong on a flow, for the few that have such a story. Cumulative; by end, [i] is what
  * key.addr[i], key.port[i] did. Added to atomically: no lock covers all who write.
  */
-struct lt_trouble {
+struct lt_health {
 	__u32 refused; /* SYNs that a RST answered */
 	__u32 syn_retries; /* SYNs sent again */
 	__u32 synack_retries; /* SYN-ACKs sent again */
@@ -280,7 +280,7 @@ struct lt_trouble {
 	struct lt_drop drops[LT_DROP_REASONS];
 };
 
-_Static_assert(sizeof(struct lt_trouble) == 128, "two cache lines");
+_Static_assert(sizeof(struct lt_health) == 128, "two cache lines");
 
 /*
  * Where the time of a flow's turns went, beside the lt_exchange of the same number. The server's
@@ -313,7 +313,7 @@ struct lt_budget {
 
 /* Kept per CPU. */
 struct lt_sample_counts {
-	__u64 by[LT_SAMPLE_ENDS];
+	__u64 by[LT_SAMPLE_RESULTS];
 };
 
 /* User space takes the extremes and leaves 0, which is none: what comes next is of another window. */
@@ -392,8 +392,8 @@ struct lt_pool {
 	__u64 fresh; /* slots [0, min(fresh, max_flows)) have been used at least once */
 	__u64 fresh_exchanges; /* the same of lt_exchanges */
 	__u64 exchanges_full; /* flows that found no place there */
-	__u64 fresh_troubles; /* the same of lt_troubles */
-	__u64 troubles_full;
+	__u64 fresh_health; /* the same of lt_healths */
+	__u64 health_full;
 	__u64 slow_lost; /* slow turns that the ring buffer had no room for */
 };
 

@@ -23,8 +23,8 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct lt_ends);
-} lt_owners SEC(".maps");
+	__type(value, struct lt_life);
+} lt_lives SEC(".maps");
 
 /* Requests and answers, for flows that have any. Kernel writes, user space reads; full: pool.exchanges_full. */
 struct {
@@ -42,21 +42,21 @@ struct {
 	__type(value, __u32);
 } lt_exchanges_free SEC(".maps");
 
-/* What went wrong, for flows that have any of it. Kernel writes, user space reads; full: pool.troubles_full. */
+/* What went wrong, for flows that have any of it. Kernel writes, user space reads; full: pool.health_full. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct lt_trouble);
-} lt_troubles SEC(".maps");
+	__type(value, struct lt_health);
+} lt_healths SEC(".maps");
 
-/* Places in lt_troubles given back, as lt_free for slots. */
+/* Places in lt_healths given back, as lt_free for slots. */
 struct {
 	__uint(type, BPF_MAP_TYPE_QUEUE);
 	__uint(max_entries, 1);
 	__type(value, __u32);
-} lt_troubles_free SEC(".maps");
+} lt_healths_free SEC(".maps");
 
 /* Beside each place in lt_exchanges; one entry unless parts are measured. */
 struct {
@@ -87,7 +87,7 @@ struct {
 	__uint(value_size, sizeof(__u64));
 } lt_scratch SEC(".maps");
 
-/* A counter per enum lt_sample_end. Kernel writes, user space reads. */
+/* A counter per enum lt_sample_result. Kernel writes, user space reads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

@@ -14,7 +14,7 @@
 #include "maps.bpf.h"
 #include "net.bpf.h"
 #include "parse.bpf.h"
-#include "trouble.bpf.h"
+#include "health.bpf.h"
 #include "visit.bpf.h"
 
 #define LT_PF_KTHREAD 0x00200000 /* include/linux/sched.h */
@@ -125,18 +125,18 @@ __noinline int lt_learn_owner(struct __sk_buff *ctx, __u32 index, __u32 side, __
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	struct sk_buff *skb = (struct sk_buff *)ctx;
-	struct lt_ends *ends = bpf_map_lookup_elem(&lt_owners, &index);
+	struct lt_life *life = bpf_map_lookup_elem(&lt_lives, &index);
 	struct lt_slot *slot = bpf_map_lookup_elem(&lt_slots, &index);
 	enum lt_verdict verdict;
 	struct lt_owner *owner;
 	__u32 version;
 
-	if (!ends || !slot)
+	if (!life || !slot)
 		return 0;
-	owner = &ends->end[side & 1];
+	owner = &life->end[side & 1];
 	verdict = lt_judge(BPF_CORE_READ(skb, sk), task, proto);
 	if (verdict == LT_OWNED_BY_CURRENT)
-		lt_note_accepted(slot, ends, side, now);
+		lt_note_accepted(slot, life, side, now);
 	if (verdict != LT_NOBODY_KNOWS) {
 		version = READ_ONCE(owner->version);
 		if (version & 1 ||

@@ -15,7 +15,7 @@ static __always_inline void lt_count_percpu(struct lt_count *count, const struct
 	count->bytes += wire->bytes;
 }
 
-static __always_inline void lt_end(enum lt_reason reason, const struct lt_wire *wire)
+static __always_inline void lt_count_reason(enum lt_reason reason, const struct lt_wire *wire)
 {
 	__u32 key = 0;
 	struct lt_counts *reasons = bpf_map_lookup_elem(&lt_reasons, &key);

@@ -90,10 +90,10 @@ __noinline int lt_is_chosen_flow(const struct lt_packet *p)
 /* Not inlined, for the verifier's sake: see lt_find_by_tuple. */
 __noinline int lt_is_early(__u32 slot_index)
 {
-	struct lt_ends *ends = bpf_map_lookup_elem(&lt_owners, &slot_index);
+	struct lt_life *life = bpf_map_lookup_elem(&lt_lives, &slot_index);
 
-	return ends && READ_ONCE(ends->sampled) < config.sample_first &&
-	       __sync_fetch_and_add(&ends->sampled, 1) < config.sample_first;
+	return life && READ_ONCE(life->sampled) < config.sample_first &&
+	       __sync_fetch_and_add(&life->sampled, 1) < config.sample_first;
 }
 
 /* Who asks for the packet. Where flags are 0 there is no TCP. */
@@ -116,12 +116,12 @@ static __always_inline __u32 lt_why(const struct lt_packet *p, const struct lt_n
 }
 
 /* For per-CPU memory. Atomic because tracepoints may come in between. */
-static __always_inline void lt_count_sample(enum lt_sample_end end)
+static __always_inline void lt_count_sample(enum lt_sample_result end)
 {
 	__u32 key = 0;
 	struct lt_sample_counts *counts = bpf_map_lookup_elem(&lt_sampled, &key);
 
-	if (counts && end < LT_SAMPLE_ENDS)
+	if (counts && end < LT_SAMPLE_RESULTS)
 		__sync_fetch_and_add(&counts->by[end], 1);
 }
 
@@ -236,7 +236,7 @@ static __always_inline __u32 lt_captured(__u32 len)
  * One packet at the hook, made in the memory of this CPU, where nothing else is at it: hooks run with bottom
  * halves off.
  */
-static __always_inline enum lt_sample_end
+static __always_inline enum lt_sample_result
 lt_take(const struct lt_frame *f, const struct lt_packet *p, const struct lt_news *news)
 {
 	__u32 cpu = bpf_get_smp_processor_id();

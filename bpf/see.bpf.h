@@ -48,7 +48,7 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 			lt_notice_owner(&v);
 	}
 end:
-	lt_end(reason, &wire);
+	lt_count_reason(reason, &wire);
 	if (config.sample && reason != LT_FILTERED)
 		lt_sample(frame, &p, &wire, reason, &news);
 }

@@ -91,7 +91,7 @@ func programNames(kind hook.Kind, stages bool) []string {
 
 // configure tells the programs what is wanted, and gives their maps the room for it.
 func (l *Loader) configure(spec *ebpf.CollectionSpec, c *Config) error {
-	for _, name := range []string{"lt_slots", "lt_owners", "lt_index", "lt_free"} {
+	for _, name := range []string{"lt_slots", "lt_lives", "lt_index", "lt_free"} {
 		spec.Maps[name].MaxEntries = uint32(c.MaxFlows)
 	}
 	config := lotraceLtConfig{
@@ -117,9 +117,9 @@ func (l *Loader) configure(spec *ebpf.CollectionSpec, c *Config) error {
 		spec.Maps["lt_slow_turns"].MaxEntries = slowBytes
 	}
 	if c.Learns(LearnHealth) {
-		config.MaxTroubles = uint32(Troubles(c.MaxFlows))
-		spec.Maps["lt_troubles"].MaxEntries = config.MaxTroubles
-		spec.Maps["lt_troubles_free"].MaxEntries = config.MaxTroubles
+		config.MaxHealth = uint32(Troubles(c.MaxFlows))
+		spec.Maps["lt_healths"].MaxEntries = config.MaxHealth
+		spec.Maps["lt_healths_free"].MaxEntries = config.MaxHealth
 	}
 	if err := c.setSampling(spec, &config); err != nil {
 		return err

@@ -62,9 +62,9 @@ func TestEnumsHaveGoNames(t *testing.T) {
 			"LT_SLOT_FREE": int(model.SlotFree), "LT_SLOT_LIVE": int(model.SlotLive),
 			"LT_SLOT_ORPHAN": int(model.SlotOrphan), "LT_SLOT_RETIRING": int(model.SlotRetiring),
 		},
-		"lt_sample_end": {
+		"lt_sample_result": {
 			"LT_SAMPLE_TAKEN": sampleTaken, "LT_SAMPLE_BUDGET": sampleBudget,
-			"LT_SAMPLE_FULL": sampleFull, "LT_SAMPLE_FAILED": sampleFailed, "LT_SAMPLE_ENDS": sampleEnds,
+			"LT_SAMPLE_FULL": sampleFull, "LT_SAMPLE_FAILED": sampleFailed, "LT_SAMPLE_RESULTS": sampleResults,
 		},
 		"lt_test": {
 			"LT_TEST_PROTO": int(model.TestProto), "LT_TEST_FAMILY": int(model.TestFamily),

@@ -67,8 +67,8 @@ var mapLiterals = []literal{
 			{0, "fresh", "1100000000000000"},
 			{8, "fresh_exchanges", "1200000000000000"},
 			{16, "exchanges_full", "1300000000000000"},
-			{24, "fresh_troubles", "1400000000000000"},
-			{32, "troubles_full", "1500000000000000"},
+			{24, "fresh_health", "1400000000000000"},
+			{32, "health_full", "1500000000000000"},
 			{40, "slow_lost", "1600000000000000"},
 		},
 		decode: func(t *testing.T, raw []byte) any {
@@ -113,9 +113,9 @@ type reached struct {
 func readPool(t *testing.T, pool *lotraceLtPool) (to reached) {
 	t.Helper()
 	table := table{
-		slots: mapped[lotraceLtSlot](), ends: mapped[lotraceLtEnds](),
+		slots: mapped[lotraceLtSlot](), ends: mapped[lotraceLtLife](),
 		exchanges: mapped[lotraceLtExchange](), breakdowns: mapped[lotraceLtBreakdown](),
-		troubles: mapped[lotraceLtTrouble](),
+		troubles: mapped[lotraceLtHealth](),
 	}
 	used, err := table.reachFresh(pool)
 	if err != nil {

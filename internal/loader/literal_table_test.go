@@ -55,13 +55,13 @@ var tableLiterals = []literal{
 		}),
 		decode: func(t *testing.T, raw []byte) any {
 			t.Helper()
-			return readLiteral(as[lotraceLtSlot](t, raw), &lotraceLtEnds{})
+			return readLiteral(as[lotraceLtSlot](t, raw), &lotraceLtLife{})
 		},
 		want: slotOfFields(time.Millisecond, 0x29),
 		but:  []but{{"dir[0].srtt_us8", "00000080", slotOfFields(0, 0)}},
 	},
 	{
-		name: "lt_ends",
+		name: "lt_life",
 		fields: []field{
 			{0, "created_ns", "1100000000000001"},
 			{8, "connected_ns", "1200000000000001"},
@@ -81,12 +81,12 @@ var tableLiterals = []literal{
 			{96, "end[1].start_ns", "3600000000000001"},
 			{104, "end[1].cgroup_id", "3700000000000001"},
 			{112, "end[1].comm", "6f746865 72000000 00000000 00000000"},
-			{128, "trouble1", "41000000"},
+			{128, "health1", "41000000"},
 			{132, "sampled", "42000000"},
 		},
 		decode: func(t *testing.T, raw []byte) any {
 			t.Helper()
-			return readLiteral(&lotraceLtSlot{}, as[lotraceLtEnds](t, raw))
+			return readLiteral(&lotraceLtSlot{}, as[lotraceLtLife](t, raw))
 		},
 		want: endsOfFields(processOfFields(0x20, "one"), processOfFields(0x30, "other")),
 		but: []but{ // odd while they are written
@@ -160,7 +160,7 @@ var tableLiterals = []literal{
 		},
 	},
 	{
-		name: "lt_trouble",
+		name: "lt_health",
 		fields: []field{
 			{0, "refused", "11000001"},
 			{4, "syn_retries", "12000001"},
@@ -184,8 +184,8 @@ var tableLiterals = []literal{
 		},
 		decode: func(t *testing.T, raw []byte) any {
 			t.Helper()
-			troubles := []lotraceLtTrouble{*as[lotraceLtTrouble](t, raw)}
-			l := &Loader{table: &table{troubles: array[lotraceLtTrouble]{at: troubles}}}
+			troubles := []lotraceLtHealth{*as[lotraceLtHealth](t, raw)}
+			l := &Loader{table: &table{troubles: array[lotraceLtHealth]{at: troubles}}}
 			var trouble model.Trouble
 			l.ReadTrouble(1, &trouble)
 			return trouble
@@ -205,17 +205,17 @@ var tableLiterals = []literal{
 func TestToldSlot(t *testing.T) {
 	l := &Loader{table: &table{slots: array[lotraceLtSlot]{at: make([]lotraceLtSlot, 1)}}}
 	l.Tell(0, 1)
-	got := readLiteral(&l.table.slots.at[0], &lotraceLtEnds{})
+	got := readLiteral(&l.table.slots.at[0], &lotraceLtLife{})
 	if want := (model.Slot{Client: 1, Role: model.SlotRoleTold}); got != want {
 		t.Errorf("%+v", got)
 	}
 }
 
 // readLiteral is the whole of a slot, its counts and what there is to say of it.
-func readLiteral(slot *lotraceLtSlot, ends *lotraceLtEnds) (to model.Slot) {
+func readLiteral(slot *lotraceLtSlot, ends *lotraceLtLife) (to model.Slot) {
 	t := table{
 		slots: array[lotraceLtSlot]{at: []lotraceLtSlot{*slot}},
-		ends:  array[lotraceLtEnds]{at: []lotraceLtEnds{*ends}},
+		ends:  array[lotraceLtLife]{at: []lotraceLtLife{*ends}},
 		known: make([]knownEnds, 1),
 	}
 	t.exchanges.reached, t.troubles.reached = 0x18, 0x41

@@ -39,7 +39,7 @@ type lotraceLtConfig struct {
 	Pidns         uint32
 	NoOwners      uint32
 	MaxExchanges  uint32
-	MaxTroubles   uint32
+	MaxHealth     uint32
 	HasBreakdown  uint32
 	_             [4]byte
 	SlowNs        uint64
@@ -85,17 +85,6 @@ type lotraceLtDrop struct {
 	Skbs   uint32
 }
 
-type lotraceLtEnds struct {
-	_           structs.HostLayout
-	CreatedNs   uint64
-	ConnectedNs uint64
-	AcceptedNs  uint64
-	FirstByteNs uint64
-	End         [2]lotraceLtOwner
-	Trouble1    uint32
-	Sampled     uint32
-}
-
 type lotraceLtExchange struct {
 	_            structs.HostLayout
 	AskedNs      uint64
@@ -129,6 +118,22 @@ type lotraceLtFilterTerm struct {
 	Lo        uint16
 	Hi        uint16
 	Addr      [16]uint8
+}
+
+type lotraceLtHealth struct {
+	_             structs.HostLayout
+	Refused       uint32
+	SynRetries    uint32
+	SynackRetries uint32
+	OtherDrops    uint32
+	Resets        [2]uint32
+	Timeouts      [2]uint32
+	ZeroWindows   [2]uint32
+	Stalls        [2]uint32
+	ClosedSinceNs [2]uint64
+	ClosedNs      [2]uint64
+	StalledNs     [2]uint64
+	Drops         [4]lotraceLtDrop
 }
 
 type lotraceLtHolder struct {
@@ -165,6 +170,17 @@ type lotraceLtLatency struct {
 	Pad     uint32
 }
 
+type lotraceLtLife struct {
+	_           structs.HostLayout
+	CreatedNs   uint64
+	ConnectedNs uint64
+	AcceptedNs  uint64
+	FirstByteNs uint64
+	End         [2]lotraceLtOwner
+	Health1     uint32
+	Sampled     uint32
+}
+
 type lotraceLtListener struct {
 	_      structs.HostLayout
 	Addr   [16]uint8
@@ -192,8 +208,8 @@ type lotraceLtPool struct {
 	Fresh          uint64
 	FreshExchanges uint64
 	ExchangesFull  uint64
-	FreshTroubles  uint64
-	TroublesFull   uint64
+	FreshHealth    uint64
+	HealthFull     uint64
 	SlowLost       uint64
 }
 
@@ -264,22 +280,6 @@ type lotraceLtSlow struct {
 	ThinkNs      uint64
 }
 
-type lotraceLtTrouble struct {
-	_             structs.HostLayout
-	Refused       uint32
-	SynRetries    uint32
-	SynackRetries uint32
-	OtherDrops    uint32
-	Resets        [2]uint32
-	Timeouts      [2]uint32
-	ZeroWindows   [2]uint32
-	Stalls        [2]uint32
-	ClosedSinceNs [2]uint64
-	ClosedNs      [2]uint64
-	StalledNs     [2]uint64
-	Drops         [4]lotraceLtDrop
-}
-
 type lotraceLtUnlocked struct {
 	_            structs.HostLayout
 	Packets      uint64
@@ -297,9 +297,11 @@ const (
 	lotraceMapLtExchangesFree       = "lt_exchanges_free"
 	lotraceMapLtFrags               = "lt_frags"
 	lotraceMapLtFree                = "lt_free"
+	lotraceMapLtHealths             = "lt_healths"
+	lotraceMapLtHealthsFree         = "lt_healths_free"
 	lotraceMapLtIndex               = "lt_index"
 	lotraceMapLtIngress             = "lt_ingress"
-	lotraceMapLtOwners              = "lt_owners"
+	lotraceMapLtLives               = "lt_lives"
 	lotraceMapLtReasons             = "lt_reasons"
 	lotraceMapLtSampled             = "lt_sampled"
 	lotraceMapLtSamples             = "lt_samples"
@@ -307,8 +309,6 @@ const (
 	lotraceMapLtSlots               = "lt_slots"
 	lotraceMapLtSlowTurns           = "lt_slow_turns"
 	lotraceMapLtSocks               = "lt_socks"
-	lotraceMapLtTroubles            = "lt_troubles"
-	lotraceMapLtTroublesFree        = "lt_troubles_free"
 	lotraceProgLotraceArrive        = "lotrace_arrive"
 	lotraceProgLotraceDrop          = "lotrace_drop"
 	lotraceProgLotraceEgress        = "lotrace_egress"
@@ -390,9 +390,11 @@ type lotraceMapSpecs struct {
 	LtExchangesFree *ebpf.MapSpec `ebpf:"lt_exchanges_free"`
 	LtFrags         *ebpf.MapSpec `ebpf:"lt_frags"`
 	LtFree          *ebpf.MapSpec `ebpf:"lt_free"`
+	LtHealths       *ebpf.MapSpec `ebpf:"lt_healths"`
+	LtHealthsFree   *ebpf.MapSpec `ebpf:"lt_healths_free"`
 	LtIndex         *ebpf.MapSpec `ebpf:"lt_index"`
 	LtIngress       *ebpf.MapSpec `ebpf:"lt_ingress"`
-	LtOwners        *ebpf.MapSpec `ebpf:"lt_owners"`
+	LtLives         *ebpf.MapSpec `ebpf:"lt_lives"`
 	LtReasons       *ebpf.MapSpec `ebpf:"lt_reasons"`
 	LtSampled       *ebpf.MapSpec `ebpf:"lt_sampled"`
 	LtSamples       *ebpf.MapSpec `ebpf:"lt_samples"`
@@ -400,8 +402,6 @@ type lotraceMapSpecs struct {
 	LtSlots         *ebpf.MapSpec `ebpf:"lt_slots"`
 	LtSlowTurns     *ebpf.MapSpec `ebpf:"lt_slow_turns"`
 	LtSocks         *ebpf.MapSpec `ebpf:"lt_socks"`
-	LtTroubles      *ebpf.MapSpec `ebpf:"lt_troubles"`
-	LtTroublesFree  *ebpf.MapSpec `ebpf:"lt_troubles_free"`
 }
 
 // lotraceVariableSpecs contains global variables before they are loaded into the kernel.
@@ -439,9 +439,11 @@ type lotraceMaps struct {
 	LtExchangesFree *ebpf.Map `ebpf:"lt_exchanges_free"`
 	LtFrags         *ebpf.Map `ebpf:"lt_frags"`
 	LtFree          *ebpf.Map `ebpf:"lt_free"`
+	LtHealths       *ebpf.Map `ebpf:"lt_healths"`
+	LtHealthsFree   *ebpf.Map `ebpf:"lt_healths_free"`
 	LtIndex         *ebpf.Map `ebpf:"lt_index"`
 	LtIngress       *ebpf.Map `ebpf:"lt_ingress"`
-	LtOwners        *ebpf.Map `ebpf:"lt_owners"`
+	LtLives         *ebpf.Map `ebpf:"lt_lives"`
 	LtReasons       *ebpf.Map `ebpf:"lt_reasons"`
 	LtSampled       *ebpf.Map `ebpf:"lt_sampled"`
 	LtSamples       *ebpf.Map `ebpf:"lt_samples"`
@@ -449,8 +451,6 @@ type lotraceMaps struct {
 	LtSlots         *ebpf.Map `ebpf:"lt_slots"`
 	LtSlowTurns     *ebpf.Map `ebpf:"lt_slow_turns"`
 	LtSocks         *ebpf.Map `ebpf:"lt_socks"`
-	LtTroubles      *ebpf.Map `ebpf:"lt_troubles"`
-	LtTroublesFree  *ebpf.Map `ebpf:"lt_troubles_free"`
 }
 
 func (m *lotraceMaps) Close() error {
@@ -460,9 +460,11 @@ func (m *lotraceMaps) Close() error {
 		m.LtExchangesFree,
 		m.LtFrags,
 		m.LtFree,
+		m.LtHealths,
+		m.LtHealthsFree,
 		m.LtIndex,
 		m.LtIngress,
-		m.LtOwners,
+		m.LtLives,
 		m.LtReasons,
 		m.LtSampled,
 		m.LtSamples,
@@ -470,8 +472,6 @@ func (m *lotraceMaps) Close() error {
 		m.LtSlots,
 		m.LtSlowTurns,
 		m.LtSocks,
-		m.LtTroubles,
-		m.LtTroublesFree,
 	)
 }
 

@@ -17,7 +17,7 @@ type knownEnds struct {
 }
 
 // read returns who is behind the ends now. An owner that is just being written is the one before.
-func (k *knownEnds) read(ends *lotraceLtEnds, processes *processes) [2]*model.Process {
+func (k *knownEnds) read(ends *lotraceLtLife, processes *processes) [2]*model.Process {
 	for i := range ends.End {
 		version := atomic.LoadUint32(&ends.End[i].Version)
 		if version == k.version[i] || version&1 != 0 {

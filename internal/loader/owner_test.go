@@ -9,8 +9,8 @@ func TestOwnersAreShared(t *testing.T) {
 	}
 	var all processes
 	var a, b knownEnds
-	first := a.read(&lotraceLtEnds{End: [2]lotraceLtOwner{owner(2, 10), owner(4, 11)}}, &all)
-	second := b.read(&lotraceLtEnds{End: [2]lotraceLtOwner{owner(8, 11), owner(3, 12)}}, &all)
+	first := a.read(&lotraceLtLife{End: [2]lotraceLtOwner{owner(2, 10), owner(4, 11)}}, &all)
+	second := b.read(&lotraceLtLife{End: [2]lotraceLtOwner{owner(8, 11), owner(3, 12)}}, &all)
 	if first[1] != second[0] || first[0] == first[1] || first[0].TGID != 10 || first[1].TGID != 11 {
 		t.Errorf("%+v and %+v", first, second)
 	}
@@ -23,7 +23,7 @@ func TestOwnersAreShared(t *testing.T) {
 	if len(all) > maxProcesses {
 		t.Errorf("%d processes are kept", len(all))
 	}
-	if again := a.read(&lotraceLtEnds{End: [2]lotraceLtOwner{owner(2, 10), owner(4, 11)}}, &all); again != first {
+	if again := a.read(&lotraceLtLife{End: [2]lotraceLtOwner{owner(2, 10), owner(4, 11)}}, &all); again != first {
 		t.Errorf("known as %+v, then as %+v", first, again)
 	}
 }

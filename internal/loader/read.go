@@ -141,7 +141,7 @@ func (l *Loader) hookCount() (model.Count, error) {
 
 // decodePool says what found no room.
 func decodePool(to *model.Reading, from *lotraceLtPool) {
-	to.Unmeasured, to.Untold, to.SlowLost = from.ExchangesFull, from.TroublesFull, from.SlowLost
+	to.Unmeasured, to.Untold, to.SlowLost = from.ExchangesFull, from.HealthFull, from.SlowLost
 }
 
 // readReasons adds up every CPU's counters.

@@ -187,7 +187,7 @@ func (l *Loader) SampleCounts() (c model.SampleCounts, err error) {
 
 // decodeSampleCounts adds up what each CPU has counted.
 func decodeSampleCounts(perCPU []lotraceLtSampleCounts) model.SampleCounts {
-	var by [sampleEnds]uint64
+	var by [sampleResults]uint64
 	for i := range perCPU {
 		for end := range by {
 			by[end] += perCPU[i].By[end]
@@ -200,11 +200,11 @@ func decodeSampleCounts(perCPU []lotraceLtSampleCounts) model.SampleCounts {
 	return c
 }
 
-// What became of a packet; the values are those of enum lt_sample_end.
+// What became of a packet; the values are those of enum lt_sample_result.
 const (
 	sampleTaken = iota
 	sampleBudget
 	sampleFull
 	sampleFailed
-	sampleEnds
+	sampleResults
 )

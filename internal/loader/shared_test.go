@@ -56,7 +56,7 @@ func writeOwner(owner *lotraceLtOwner, n uint64) {
 
 // An owner that is read is one that was written, and no mixture of two, however often it changes meanwhile.
 func TestOwnersAreReadWhole(t *testing.T) {
-	var ends lotraceLtEnds
+	var ends lotraceLtLife
 	if at := unsafe.Offsetof(ends.End); at%8 != 0 || unsafe.Sizeof(ends.End[0])%8 != 0 || unsafe.Sizeof(ends)%8 != 0 {
 		t.Fatal("owners are no whole words")
 	}

@@ -18,14 +18,14 @@ import (
 // table is the flow slots as memory shared with the kernel, and the way back for the used ones.
 type table struct {
 	slots     array[lotraceLtSlot]
-	ends      array[lotraceLtEnds] // beside the slots
+	ends      array[lotraceLtLife] // beside the slots
 	known     []knownEnds          // what was read of ends last
 	processes processes
 
 	exchanges     array[lotraceLtExchange]
 	exchangesFree *ebpf.Map
 	breakdowns    array[lotraceLtBreakdown] // beside the exchanges; one unless they are measured
-	troubles      array[lotraceLtTrouble]
+	troubles      array[lotraceLtHealth]
 	troublesFree  *ebpf.Map
 
 	index *ebpf.Map
@@ -40,12 +40,12 @@ func openTable(coll *ebpf.Collection) (*table, error) {
 	t := &table{
 		index: coll.Maps["lt_index"], free: coll.Maps["lt_free"], pool: coll.Variables["pool"],
 		exchangesFree: coll.Maps["lt_exchanges_free"],
-		troublesFree:  coll.Maps["lt_troubles_free"],
+		troublesFree:  coll.Maps["lt_healths_free"],
 	}
 	if err := errors.Join(
-		t.slots.reserve(coll.Maps["lt_slots"]), t.ends.reserve(coll.Maps["lt_owners"]),
+		t.slots.reserve(coll.Maps["lt_slots"]), t.ends.reserve(coll.Maps["lt_lives"]),
 		t.exchanges.reserve(coll.Maps["lt_exchanges"]), t.breakdowns.reserve(coll.Maps["lt_breakdowns"]),
-		t.troubles.reserve(coll.Maps["lt_troubles"]), t.openGrace()); err != nil {
+		t.troubles.reserve(coll.Maps["lt_healths"]), t.openGrace()); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	t.known = make([]knownEnds, len(t.slots.at))
@@ -93,7 +93,7 @@ func (t *table) reach() (int, error) {
 func (t *table) reachFresh(pool *lotraceLtPool) (int, error) {
 	err := errors.Join(t.slots.reach(pool.Fresh), t.ends.reach(pool.Fresh),
 		t.exchanges.reach(pool.FreshExchanges), t.breakdowns.reach(pool.FreshExchanges),
-		t.troubles.reach(pool.FreshTroubles))
+		t.troubles.reach(pool.FreshHealth))
 	if err != nil {
 		return 0, fmt.Errorf("map flow table: %w", err)
 	}
@@ -138,7 +138,7 @@ func (t *table) readSlot(to *model.Slot) {
 	to.Client = slot.Client
 	to.Role = model.SlotRole(slot.Role)
 	to.Exchange = place(&slot.Exchange1, t.exchanges.reached)
-	to.Trouble = place(&ends.Trouble1, t.troubles.reached)
+	to.Trouble = place(&ends.Health1, t.troubles.reached)
 	for i := range slot.Dir {
 		dir := &slot.Dir[i]
 		to.SRTT[i] = time.Duration(atomic.LoadUint32(&dir.SrttUs8)&^closedWindow) * time.Microsecond / 8
@@ -267,7 +267,7 @@ func (t *table) retire(slots []uint32, into []model.Slot) ([]model.Slot, error) 
 		t.readSlot(final)
 	}
 	for _, index := range slots {
-		t.slots.at[index], t.ends.at[index], t.known[index] = lotraceLtSlot{}, lotraceLtEnds{}, knownEnds{}
+		t.slots.at[index], t.ends.at[index], t.known[index] = lotraceLtSlot{}, lotraceLtLife{}, knownEnds{}
 		if err := t.free.Put(nil, index); err != nil {
 			return into, fmt.Errorf("give slot back: %w", err)
 		}

@@ -47,7 +47,7 @@ func readDrop(from *lotraceLtDrop) model.Drop {
 
 // ReleaseTrouble gives a place back. Its slot must have been freed.
 func (l *Loader) ReleaseTrouble(place uint32) error {
-	l.table.troubles.at[place-1] = lotraceLtTrouble{}
+	l.table.troubles.at[place-1] = lotraceLtHealth{}
 	if err := l.table.troublesFree.Put(nil, place-1); err != nil {
 		return fmt.Errorf("give trouble back: %w", err)
 	}

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What goes wrong on a flow, counted where it happens. A packet without trouble pays for comparisons of
+ * What goes wrong on a flow, counted where it happens. A packet with which nothing is wrong pays for comparisons of
  * what is at hand anyway, and for no look-up.
  */
-#ifndef LOTRACE_TROUBLE_BPF_H
-#define LOTRACE_TROUBLE_BPF_H
+#ifndef LOTRACE_HEALTH_BPF_H
+#define LOTRACE_HEALTH_BPF_H
 
 #include "base.bpf.h"
 #include "config.bpf.h"
@@ -21,47 +21,47 @@
 #define LT_STALL_MAX_NS 500000000ULL
 #define LT_JUST_NOW_US 2000 /* one softirq: the acknowledgement comes in, data goes out */
 
-/* Give a flow a place for its troubles, or LT_NO_PLACE where all are taken. */
-__noinline int lt_take_trouble(__u32 slot_index)
+/* Give a flow a place for its health, or LT_NO_PLACE where all are taken. */
+__noinline int lt_take_health(__u32 slot_index)
 {
-	struct lt_ends *ends = bpf_map_lookup_elem(&lt_owners, &slot_index);
-	__u32 max = config.max_troubles, index;
+	struct lt_life *life = bpf_map_lookup_elem(&lt_lives, &slot_index);
+	__u32 max = config.max_health, index;
 	__u64 fresh;
 
-	if (!ends)
+	if (!life)
 		return 0;
-	if (bpf_map_pop_elem(&lt_troubles_free, &index)) {
-		if (READ_ONCE(pool.fresh_troubles) >= max)
+	if (bpf_map_pop_elem(&lt_healths_free, &index)) {
+		if (READ_ONCE(pool.fresh_health) >= max)
 			goto full;
-		fresh = __sync_fetch_and_add(&pool.fresh_troubles, 1);
+		fresh = __sync_fetch_and_add(&pool.fresh_health, 1);
 		if (fresh >= max)
 			goto full;
 		index = fresh;
 	}
-	if (__sync_val_compare_and_swap(&ends->trouble1, 0, index + 1) != 0)
-		bpf_map_push_elem(&lt_troubles_free, &index, 0);
+	if (__sync_val_compare_and_swap(&life->health1, 0, index + 1) != 0)
+		bpf_map_push_elem(&lt_healths_free, &index, 0);
 	return 0;
 full:
-	ends->trouble1 = LT_NO_PLACE;
-	__sync_fetch_and_add(&pool.troubles_full, 1);
+	life->health1 = LT_NO_PLACE;
+	__sync_fetch_and_add(&pool.health_full, 1);
 	return 0;
 }
 
-/* The flow's troubles; NULL where there is no place for them. */
-static __always_inline struct lt_trouble *lt_trouble_of(__u32 slot_index)
+/* The flow's health; NULL where there is no place for it. */
+static __always_inline struct lt_health *lt_health_of(__u32 slot_index)
 {
-	struct lt_ends *ends = bpf_map_lookup_elem(&lt_owners, &slot_index);
+	struct lt_life *life = bpf_map_lookup_elem(&lt_lives, &slot_index);
 	__u32 index;
 
-	if (!ends || !config.max_troubles)
+	if (!life || !config.max_health)
 		return NULL;
-	if (!ends->trouble1)
-		lt_take_trouble(slot_index);
-	index = READ_ONCE(ends->trouble1) - 1;
-	return bpf_map_lookup_elem(&lt_troubles, &index);
+	if (!life->health1)
+		lt_take_health(slot_index);
+	index = READ_ONCE(life->health1) - 1;
+	return bpf_map_lookup_elem(&lt_healths, &index);
 }
 
-enum lt_mishap {
+enum lt_error {
 	LT_REFUSED,
 	LT_RESET,
 	LT_SYN_RETRY,
@@ -73,43 +73,43 @@ enum lt_mishap {
 };
 
 /* ns is when, of a stall how long. Not inlined, for the verifier's sake: see lt_find_by_tuple. */
-__noinline int lt_note_mishap(__u32 slot_index, __u32 side, __u32 mishap, __u64 ns)
+__noinline int lt_note_error(__u32 slot_index, __u32 side, __u32 error, __u64 ns)
 {
-	struct lt_trouble *t = lt_trouble_of(slot_index);
+	struct lt_health *health = lt_health_of(slot_index);
 	__u64 since;
 
 	side &= 1;
-	if (!t)
+	if (!health)
 		return 0;
-	switch (mishap) {
+	switch (error) {
 	case LT_REFUSED:
-		__sync_fetch_and_add(&t->refused, 1);
+		__sync_fetch_and_add(&health->refused, 1);
 		break;
 	case LT_RESET:
-		__sync_fetch_and_add(&t->resets[side], 1);
+		__sync_fetch_and_add(&health->resets[side], 1);
 		break;
 	case LT_SYN_RETRY:
-		__sync_fetch_and_add(&t->syn_retries, 1);
+		__sync_fetch_and_add(&health->syn_retries, 1);
 		break;
 	case LT_SYNACK_RETRY:
-		__sync_fetch_and_add(&t->synack_retries, 1);
+		__sync_fetch_and_add(&health->synack_retries, 1);
 		break;
 	case LT_TIMEOUT:
-		__sync_fetch_and_add(&t->timeouts[side], 1);
+		__sync_fetch_and_add(&health->timeouts[side], 1);
 		break;
 	case LT_WINDOW_CLOSED:
-		__sync_fetch_and_add(&t->zero_windows[side], 1);
-		WRITE_ONCE(t->closed_since_ns[side], ns);
+		__sync_fetch_and_add(&health->zero_windows[side], 1);
+		WRITE_ONCE(health->closed_since_ns[side], ns);
 		break;
 	case LT_WINDOW_OPEN:
 		/* Either side may end it: the one that takes the stamp away adds the time. */
-		since = __sync_lock_test_and_set(&t->closed_since_ns[side], 0);
+		since = __sync_lock_test_and_set(&health->closed_since_ns[side], 0);
 		if (since && ns > since)
-			__sync_fetch_and_add(&t->closed_ns[side], ns - since);
+			__sync_fetch_and_add(&health->closed_ns[side], ns - since);
 		break;
 	case LT_STALL:
-		__sync_fetch_and_add(&t->stalls[side], 1);
-		__sync_fetch_and_add(&t->stalled_ns[side], ns);
+		__sync_fetch_and_add(&health->stalls[side], 1);
+		__sync_fetch_and_add(&health->stalled_ns[side], ns);
 		break;
 	}
 	return 0;
@@ -151,10 +151,10 @@ static __always_inline void lt_note_retransmit(const struct lt_visit *v)
 	const struct lt_packet *p = v->p;
 
 	if (p->tcp_flags & LT_TCP_SYN)
-		lt_note_mishap(v->index, v->side,
-			       p->tcp_flags & LT_TCP_ACK ? LT_SYNACK_RETRY : LT_SYN_RETRY, v->now);
+		lt_note_error(v->index, v->side,
+			      p->tcp_flags & LT_TCP_ACK ? LT_SYNACK_RETRY : LT_SYN_RETRY, v->now);
 	else if (v->tp && lt_is_timeout(v->tp, p))
-		lt_note_mishap(v->index, v->side, LT_TIMEOUT, v->now);
+		lt_note_error(v->index, v->side, LT_TIMEOUT, v->now);
 }
 
 /*
@@ -175,29 +175,29 @@ static __always_inline bool lt_has_stalled(struct tcp_sock *tp, const struct lt_
 /* Stamps are not inlined, for the verifier's sake: see lt_find_by_tuple. */
 __noinline int lt_note_connected(__u32 slot_index, __u64 now)
 {
-	struct lt_ends *ends = bpf_map_lookup_elem(&lt_owners, &slot_index);
+	struct lt_life *life = bpf_map_lookup_elem(&lt_lives, &slot_index);
 
-	if (ends)
-		WRITE_ONCE(ends->connected_ns, now);
+	if (life)
+		WRITE_ONCE(life->connected_ns, now);
 	return 0;
 }
 
 __noinline int lt_note_first_byte(__u32 slot_index, __u64 now)
 {
-	struct lt_ends *ends = bpf_map_lookup_elem(&lt_owners, &slot_index);
+	struct lt_life *life = bpf_map_lookup_elem(&lt_lives, &slot_index);
 
-	if (ends)
-		WRITE_ONCE(ends->first_byte_ns, now);
+	if (life)
+		WRITE_ONCE(life->first_byte_ns, now);
 	return 0;
 }
 
 /* A process is at work on the socket of one end. */
-static __always_inline void lt_note_accepted(const struct lt_slot *slot, struct lt_ends *ends,
+static __always_inline void lt_note_accepted(const struct lt_slot *slot, struct lt_life *life,
 					     __u32 side, __u64 now)
 {
-	if (config.max_troubles && slot->role == LT_ROLE_SYN && (side & 1) != slot->client &&
-	    !ends->accepted_ns)
-		WRITE_ONCE(ends->accepted_ns, now);
+	if (config.max_health && slot->role == LT_ROLE_SYN && (side & 1) != slot->client &&
+	    !life->accepted_ns)
+		WRITE_ONCE(life->accepted_ns, now);
 }
 
 static __always_inline bool lt_is_first_byte(const struct lt_visit *v)
@@ -209,15 +209,15 @@ static __always_inline bool lt_is_first_byte(const struct lt_visit *v)
 }
 
 /* One TCP packet, before it is counted. */
-static __always_inline void lt_notice_trouble(const struct lt_visit *v, __u32 retransmits)
+static __always_inline void lt_notice_errors(const struct lt_visit *v, __u32 retransmits)
 {
 	__u64 silent = v->now - v->dir->last_ns;
 	const struct lt_packet *p = v->p;
 
-	if (!config.max_troubles)
+	if (!config.max_health)
 		return;
 	if ((p->tcp_flags & LT_TCP_RST) && !lt_takes_back(v))
-		lt_note_mishap(v->index, v->side, lt_refuses(v) ? LT_REFUSED : LT_RESET, v->now);
+		lt_note_error(v->index, v->side, lt_refuses(v) ? LT_REFUSED : LT_RESET, v->now);
 	if (retransmits) {
 		lt_note_retransmit(v);
 		return;
@@ -228,7 +228,7 @@ static __always_inline void lt_notice_trouble(const struct lt_visit *v, __u32 re
 		lt_note_first_byte(v->index, v->now);
 	if (silent > LT_STALL_MIN_NS && silent < LT_STALL_MAX_NS && v->tp &&
 	    lt_has_stalled(v->tp, p))
-		lt_note_mishap(v->index, v->side, LT_STALL, silent);
+		lt_note_error(v->index, v->side, LT_STALL, silent);
 }
 
 /*
@@ -240,13 +240,13 @@ static __always_inline __u32 lt_follow_window(const struct lt_visit *v)
 	__u8 kind = v->p->tcp_flags & (LT_TCP_SYN | LT_TCP_RST | LT_TCP_ACK);
 	__u32 closed = !v->p->window && kind == LT_TCP_ACK ? LT_CLOSED : 0;
 
-	if (!config.max_troubles)
+	if (!config.max_health)
 		return 0;
 	if (closed == (v->dir->srtt_us8 & LT_CLOSED))
 		return closed;
 	if (closed && (v->slot->tcp_flags[~v->side & 1] & (LT_TCP_FIN | LT_TCP_RST)))
 		return 0;
-	lt_note_mishap(v->index, v->side, closed ? LT_WINDOW_CLOSED : LT_WINDOW_OPEN, v->now);
+	lt_note_error(v->index, v->side, closed ? LT_WINDOW_CLOSED : LT_WINDOW_OPEN, v->now);
 	return closed;
 }
 
@@ -257,14 +257,14 @@ static __always_inline void lt_follow_flags(const struct lt_visit *v, __u8 fresh
 	const struct lt_slot *slot = v->slot;
 	__u32 other = ~v->side & 1;
 
-	if (!config.max_troubles)
+	if (!config.max_health)
 		return;
 	if ((fresh & LT_TCP_ACK) && slot->role == LT_ROLE_SYN && v->side == slot->client &&
 	    !(v->p->tcp_flags & (LT_TCP_SYN | LT_TCP_RST)) && (slot->tcp_flags[other] & LT_TCP_SYN))
 		lt_note_connected(v->index, v->now);
 	/* Whoever is over waits for no window. The other's mark stays: its next packet clears it. */
 	if ((fresh & over) && (slot->dir[other].srtt_us8 & LT_CLOSED))
-		lt_note_mishap(v->index, other, LT_WINDOW_OPEN, v->now);
+		lt_note_error(v->index, other, LT_WINDOW_OPEN, v->now);
 }
 
 #endif
