@@ -14,7 +14,6 @@ var exceptions = []exception{
 
 	{"internal/export.flowRow", 21, "a row of JSON is as wide as its schema, with docs/json.md beside it"},
 	{"internal/owner.Resolver", 25, "one lock guards the work that waits and the answers that are known, and most of it is behind that lock"},
-	{"internal/stats.Engine", 31, "what one window needs of turns, health, owners and queues lies side by side; it is to be grouped"},
 	{"internal/tui.Model", 41, "a program of Bubble Tea is one value, and all that a key may change is in it"},
 	{"internal/tui.node", 21, "a node of the tree keeps what its columns show, so that none is looked up while drawing"},
 

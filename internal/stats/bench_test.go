@@ -37,7 +37,7 @@ func newBusySource() *busySource {
 	return s
 }
 
-func (s *busySource) talk() {
+func (s *busySource) exchange() {
 	s.pass(time.Second)
 	for i := range s.all {
 		dir := &s.all[i].Dir[0]
@@ -85,7 +85,7 @@ func busyEngine(tb testing.TB) (*Engine, *busySource) {
 func busyFlows(tb testing.TB) *model.Flows {
 	tb.Helper()
 	e, s := busyEngine(tb)
-	s.talk()
+	s.exchange()
 	w, err := e.Window()
 	if err != nil {
 		tb.Fatal(err)
@@ -101,7 +101,7 @@ func TestAllocations(t *testing.T) {
 	const most = manyFlows / 10
 	e, s := busyEngine(t)
 	if n := testing.AllocsPerRun(3, func() {
-		s.talk()
+		s.exchange()
 		window(t, e)
 	}); n > most {
 		t.Errorf("a window: %.0f allocations", n)
@@ -119,7 +119,7 @@ func BenchmarkBusyWindow(b *testing.B) {
 	e, s := busyEngine(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		s.talk()
+		s.exchange()
 		if _, err := e.Window(); err != nil {
 			b.Fatal(err)
 		}
@@ -131,7 +131,7 @@ func BenchmarkBusySweep(b *testing.B) {
 	e.config.MaxFlows = manyFlows // so that every call does its work
 	b.ReportAllocs()
 	for b.Loop() {
-		s.talk()
+		s.exchange()
 		if err := e.Sweep(); err != nil {
 			b.Fatal(err)
 		}

@@ -7,77 +7,86 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
+// parts is what the window has of flows that are over before it is.
+type parts struct {
+	ended   []endedSlot            // flows whose slot was freed in this window, or taken over by its end
+	byKey   map[model.SlotKey]int  // the newest of ended per key
+	cut     map[string]model.Count // counted, but past MaxEnded
+	orphans []model.Slot           // of the newest reading, while its window is made
+	order   []int                  // what byAge returned last
+}
+
 // endedSlot is a flow that has no slot any more; Dir holds the window's part.
 type endedSlot struct {
 	model.Slot
 	ends    ends
-	talk    talk
-	sockets *sockets // nil: nothing is known of them
+	tally   model.Tally // but for what Dir holds
+	sockets *sockets    // nil: nothing is known of them
 }
 
 // byAge returns the places of slots, the oldest first: a part of a flow goes to an older one.
 func (e *Engine) byAge(slots []model.Slot) []int {
-	e.order = e.order[:0]
+	e.parts.order = e.parts.order[:0]
 	for i := range slots {
-		e.order = append(e.order, i)
+		e.parts.order = append(e.parts.order, i)
 	}
-	slices.SortFunc(e.order, func(i, j int) int { return cmp.Compare(slots[i].CreatedNS, slots[j].CreatedNS) })
-	return e.order
+	slices.SortFunc(e.parts.order, func(i, j int) int { return cmp.Compare(slots[i].CreatedNS, slots[j].CreatedNS) })
+	return e.parts.order
 }
 
 // endOrphans keeps the window's part of flows whose tuple others took over, as if they were freed: what goes on
 // with one of them finds it, whether or not there was time to free it.
 func (e *Engine) endOrphans() {
-	e.orphans = e.orphans[:0]
+	e.parts.orphans = e.parts.orphans[:0]
 	for _, i := range e.census.orphans {
-		e.orphans = append(e.orphans, *e.slotAt(i))
+		e.parts.orphans = append(e.parts.orphans, *e.slotAt(i))
 	}
-	for _, i := range e.byAge(e.orphans) {
-		slot := &e.orphans[i]
+	for _, i := range e.byAge(e.parts.orphans) {
+		slot := &e.parts.orphans[i]
 		e.takePart(slot)
-		talk := e.talkOf(slot)
-		e.keep(slot, &talk)
+		tally := e.tallyOf(slot)
+		e.keep(slot, &tally)
 	}
 }
 
 // keep holds an ended flow's part of the window until the window is shown.
-func (e *Engine) keep(slot *model.Slot, talk *talk) {
-	if !e.isDue(slot, talk) {
+func (e *Engine) keep(slot *model.Slot, tally *model.Tally) {
+	if !e.isDue(slot, tally) {
 		return
 	}
 	if older := e.olderPart(slot); older != nil {
-		older.merge(slot, e.endsOf(slot), talk)
+		older.merge(slot, e.endsOf(slot), tally)
 		return
 	}
-	if len(e.ended) >= e.config.MaxEnded {
-		e.countOnly(slot, talk)
+	if len(e.parts.ended) >= e.config.MaxEnded {
+		e.countOnly(slot, tally)
 		return
 	}
-	e.byKey[slot.Key] = len(e.ended)
-	e.ended = append(e.ended, endedSlot{*slot, *e.endsOf(slot), *talk, e.queues.of(slot)})
+	e.parts.byKey[slot.Key] = len(e.parts.ended)
+	e.parts.ended = append(e.parts.ended, endedSlot{*slot, *e.endsOf(slot), *tally, e.queues.of(slot)})
 }
 
 // countOnly counts an ended flow for which there is no room as its row would have been counted: not at all if
 // the filter leaves it out, and as hidden if it is to be hidden. It is asked about now, for nothing of it will
 // be there when the window ends. Owners that are unknown by now are unknown to the filter, as they are in a
 // row, though until the window's end they might have become known.
-func (e *Engine) countOnly(slot *model.Slot, talk *talk) {
+func (e *Engine) countOnly(slot *model.Slot, tally *model.Tally) {
 	ends := e.endsOf(slot)
-	e.fill(&e.row, slot, ends, e.ownersOf(slot, ends))
-	e.addSigns(&e.row, slot, ends, talk)
+	e.fill(&e.rows.next, slot, ends, e.ownersOf(slot, ends))
+	e.addSigns(&e.rows.next, slot, ends, tally)
 	sum := sumOf(slot)
-	if !e.isShown(&e.row, slot) || sum == (model.Count{}) {
+	if !e.isShown(&e.rows.next, slot) || sum == (model.Count{}) {
 		return
 	}
-	cut := e.cut["report_full"]
+	cut := e.parts.cut["report_full"]
 	cut.Add(sum)
-	e.cut["report_full"] = cut
+	e.parts.cut["report_full"] = cut
 }
 
 // olderPart returns the part of the slot's flow that ended in this window; nil: there is none.
 func (e *Engine) olderPart(slot *model.Slot) *endedSlot {
-	if i, ok := e.byKey[slot.Key]; ok && continues(slot) {
-		return &e.ended[i]
+	if i, ok := e.parts.byKey[slot.Key]; ok && continues(slot) {
+		return &e.parts.ended[i]
 	}
 	return nil
 }
@@ -87,8 +96,8 @@ func (e *Engine) olderPart(slot *model.Slot) *endedSlot {
 func continues(slot *model.Slot) bool { return slot.Role != model.SlotRoleSYN }
 
 // merge adds the newer part of a flow to the older one, which alone may have a handshake.
-func (to *endedSlot) merge(from *model.Slot, ends *ends, talk *talk) {
-	to.talk.add(talk)
+func (to *endedSlot) merge(from *model.Slot, ends *ends, tally *model.Tally) {
+	to.tally.Add(tally)
 	for i := range to.Dir {
 		to.Dir[i].Counters.Add(from.Dir[i].Counters)
 		to.TCPFlags[i] |= from.TCPFlags[i]

@@ -52,7 +52,7 @@ func TestOverflowIsFiltered(t *testing.T) {
 			if test.named {
 				slot.Owner[1] = known
 			}
-			s.answer(s.talk(slot, uint32(i)+1), ms, ms)
+			s.answer(s.exchange(slot, uint32(i)+1), ms, ms)
 			s.packet(slot, 1, model.FlagSYN)
 			s.packet(slot, 0, model.FlagRST)
 			s.slow(slot, 2*ms)
@@ -143,7 +143,7 @@ type newsRig struct {
 func newNewsRig(t *testing.T, proto model.Proto) *newsRig {
 	s := newFakeSource()
 	r := &newsRig{fakeSource: s, slot: s.open(0, 40000, proto, model.SlotRoleFirst)}
-	s.answer(s.talk(r.slot, 1), ms, ms)
+	s.answer(s.exchange(r.slot, 1), ms, ms)
 	s.trouble(r.slot, 1)
 	s.packet(r.slot, 1, 0)
 	r.engine = start(t, s, Config{DropReason: reasonName})
@@ -184,7 +184,7 @@ func TestNewsWithoutPackets(t *testing.T) {
 				r.packet(r.slot, 1, 0)
 				r.free(t)
 				on := r.open(1, 40000, n.proto, model.SlotRoleNone)
-				n.happen(r.fakeSource, on, r.talk(on, 2), r.trouble(on, 2))
+				n.happen(r.fakeSource, on, r.exchange(on, 2), r.trouble(on, 2))
 				if freed {
 					r.free(t)
 				}

@@ -57,37 +57,23 @@ type Engine struct {
 	config    Config
 	listeners listeners
 
-	start model.Reading          // the first moment of the current window, without its slots
-	base  [][2]model.Counters    // by slot index: counts at start; zero for younger slots
-	now   model.Reading          // the newest reading
-	ended []endedSlot            // flows whose slot was freed in this window
-	byKey map[model.SlotKey]int  // the newest of ended per key
-	cut   map[string]model.Count // counted, but past MaxEnded
+	start model.Reading       // the first moment of the current window, without its slots
+	base  [][2]model.Counters // by slot index: counts at start; zero for younger slots
+	now   model.Reading       // the newest reading
+	begun time.Time           // of the first reading, by the wall clock
 
-	exchanges  []*model.Exchange // by place: as it was at start; nil: empty
-	exchange   model.Exchange    // the one being read
-	nothing    model.Exchange    // what an empty one is compared with
-	histograms histograms
-
+	parts    parts
+	turns    turns
 	troubles troubles
 	queues   queues
 	slow     slowTurns
+	names    names
+	rows     rows
 
-	ends    []ends            // by slot index: who is behind each flow's ends
-	owners  [][2]*model.Owner // of the newest reading's slots, when a window is shown
-	version uint64            // of the owners' answers that are in there
-	hidden  model.Hidden      // of the window
-
-	calls   int          // of Sweep
-	slot    model.Slot   // the one that is being looked at
-	census  census       // of the newest reading
-	finals  []model.Slot // what was freed since, in the order of Index
-	orphans []model.Slot // of the newest reading, while its window is made
-	order   []int
-	row     model.Flow      // the one that is being packed
-	flows   [2]*model.Flows // the newest window's, and those of the one before it
-	origin  time.Time       // of the first reading, by the wall clock
-	shown   model.Count     // in the rows
+	calls  int          // of Sweep
+	slot   model.Slot   // the one that is being looked at
+	census census       // of the newest reading
+	finals []model.Slot // what was freed since, in the order of Index
 }
 
 // Start takes the first reading: windows begin here.
@@ -100,16 +86,17 @@ func Start(source Source, config Config) (*Engine, error) {
 		config:    config,
 		listeners: newListeners(config.Listeners),
 		base:      make([][2]model.Counters, config.MaxFlows),
-		ends:      make([]ends, config.MaxFlows),
-		owners:    make([][2]*model.Owner, 0, config.MaxFlows),
-		byKey:     make(map[model.SlotKey]int),
-		cut:       make(map[string]model.Count),
-		flows:     [2]*model.Flows{new(model.Flows), new(model.Flows)},
+		parts:     parts{byKey: make(map[model.SlotKey]int), cut: make(map[string]model.Count)},
+		names: names{
+			ends:   make([]ends, config.MaxFlows),
+			owners: make([][2]*model.Owner, 0, config.MaxFlows),
+		},
+		rows: rows{lists: [2]*model.Flows{new(model.Flows), new(model.Flows)}},
 	}
 	if err := e.read(); err != nil {
 		return nil, fmt.Errorf("take first reading: %w", err)
 	}
-	e.origin = e.now.Wall
+	e.begun = e.now.Wall
 	e.survey(func(slot *model.Slot) {
 		ends := e.endsOf(slot)
 		ends.steps, ends.connected = stepsOf(slot), slot.ConnectedNS != 0
@@ -139,11 +126,11 @@ func (e *Engine) restart() {
 	}
 	e.start = e.now
 	e.start.Slots = nil
-	e.ended = e.ended[:0]
-	clear(e.byKey)
-	clear(e.cut)
-	e.hidden = model.Hidden{}
-	e.histograms.reset()
+	e.parts.ended = e.parts.ended[:0]
+	clear(e.parts.byKey)
+	clear(e.parts.cut)
+	e.rows.hidden = model.Hidden{}
+	e.turns.histograms.reset()
 	e.restartSigns()
 }
 
@@ -164,9 +151,9 @@ func (e *Engine) Sweep() error {
 		slot := &e.finals[i]
 		e.takePart(slot)
 		e.base[slot.Index] = [2]model.Counters{}
-		talk := e.talkOf(slot)
+		tally := e.tallyOf(slot)
 		err = errors.Join(err, e.releaseExchange(slot.Exchange), e.releaseTrouble(slot.Trouble))
-		e.keep(slot, &talk)
+		e.keep(slot, &tally)
 	}
 	if err != nil {
 		return fmt.Errorf("free flows: %w", err)
@@ -228,7 +215,7 @@ func (e *Engine) Window() (*model.Window, error) {
 		Origin:   e.config.Origin,
 	}
 	e.makeRows()
-	s.Flows, s.Hidden = e.flows[0], e.hidden
+	s.Flows, s.Hidden = e.rows.lists[0], e.rows.hidden
 	s.Listening = e.queues.backlogs.listening
 	s.Unmeasured = e.now.Unmeasured - e.start.Unmeasured
 	s.Samples = e.now.Samples.Sub(e.start.Samples)
@@ -256,9 +243,9 @@ func (e *Engine) wall(ns uint64) time.Time {
 
 // total adds up what was counted: rows and overflow, and nothing twice.
 func (e *Engine) total(s *model.Window) {
-	s.Totals = e.shown
+	s.Totals = e.rows.shown
 	s.ByCause = make(map[string]model.Count)
-	for cause, count := range e.cut {
+	for cause, count := range e.parts.cut {
 		s.ByCause[cause] = count
 	}
 	for i, count := range e.now.Reasons {

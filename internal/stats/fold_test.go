@@ -244,7 +244,7 @@ func (p *play) use(slot *model.Slot, step byte, n uint64, r *reader) {
 func (p *play) exchange(slot *model.Slot) *model.Exchange {
 	if slot.Exchange == 0 {
 		p.places++
-		return p.source.talk(slot, p.places)
+		return p.source.exchange(slot, p.places)
 	}
 	return p.source.exchanges[slot.Exchange]
 }

@@ -45,9 +45,9 @@ func (e *Engine) tellSigns(s *model.Window) {
 }
 
 // addSigns says in a row how its flow is doing, beyond what was counted.
-func (e *Engine) addSigns(row *model.Flow, slot *model.Slot, ends *ends, t *talk) {
-	row.Turn, row.Response, row.Crossed, row.Breakdown = t.turn, t.response, t.crossed, t.breakdown
-	row.Health = t.health
+func (e *Engine) addSigns(row *model.Flow, slot *model.Slot, ends *ends, t *model.Tally) {
+	row.Turn, row.Response, row.Crossed, row.Breakdown = t.Turn, t.Response, t.Crossed, t.Breakdown
+	row.Health = t.Health
 	if row.Health != nil && slot.Key.Endpoint(0) != row.Client.AddrPort() {
 		row.Health.Client, row.Health.Server = row.Health.Server, row.Health.Client
 	}
@@ -98,8 +98,8 @@ func (e *Engine) healthOf(slot *model.Slot) *model.Health {
 	return &kept
 }
 
-// counted reports whether anything went wrong, rather than waits in queues.
-func counted(h *model.Health) bool {
+// wentWrong reports whether anything went wrong, rather than waits in queues.
+func wentWrong(h *model.Health) bool {
 	if h == nil {
 		return false
 	}

@@ -80,7 +80,7 @@ func TestTroublesComeRound(t *testing.T) {
 	s := newFakeSource()
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
 	e := start(t, s, Config{})
-	trouble, x := s.trouble(slot, 1), s.talk(slot, 1)
+	trouble, x := s.trouble(slot, 1), s.exchange(slot, 1)
 	trouble.End[1].Timeouts = ^uint32(0)
 	s.answer(x, time.Millisecond, time.Millisecond)
 	x.Breakdown = model.Breakdown{Turns: 1<<32 - 1, Think: 50}
@@ -273,7 +273,7 @@ func TestHealthyFlowsAllocateNothing(t *testing.T) {
 	s := newFakeSource()
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
 	e := start(t, s, Config{})
-	if n := testing.AllocsPerRun(100, func() { e.talkOf(slot) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { e.tallyOf(slot) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -6,46 +6,34 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// talk is what became of a flow in one window, beyond its counts.
-type talk struct {
-	turn, response model.Latency
-	crossed        uint64
-	breakdown      model.Breakdown
-	health         *model.Health // nil: nothing to tell
+// turns is what is known of requests and answers.
+type turns struct {
+	base       []*model.Exchange // by place: as it was when the window began; nil: empty
+	now        model.Exchange    // the one being read
+	nothing    model.Exchange    // what an empty one is compared with
+	histograms histograms
 }
 
-func (t *talk) add(o *talk) {
-	t.turn.Add(&o.turn)
-	t.response.Add(&o.response)
-	t.crossed += o.crossed
-	t.breakdown.Add(&o.breakdown)
-	if t.health == nil {
-		t.health = o.health
-		return
-	}
-	t.health.Add(o.health)
+// counted reports whether there is anything in a slot's part of a window but packets, and what waits in queues.
+func counted(t *model.Tally) bool {
+	return t.Turn.Count+t.Response.Count+t.Crossed > 0 || t.Breakdown != (model.Breakdown{}) || wentWrong(t.Health)
 }
 
-// counted reports whether there is anything in it but what waits in queues.
-func (t *talk) counted() bool {
-	return t.turn.Count+t.response.Count+t.crossed > 0 || t.breakdown != (model.Breakdown{}) || counted(t.health)
-}
-
-// talkOf returns the window's part of a slot's requests and answers, and of its troubles; the next call
+// tallyOf returns the window's part of a slot's requests and answers, and of its troubles; the next call
 // returns what came after this one.
-func (e *Engine) talkOf(slot *model.Slot) talk {
-	t := talk{health: e.healthOf(slot)}
+func (e *Engine) tallyOf(slot *model.Slot) model.Tally {
+	t := model.Tally{Health: e.healthOf(slot)}
 	if slot.Exchange == 0 {
 		return t
 	}
-	for int(slot.Exchange) >= len(e.exchanges) {
-		e.exchanges = append(e.exchanges, nil)
+	for int(slot.Exchange) >= len(e.turns.base) {
+		e.turns.base = append(e.turns.base, nil)
 	}
-	base := e.exchanges[slot.Exchange]
+	base := e.turns.base[slot.Exchange]
 	if base == nil {
-		base = &e.nothing
+		base = &e.turns.nothing
 	}
-	now, known, over := &e.exchange, base, isOver(slot)
+	now, known, over := &e.turns.now, base, isOver(slot)
 	if over {
 		known = nil // its last response may be due
 	}
@@ -56,13 +44,13 @@ func (e *Engine) talkOf(slot *model.Slot) talk {
 	if over {
 		endResponse(now)
 	}
-	t.turn = e.difference(&now.Turn, &base.Turn)
-	t.response = e.difference(&now.Response, &base.Response)
-	t.crossed = uint64(now.Crossed - base.Crossed)
-	t.breakdown = breakdown(&now.Breakdown, &base.Breakdown)
-	if base == &e.nothing {
+	t.Turn = e.difference(&now.Turn, &base.Turn)
+	t.Response = e.difference(&now.Response, &base.Response)
+	t.Crossed = uint64(now.Crossed - base.Crossed)
+	t.Breakdown = breakdown(&now.Breakdown, &base.Breakdown)
+	if base == &e.turns.nothing {
 		base = new(model.Exchange)
-		e.exchanges[slot.Exchange] = base
+		e.turns.base[slot.Exchange] = base
 	}
 	*base = *now
 	return t
@@ -102,7 +90,7 @@ func (e *Engine) difference(now, base *model.ExchangeLatency) model.Latency {
 			continue
 		}
 		if l.Histogram == nil {
-			l.Histogram = e.histograms.next()
+			l.Histogram = e.turns.histograms.next()
 			lowest = i
 		}
 		l.Histogram[i] = uint64(n)
@@ -135,7 +123,7 @@ func (e *Engine) releaseExchange(place uint32) error {
 	if place == 0 {
 		return nil
 	}
-	e.exchanges[place] = nil
+	e.turns.base[place] = nil
 	return e.source.ReleaseExchange(place)
 }
 

@@ -17,10 +17,17 @@ const (
 // look who holds their sockets: most do so within their first microseconds.
 const speechTime = 250 * time.Millisecond
 
+// names is who is behind the ends of flows.
+type names struct {
+	ends    []ends            // by slot index
+	owners  [][2]*model.Owner // of the newest reading's slots, when a window is shown
+	version uint64            // of the owners' answers that are in there
+}
+
 // ends is what was found out about a slot's owners beyond what the slot says itself.
 type ends struct {
 	createdNS uint64            // of the flow that it is about
-	firstSeen time.Duration     // createdNS by the wall clock of the moment when it was noticed, since Engine.origin
+	firstSeen time.Duration     // createdNS by the wall clock of the moment when it was noticed, since Engine.begun
 	steps     uint8             // stepsOf, as far as a row was made
 	connected bool              // a row counted its handshake
 	waiting   [2]bool           // nobody need have connected or accepted its socket yet
@@ -30,9 +37,9 @@ type ends struct {
 
 // endsOf returns what is kept beside the slot, anew if that was about an earlier flow.
 func (e *Engine) endsOf(slot *model.Slot) *ends {
-	kept := &e.ends[slot.Index]
+	kept := &e.names.ends[slot.Index]
 	if kept.createdNS != slot.CreatedNS {
-		*kept = ends{createdNS: slot.CreatedNS, firstSeen: e.wall(slot.CreatedNS).Sub(e.origin)}
+		*kept = ends{createdNS: slot.CreatedNS, firstSeen: e.wall(slot.CreatedNS).Sub(e.begun)}
 	}
 	return kept
 }
@@ -47,7 +54,7 @@ func (e *Engine) settle() {
 	// Who turns out to have ended may have left its sockets to another.
 	for _, limit := range []time.Duration{settleOwners, settleHolders} {
 		e.config.Owners.Settle(limit)
-		if e.config.Owners.Version() != e.version {
+		if e.config.Owners.Version() != e.names.version {
 			e.beginAsking()
 			for i := range e.now.Slots {
 				e.askOwners(e.slotAt(i))
@@ -58,9 +65,9 @@ func (e *Engine) settle() {
 
 func (e *Engine) beginAsking() {
 	if e.config.Owners != nil {
-		e.version = e.config.Owners.Version()
+		e.names.version = e.config.Owners.Version()
 	}
-	e.owners = e.owners[:0]
+	e.names.owners = e.names.owners[:0]
 }
 
 // askOwners asks who is behind the ends of the newest reading's next flow.
@@ -68,7 +75,7 @@ func (e *Engine) askOwners(slot *model.Slot) {
 	ends := e.endsOf(slot)
 	ends.waiting = [2]bool{mayWait(slot, 0), mayWait(slot, 1)}
 	ends.asked = slot.Owner
-	e.owners = append(e.owners, e.ownersOf(slot, ends))
+	e.names.owners = append(e.names.owners, e.ownersOf(slot, ends))
 }
 
 // isNews reports whether nobody was asked yet who is behind the end, or to no avail.

@@ -16,7 +16,7 @@ func TestPackedWindowStays(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	x := s.talk(slot, 1)
+	x := s.exchange(slot, 1)
 	for i := range 4 {
 		s.answer(x, time.Duration(i+1)*time.Millisecond, time.Second)
 		s.packet(slot, 1, model.FlagACK)

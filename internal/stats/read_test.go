@@ -16,7 +16,7 @@ func TestProgressTakesNothing(t *testing.T) {
 	s := newFakeSource()
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
 	e := start(t, s, Config{})
-	x := s.talk(slot, 3)
+	x := s.exchange(slot, 3)
 	s.packet(slot, 1, model.FlagACK)
 	s.answer(x, 9*ms, 10*ms)
 	look(t, e)
@@ -80,7 +80,7 @@ func TestFailedReadingsAreNone(t *testing.T) {
 			t.Fatal(err)
 		}
 		old := s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst)
-		x := s.talk(old, 1)
+		x := s.exchange(old, 1)
 		s.trouble(old, 1)
 		var all []*model.Window
 		for range 3 {

@@ -2,49 +2,57 @@ package stats
 
 import "github.com/lotrace/lotrace/internal/model"
 
+// rows is what the newest window shows.
+type rows struct {
+	next   model.Flow      // the one that is being put together
+	lists  [2]*model.Flows // the newest window's, and those of the one before it
+	shown  model.Count     // in the list
+	hidden model.Hidden
+}
+
 // makeRows makes one row of each flow of which the window has something to say.
 func (e *Engine) makeRows() {
-	e.shown = model.Count{}
+	e.rows.shown = model.Count{}
 	e.nextRows()
 	e.endOrphans()
 	for i := range e.now.Slots {
-		lent := e.histograms.used
+		lent := e.turns.histograms.used
 		slot := e.slotAt(i)
 		if slot.State == model.SlotOrphan {
 			continue
 		}
 		e.takePart(slot)
-		talk := e.talkOf(slot)
-		if !e.isDue(slot, &talk) {
+		tally := e.tallyOf(slot)
+		if !e.isDue(slot, &tally) {
 			continue
 		}
 		if older := e.olderPart(slot); older != nil {
-			older.merge(slot, e.endsOf(slot), &talk)
+			older.merge(slot, e.endsOf(slot), &tally)
 			continue
 		}
-		e.addRow(slot, e.endsOf(slot), e.owners[i], &talk)
-		e.histograms.used = lent // the row has a copy
+		e.addRow(slot, e.endsOf(slot), e.names.owners[i], &tally)
+		e.turns.histograms.used = lent // the row has a copy
 	}
-	for i := range e.ended {
-		ended := &e.ended[i]
-		e.addRow(&ended.Slot, &ended.ends, e.ownersOf(&ended.Slot, &ended.ends), &ended.talk)
+	for i := range e.parts.ended {
+		ended := &e.parts.ended[i]
+		e.addRow(&ended.Slot, &ended.ends, e.ownersOf(&ended.Slot, &ended.ends), &ended.tally)
 	}
 }
 
 // nextRows empties the list of the window before the newest one.
 func (e *Engine) nextRows() {
-	e.flows[0], e.flows[1] = e.flows[1], e.flows[0]
-	e.flows[0].Reset()
-	e.flows[0].Grow(len(e.now.Slots))
+	e.rows.lists[0], e.rows.lists[1] = e.rows.lists[1], e.rows.lists[0]
+	e.rows.lists[0].Reset()
+	e.rows.lists[0].Grow(len(e.now.Slots))
 }
 
-func (e *Engine) addRow(slot *model.Slot, ends *ends, owners [2]*model.Owner, talk *talk) {
-	row := &e.row
+func (e *Engine) addRow(slot *model.Slot, ends *ends, owners [2]*model.Owner, tally *model.Tally) {
+	row := &e.rows.next
 	e.fill(row, slot, ends, owners)
-	e.addSigns(row, slot, ends, talk)
+	e.addSigns(row, slot, ends, tally)
 	if e.isShown(row, slot) {
-		e.shown.Add(sumOf(slot))
-		e.flows[0].Append(row)
+		e.rows.shown.Add(sumOf(slot))
+		e.rows.lists[0].Append(row)
 	}
 }
 
@@ -53,8 +61,8 @@ func (e *Engine) isShown(row *model.Flow, slot *model.Slot) bool {
 	switch {
 	case e.config.Match != nil && !e.config.Match(row):
 	case e.config.Hide != nil && e.config.Hide(row):
-		e.hidden.Flows++
-		e.hidden.Add(sumOf(slot))
+		e.rows.hidden.Flows++
+		e.rows.hidden.Add(sumOf(slot))
 	default:
 		return true
 	}
@@ -65,12 +73,12 @@ func (e *Engine) isShown(row *model.Flow, slot *model.Slot) bool {
 // isDue reports whether there is a row to be made of a slot's part of the window: something was counted, which may
 // come long after the last packet, or the connection made a step of which no row told. Bytes that wait in queues
 // are no reason.
-func (e *Engine) isDue(slot *model.Slot, t *talk) bool {
+func (e *Engine) isDue(slot *model.Slot, t *model.Tally) bool {
 	ends := e.endsOf(slot)
 	steps := stepsOf(slot)
 	isNew := steps != ends.steps
 	ends.steps = steps
-	return isNew || slot.Dir[0].Counters != model.Counters{} || slot.Dir[1].Counters != model.Counters{} || t.counted()
+	return isNew || slot.Dir[0].Counters != model.Counters{} || slot.Dir[1].Counters != model.Counters{} || counted(t)
 }
 
 // stepsOf is how many of its steps a connection has made: the handshake, the server's accept, the first byte.
@@ -110,7 +118,7 @@ func (e *Engine) fill(row *model.Flow, slot *model.Slot, ends *ends, owners [2]*
 	row.TCPFlags = [2]uint8{slot.TCPFlags[client], slot.TCPFlags[server]}
 	row.BeganNS = slot.CreatedNS
 	row.LastNS = [2]uint64{slot.Dir[client].LastNS, slot.Dir[server].LastNS}
-	row.FirstSeen = e.origin.Add(ends.firstSeen)
+	row.FirstSeen = e.begun.Add(ends.firstSeen)
 	row.LastSeen = e.wall(slot.LastNS())
 	row.Judge()
 }

@@ -37,7 +37,7 @@ func (e *Engine) Progress(of *model.Sample) (p model.Progress, known bool) {
 		return p, false
 	}
 	p.Sent = [2]uint64{slot.Dir[0].PayloadBytes, slot.Dir[1].PayloadBytes}
-	if x := &e.exchange; slot.Exchange > 0 && e.source.ReadExchange(slot.Exchange, x, nil) {
+	if x := &e.turns.now; slot.Exchange > 0 && e.source.ReadExchange(slot.Exchange, x, nil) {
 		p.Asked, p.Answered, p.AnsweredNS = x.Asked, x.Answered, x.AnsweredNS
 	}
 	return p, true
@@ -74,8 +74,8 @@ func (e *Engine) find(index uint32, key *model.SlotKey, ns uint64) (*model.Slot,
 	if at < len(e.finals) && e.finals[at].Index == index && isFlow(&e.finals[at], key, ns) {
 		return &e.finals[at], e.endsOf(&e.finals[at])
 	}
-	if i, ok := e.byKey[*key]; ok && isFlow(&e.ended[i].Slot, key, ns) {
-		return &e.ended[i].Slot, &e.ended[i].ends
+	if i, ok := e.parts.byKey[*key]; ok && isFlow(&e.parts.ended[i].Slot, key, ns) {
+		return &e.parts.ended[i].Slot, &e.parts.ended[i].ends
 	}
 	return nil, nil
 }

@@ -186,7 +186,7 @@ func TestLongestSlowTurnIsNeverMissing(t *testing.T) {
 		for i, longest := range []time.Duration{90 * ms, 50 * ms, 10 * ms} {
 			slot := s.open(uint32(i), 40000+uint16(i), model.ProtoTCP, model.SlotRoleSYN)
 			s.packet(slot, 1, model.FlagACK)
-			s.answer(s.talk(slot, uint32(i)+1), longest, longest)
+			s.answer(s.exchange(slot, uint32(i)+1), longest, longest)
 		}
 		s.slow(s.slots[1], 50*ms)
 		s.pass(time.Millisecond)

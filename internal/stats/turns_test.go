@@ -29,7 +29,7 @@ func (s *fakeSource) latency(l *model.ExchangeLatency, d time.Duration) {
 	l.MaxNS = max(l.MaxNS, uint64(d))
 }
 
-func (s *fakeSource) talk(slot *model.Slot, place uint32) *model.Exchange {
+func (s *fakeSource) exchange(slot *model.Slot, place uint32) *model.Exchange {
 	slot.Exchange = place
 	s.exchanges[place] = new(model.Exchange)
 	return s.exchanges[place]
@@ -39,7 +39,7 @@ func TestTurnsAreDifferences(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	x := s.talk(slot, 3)
+	x := s.exchange(slot, 3)
 	expect := func(turns, responses uint64, shortest, longest time.Duration) {
 		t.Helper()
 		s.packet(slot, 1, model.FlagACK)
@@ -76,7 +76,7 @@ func TestTurnsOfEndedFlows(t *testing.T) {
 	slot := s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst)
 	s.packet(slot, 1, 0)
 	s.packet(slot, 0, 0)
-	s.answer(s.talk(slot, 5), time.Millisecond, time.Millisecond)
+	s.answer(s.exchange(slot, 5), time.Millisecond, time.Millisecond)
 	s.pass(time.Hour)
 	sweep(t, e)
 	if len(s.released) != 1 || s.released[0] != 5 {
@@ -84,7 +84,7 @@ func TestTurnsOfEndedFlows(t *testing.T) {
 	}
 	next := s.open(1, 40001, model.ProtoUDP, model.SlotRoleFirst)
 	s.packet(next, 1, 0)
-	s.answer(s.talk(next, 5), 2*time.Millisecond, 2*time.Millisecond)
+	s.answer(s.exchange(next, 5), 2*time.Millisecond, 2*time.Millisecond)
 	flows := window(t, e).Flows.Slice()
 	if len(flows) != 2 {
 		t.Fatalf("%d flows", len(flows))
@@ -108,7 +108,7 @@ func TestExtremesOfAnotherWindow(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
 	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	x := s.talk(slot, 1)
+	x := s.exchange(slot, 1)
 	s.answer(x, time.Millisecond, time.Millisecond)
 	x.Turn.MinNS, x.Turn.MaxNS = 0, 0
 	expect := func() {

@@ -112,23 +112,23 @@ func TestRollUpsAreExact(t *testing.T) {
 func TestRollUpsKeepTurns(t *testing.T) {
 	for seed := range uint64(50) {
 		flows := crowd(seed, 200)
-		var once, perProcess, services, pairs, processes talk
+		var once, perProcess, services, pairs, processes model.Tally
 		for _, f := range flows {
-			of := talk{turn: f.Turn, response: f.Response}
-			once.add(&of)
-			perProcess.add(&of)
+			of := model.Tally{Turn: f.Turn, Response: f.Response}
+			once.Add(&of)
+			perProcess.Add(&of)
 			if Identify(f.Client.Owner) != Identify(f.Server.Owner) {
-				perProcess.add(&of)
+				perProcess.Add(&of)
 			}
 		}
 		for _, s := range Services(model.NewFlows(flows...)) {
-			services.add(&talk{turn: s.Turn, response: s.Response})
+			services.Add(&model.Tally{Turn: s.Turn, Response: s.Response})
 		}
 		for _, p := range Pairs(model.NewFlows(flows...)) {
-			pairs.add(&talk{turn: p.Turn, response: p.Response})
+			pairs.Add(&model.Tally{Turn: p.Turn, Response: p.Response})
 		}
 		for _, u := range Processes(model.NewFlows(flows...)) {
-			processes.add(&talk{turn: u.Turn, response: u.Response})
+			processes.Add(&model.Tally{Turn: u.Turn, Response: u.Response})
 		}
 		if !reflect.DeepEqual(services, once) || !reflect.DeepEqual(pairs, once) {
 			t.Errorf("seed %d: services have %+v\npairs %+v\nflows %+v", seed, services, pairs, once)
