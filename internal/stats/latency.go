@@ -129,11 +129,17 @@ func (e *Engine) releaseExchange(place uint32) error {
 
 // tellClient says who is the client where the kernel does not know, or takes the sender of the first datagram that it
 // saw for one though the other end was there to be asked: then turns are those of the client that windows show.
+// The answer for a flow does not change, and is asked for once.
 func (e *Engine) tellClient(slot *model.Slot) {
 	unsure := slot.Role == model.SlotRoleNone || slot.Role == model.SlotRoleFirst
 	if !unsure || slot.State != model.SlotLive {
 		return
 	}
+	ends := e.endsOf(slot)
+	if ends.judged == slot.Role+1 {
+		return
+	}
+	ends.judged = slot.Role + 1
 	client, _ := e.listeners.roleOf(slot)
 	if slot.Role == model.SlotRoleNone || client != int(slot.Client&1) {
 		e.source.Tell(slot.Index, uint8(client))

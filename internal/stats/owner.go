@@ -30,6 +30,7 @@ type ends struct {
 	firstSeen time.Duration     // createdNS by the wall clock of the moment when it was noticed, since Engine.begun
 	steps     uint8             // stepsOf, as far as a row was made
 	connected bool              // a row counted its handshake
+	judged    model.SlotRole    // from 1: what the kernel knew when the client was told last; 0: not yet
 	waiting   [2]bool           // nobody need have connected or accepted its socket yet
 	asked     [2]*model.Process // who was looked up last
 	held      [2]*model.Owner   // who held the socket when somebody looked

@@ -1,10 +1,6 @@
 package stats
 
-import (
-	"net/netip"
-
-	"github.com/lotrace/lotrace/internal/model"
-)
+import "github.com/lotrace/lotrace/internal/model"
 
 // listeners finds out whether an endpoint is one that waited for others when counting began.
 type listeners map[listenerKey][]model.Listener
@@ -25,11 +21,17 @@ func newListeners(all []model.Listener) listeners {
 	return l
 }
 
-func (l listeners) has(site uint32, proto model.Proto, end netip.AddrPort) bool {
-	for _, one := range l[listenerAt(site, proto, end.Port())] {
-		sameFamily := one.Addr.Is4() == end.Addr().Is4()
+// has reports whether an end (0 or 1) of a flow is one that waited.
+func (l listeners) has(key *model.SlotKey, end int) bool {
+	at := l[listenerAt(key.Site, key.Proto, key.Port[end])]
+	if len(at) == 0 {
+		return false
+	}
+	addr := key.Endpoint(end).Addr()
+	for _, one := range at {
+		sameFamily := one.Addr.Is4() == addr.Is4()
 		switch {
-		case one.Addr == end.Addr():
+		case one.Addr == addr:
 			return true
 		case one.Addr.IsUnspecified() && (sameFamily || one.Addr.Is6() && !one.V6Only):
 			return true
@@ -55,7 +57,7 @@ func (l listeners) roleOf(slot *model.Slot) (client int, source model.RoleSource
 		}
 		return first, model.RoleFirst
 	}
-	zero, one := l.has(key.Site, key.Proto, key.Endpoint(0)), l.has(key.Site, key.Proto, key.Endpoint(1))
+	zero, one := l.has(key, 0), l.has(key, 1)
 	switch {
 	case zero && !one:
 		return 1, model.RoleListener
