@@ -32,7 +32,6 @@ var exceptions = []exception{
 	{"internal/stats.TestFailedReadingsAreNone", 88, cases},
 	{"internal/stats.TestOverflowIsFiltered", 73, cases},
 	{"internal/stats.TestSortFlows", 61, cases},
-	{"internal/trace.TestTracker", 216, cases},
 	{"test/soak.TestSoak", 66, measured},
 
 	{"cmd/lotrace/live_strike_test.go", 408, idea},
@@ -43,5 +42,4 @@ var exceptions = []exception{
 	{"internal/loader/sample_test.go", 425, idea},
 	{"internal/loader/turn_live_test.go", 445, idea},
 	{"internal/stats/engine_test.go", 479, idea},
-	{"internal/trace/tracker_test.go", 415, idea},
 }
