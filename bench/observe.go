@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/export"
+	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/owner"
 	"github.com/lotrace/lotrace/internal/stats"
-	"github.com/lotrace/lotrace/internal/watch"
 )
 
 // observe is lotrace flows --watch 1s -o json with less than everything on, which users cannot have: "counts"
@@ -53,9 +53,9 @@ func observe(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, "lotrace: counting")
-	return watch.Run(ctx, engine, watch.Config{Interval: time.Second, Duration: -1}, func(s *model.Window) error {
-		return encoder.Encode(stdout, s)
-	})
+	return live.Loop(ctx, live.Timing{Interval: time.Second}, live.Parts{Engine: engine}, live.Sinks{Window: func(w *model.Window) error {
+		return encoder.Encode(stdout, w)
+	}})
 }
 
 // observeLeast counts packets, and does nothing else.

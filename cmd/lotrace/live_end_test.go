@@ -30,7 +30,7 @@ type traces struct {
 }
 
 // tracesOf is for a run that counts; before is what was attached before it began.
-func tracesOf(l *live, ns *testkit.Netns, before testkit.Attached) *traces {
+func tracesOf(l *program, ns *testkit.Netns, before testkit.Attached) *traces {
 	l.Helper()
 	return tracesOfProcess(l.TB, l.Process.Pid, ns, before)
 }
@@ -134,7 +134,7 @@ func TestSignalsEndWell(t *testing.T) {
 	}
 }
 
-func kill(l *live) {
+func kill(l *program) {
 	l.Helper()
 	if err := l.Process.Kill(); err != nil {
 		l.Fatal(err)

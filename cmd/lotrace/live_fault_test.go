@@ -77,7 +77,7 @@ type ordeal struct {
 	pace    time.Duration    // of traffic that nobody watches
 	traffic *testkit.Steady
 
-	run    *live
+	run    *program
 	traces *traces
 	before testkit.Counters // as traffic began
 }

@@ -109,7 +109,7 @@ func TestNamespaceGoes(t *testing.T) {
 }
 
 // checkTotal adds up the windows of a run.
-func checkTotal(t *testing.T, l *live, device testkit.Counters) {
+func checkTotal(t *testing.T, l *program, device testkit.Counters) {
 	t.Helper()
 	var sum testkit.Counters
 	for line := range strings.Lines(l.stdout.String()) {

@@ -113,7 +113,7 @@ func TestOlderConnectionsHaveOneClient(t *testing.T) {
 				c.happen(t)
 			}
 			testkit.Quiesce(ns)
-			for _, l := range []*live{faults, lives, flows, packets} {
+			for _, l := range []*program{faults, lives, flows, packets} {
 				l.interrupt()
 			}
 			resets := 0
@@ -142,7 +142,7 @@ func secondHook(hook string) string {
 	return hook
 }
 
-func checkEnds(t *testing.T, who string, trace *live, conns map[uint16]*older, want int) {
+func checkEnds(t *testing.T, who string, trace *program, conns map[uint16]*older, want int) {
 	t.Helper()
 	lines, _ := traceLines(t, trace.stdout.Bytes())
 	if len(lines["conn"]) != want {

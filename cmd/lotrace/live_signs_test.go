@@ -63,7 +63,7 @@ type endSigns struct {
 type queueSigns struct{ Length, Limit, Overflows uint64 }
 
 // startSigns counts for JSON with rows of one kind, and draws for people at the same time.
-func startSigns(tb testing.TB, ns *testkit.Netns, by string, args ...string) (rows, lat *live) {
+func startSigns(tb testing.TB, ns *testkit.Netns, by string, args ...string) (rows, lat *program) {
 	tb.Helper()
 	rows = startCounting(tb, ns, append([]string{"flows", "-d", "60", "-o", "json", "--by", by}, args...)...)
 	lat = startCounting(tb, ns, append([]string{"lat", "-d", "60", "-n", "0"}, args...)...)
@@ -71,7 +71,7 @@ func startSigns(tb testing.TB, ns *testkit.Netns, by string, args ...string) (ro
 }
 
 // signs ends the run and returns its document.
-func (l *live) signs() *signDoc {
+func (l *program) signs() *signDoc {
 	l.Helper()
 	l.interrupt()
 	var doc signDoc
@@ -114,7 +114,7 @@ func (r *signRow) check(tb testing.TB, errors uint64, health healthSigns, drops 
 }
 
 // says ends the run and holds what it drew against the words that must be in there.
-func (l *live) says(words ...string) {
+func (l *program) says(words ...string) {
 	l.Helper()
 	l.interrupt()
 	for _, w := range words {

@@ -96,17 +96,17 @@ func TestPacketsKeepTheirTimes(t *testing.T) {
 	for _, run := range []struct {
 		name   string
 		args   []string
-		stamps func(t *testing.T, l *live) []time.Time
+		stamps func(t *testing.T, l *program) []time.Time
 		cut    time.Duration
 	}{
-		{"file", []string{"capture", "-w", file}, func(t *testing.T, _ *live) []time.Time {
+		{"file", []string{"capture", "-w", file}, func(t *testing.T, _ *program) []time.Time {
 			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return stampsIn(t, text)
 		}, 0},
-		{"pipe", []string{"capture", "-w", "-"}, func(t *testing.T, l *live) []time.Time {
+		{"pipe", []string{"capture", "-w", "-"}, func(t *testing.T, l *program) []time.Time {
 			return stampsIn(t, l.stdout.Bytes())
 		}, 0},
 		{"lines", []string{"capture"}, stampsOfLines, time.Microsecond},
@@ -154,7 +154,7 @@ func stampsIn(t *testing.T, text []byte) (stamps []time.Time) {
 	}
 }
 
-func stampsOfLines(t *testing.T, l *live) (stamps []time.Time) {
+func stampsOfLines(t *testing.T, l *program) (stamps []time.Time) {
 	t.Helper()
 	for line := range strings.Lines(l.stdout.String()) {
 		clock, _, _ := strings.Cut(line, " ")

@@ -77,7 +77,7 @@ func holdsProgram(objects []testkit.BPFObject) bool {
 }
 
 // stop returns when no thread of the run is running any more.
-func stop(l *live) {
+func stop(l *program) {
 	l.Helper()
 	err := l.Process.Signal(syscall.SIGSTOP)
 	if err == nil {
@@ -89,7 +89,7 @@ func stop(l *live) {
 	}
 }
 
-func (l *live) resume() {
+func (l *program) resume() {
 	l.Helper()
 	if err := l.Process.Signal(syscall.SIGCONT); err != nil {
 		l.Fatal(err)

@@ -33,8 +33,8 @@ func newLiveNetns(tb testing.TB, hook string) *testkit.Netns {
 	return ns
 }
 
-// live is the program as users run it, in a process of its own.
-type live struct {
+// program is ours as users run it, in a process of its own.
+type program struct {
 	testing.TB
 	*exec.Cmd
 	stdout bytes.Buffer
@@ -69,21 +69,21 @@ func (h *herald) String() string {
 }
 
 // prepare makes a run of the binary that start may be told more about.
-func prepare(tb testing.TB, args ...string) *live { return prepareProgram(tb, "lotrace", args...) }
+func prepare(tb testing.TB, args ...string) *program { return prepareProgram(tb, "lotrace", args...) }
 
-func prepareProgram(tb testing.TB, name string, args ...string) *live {
+func prepareProgram(tb testing.TB, name string, args ...string) *program {
 	path, err := exec.LookPath(name) // testscript.Main has put ours there
 	if err != nil {
 		tb.Fatal(err)
 	}
-	l := &live{TB: tb, Cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	l := &program{TB: tb, Cmd: exec.Command(path, args...), ended: make(chan struct{})}
 	l.stderr.counting = make(chan struct{})
 	l.Stdout, l.Stderr = &l.stdout, &l.stderr
 	return l
 }
 
 // start begins the run in the namespace, if there is one.
-func (l *live) start(ns *testkit.Netns) {
+func (l *program) start(ns *testkit.Netns) {
 	l.Helper()
 	start := l.Start
 	if ns != nil {
@@ -96,7 +96,7 @@ func (l *live) start(ns *testkit.Netns) {
 }
 
 // started looks after a process that was started otherwise.
-func (l *live) started() {
+func (l *program) started() {
 	go func() {
 		_ = l.Wait() // the tests look at the exit code
 		close(l.ended)
@@ -108,7 +108,7 @@ func (l *live) started() {
 }
 
 // startCounting begins a run in the namespace and returns when it counts.
-func startCounting(tb testing.TB, ns *testkit.Netns, args ...string) *live {
+func startCounting(tb testing.TB, ns *testkit.Netns, args ...string) *program {
 	tb.Helper()
 	l := prepare(tb, args...)
 	l.start(ns)
@@ -116,7 +116,7 @@ func startCounting(tb testing.TB, ns *testkit.Netns, args ...string) *live {
 	return l
 }
 
-func (l *live) awaitCounting() {
+func (l *program) awaitCounting() {
 	l.Helper()
 	select {
 	case <-l.stderr.counting:
@@ -128,7 +128,7 @@ func (l *live) awaitCounting() {
 }
 
 // end waits for the program and returns its exit code, -1 when a signal ended it.
-func (l *live) end() int {
+func (l *program) end() int {
 	l.Helper()
 	select {
 	case <-l.ended:
@@ -139,7 +139,7 @@ func (l *live) end() int {
 }
 
 // interrupt is ^C, after which the program must end well.
-func (l *live) interrupt() {
+func (l *program) interrupt() {
 	l.Helper()
 	if err := l.Process.Signal(syscall.SIGINT); err != nil {
 		l.Fatal(err)

@@ -17,7 +17,7 @@ import (
 
 // watched is top on a pseudo-terminal.
 type watched struct {
-	*live
+	*program
 	typist *os.File
 	before unix.Termios
 
@@ -36,10 +36,10 @@ func watchTop(t *testing.T, ns *testkit.Netns, args ...string) *watched {
 }
 
 // onTerminal gives a program that is to be started a terminal.
-func onTerminal(t *testing.T, l *live) *watched {
+func onTerminal(t *testing.T, l *program) *watched {
 	t.Helper()
 	typist, program := openTerminals(t, 100)
-	w := &watched{live: l, typist: typist, more: make(chan struct{}, 1)}
+	w := &watched{program: l, typist: typist, more: make(chan struct{}, 1)}
 	w.before = w.termios(program)
 	w.Stdin, w.Stdout = program, program
 	w.Env = append(w.Environ(), "TERM=nobody-knows")
@@ -137,7 +137,7 @@ func TestLiveTopEnds(t *testing.T) {
 			ns := newLiveNetns(t, "auto")
 			before := ns.Attached()
 			w := watchTop(t, ns) // no command means top
-			left := tracesOf(w.live, ns, before)
+			left := tracesOf(w.program, ns, before)
 			sendDatagrams(t, ns, 31)
 			w.await("exact")
 			end(w)

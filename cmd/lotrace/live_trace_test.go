@@ -369,7 +369,7 @@ func TestTraceMasksSecrets(t *testing.T) {
 		{"-o", "jsonl"},
 	}
 	ns := newLiveNetns(t, "auto")
-	var masked, open []*live
+	var masked, open []*program
 	for _, form := range forms {
 		args := append([]string{"trace", "-n", "0"}, form...)
 		masked = append(masked, startCounting(t, ns, args...))
@@ -387,7 +387,7 @@ func TestTraceMasksSecrets(t *testing.T) {
 	}
 	testkit.Quiesce(ns)
 	digits := hex.EncodeToString([]byte(secret))
-	times := func(l *live) int {
+	times := func(l *program) int {
 		text := l.stdout.String() + l.stderr.String()
 		return strings.Count(text, secret) + strings.Count(text, digits) + strings.Count(undump(text), secret)
 	}

@@ -65,7 +65,7 @@ func copyForAll(t *testing.T) string {
 }
 
 // asNobody makes a run of the binary at path as an ordinary user with these capabilities and no other.
-func asNobody(t *testing.T, path string, capabilities []uintptr, args ...string) *live {
+func asNobody(t *testing.T, path string, capabilities []uintptr, args ...string) *program {
 	t.Helper()
 	l := prepare(t, args...)
 	l.Path = path

@@ -11,12 +11,12 @@ import (
 
 	"github.com/lotrace/lotrace/internal/filter"
 	"github.com/lotrace/lotrace/internal/hook"
+	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/machine"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/owner"
 	"github.com/lotrace/lotrace/internal/stats"
-	"github.com/lotrace/lotrace/internal/watch"
 )
 
 // watching is what the commands that count have in common: what their flags say, and the way from
@@ -27,7 +27,6 @@ type watching struct {
 	duration, watch, slow               time.Duration
 	stages, excludeSelf, quiet, verbose bool
 	breakdown                           bool
-	blind                               bool // what waits in sockets was unknown in the newest window
 
 	sample   model.SampleConfig                         // what to copy of packets
 	slowTurn func(*model.SlowTurn)                      // called for each as it is read; may be nil
@@ -55,7 +54,80 @@ type session struct {
 
 // run counts and calls show for every window. A filter that does not parse is a usage error.
 func (c *watching) run(ctx context.Context, inv *invocation, show func(*model.Window) error) error {
-	return c.do(inv, func(w *session) error { return c.count(ctx, inv, w, show) })
+	config, err := c.config(inv)
+	if err != nil {
+		return err
+	}
+	s, err := live.Open(config)
+	if err != nil {
+		return c.openError(err)
+	}
+	err = s.Run(ctx, live.Sinks{Window: show})
+	return errors.Join(c.ended(inv, err), s.Close())
+}
+
+// config is what the flags say.
+func (c *watching) config(inv *invocation) (live.Config, error) {
+	expr, err := filter.Parse(c.filter)
+	if err != nil {
+		return live.Config{}, filterError(err)
+	}
+	if c.filter == "" {
+		expr = nil
+	}
+	learn := loader.LearnUsual
+	if c.breakdown {
+		learn |= loader.LearnBreakdown
+	}
+	return live.Config{
+		Timing: c.timing(inv),
+		Kernel: loader.Config{
+			Netns:    c.netns,
+			Hook:     hook.Kind(c.hook),
+			MaxFlows: c.maxFlows,
+			Stages:   c.stages,
+			Learn:    learn,
+			Slow:     c.slow,
+			Sample:   c.sample,
+		},
+		Filter:   expr,
+		HideSelf: c.excludeSelf,
+		Rights:   live.Rights{Keep: c.keep},
+		Say:      func(text string) { c.say(inv, "%s", text) },
+		Counting: func(at model.Site) { c.counting(inv, at) },
+	}, nil
+}
+
+// timing is one window of --duration, or windows of --watch until ^C or for --duration if that was
+// asked for.
+func (c *watching) timing(inv *invocation) live.Timing {
+	t := live.Timing{Interval: c.watch, For: c.duration}
+	switch {
+	case c.watch > 0 && !inv.isSet("duration"):
+		t.For = 0
+	case c.duration == 0:
+		t.For = live.Glance
+	}
+	return t
+}
+
+// counting says that counting has begun.
+func (c *watching) counting(inv *invocation, at model.Site) {
+	if !c.quiet {
+		fmt.Fprintf(inv.stderr, "lotrace: counting on %s (%s), network namespace %d\n", at.Device, at.Hook, at.Netns)
+	}
+	if c.begun != nil {
+		c.begun()
+	}
+}
+
+// ended says why counting ended before its time; an error that is left is that of the command.
+func (c *watching) ended(inv *invocation, err error) error {
+	if errors.Is(err, loader.ErrNetnsGone) {
+		c.say(inv, "%v: counting ended", err)
+		return nil
+	}
+	return err
 }
 
 // do calls job while packets are counted.
@@ -132,53 +204,8 @@ func (c *watching) begin(inv *invocation, l *loader.Loader, expr *filter.Filter,
 	if err != nil {
 		return err
 	}
-	if !c.quiet {
-		fmt.Fprintf(inv.stderr, "lotrace: counting on %s (%s), network namespace %d\n", l.Device(), l.Hook(), l.Netns())
-	}
-	if c.begun != nil {
-		c.begun()
-	}
-	err = job(&session{l, engine, owners, expr})
-	if errors.Is(err, loader.ErrNetnsGone) {
-		c.say(inv, "%v: counting ended", err)
-		return nil
-	}
-	return err
-}
-
-// count makes windows.
-func (c *watching) count(ctx context.Context, inv *invocation, w *session, show func(*model.Window) error) error {
-	meter := watch.NewMeter()
-	denied := false
-	return watch.Run(ctx, w.engine, c.timing(inv, w.loader), func(s *model.Window) error {
-		s.Self = meter.Read()
-		s.Self.BPFNsPerPacket = w.loader.Cost()
-		if n := w.owners.Denied(); n > 0 && !denied {
-			denied = true
-			c.say(inv, "details of %d processes of other users are unknown: run as root, "+
-				"or give the binary cap_sys_ptrace", n)
-		}
-		c.sayQueues(inv, s)
-		return show(s)
-	})
-}
-
-// sayQueues says why what waits in sockets is unknown in a window, and says it again only after it was known.
-func (c *watching) sayQueues(inv *invocation, s *model.Window) {
-	if s.QueuesFailed != nil && !c.blind {
-		c.say(inv, "warning: %v: what waits in sockets is unknown until this succeeds", s.QueuesFailed)
-	}
-	c.blind = s.QueuesFailed != nil
-}
-
-// timing is one window of --duration, or windows of --watch until ^C or for --duration if that was
-// asked for.
-func (c *watching) timing(inv *invocation, l *loader.Loader) watch.Config {
-	config := watch.Config{Interval: c.watch, Duration: c.duration, Alive: l.Alive}
-	if c.watch > 0 && !inv.isSet("duration") {
-		config.Duration = -1
-	}
-	return config
+	c.counting(inv, config.Origin.Site())
+	return c.ended(inv, job(&session{l, engine, owners, expr}))
 }
 
 func origin(l *loader.Loader, expr *filter.Filter) model.Origin {

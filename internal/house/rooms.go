@@ -9,8 +9,9 @@ type layer struct {
 
 // The layers, from the top.
 var layers = []layer{
-	{"commands", "faces drivers words doctor boundary engine process leaves", "what runs is not made of tests"},
+	{"commands", "faces players drivers words doctor boundary engine process leaves", "what runs is not made of tests"},
 	{"faces", "words engine process leaves", "a face shows what it is given: it knows neither another face nor the kernel"},
+	{"players", "boundary engine process leaves", "a run knows what counts, and nobody who looks on"},
 	{"drivers", "engine leaves", "what drives an engine reads a source and fills a sink, whichever they are"},
 	{"words", "engine leaves", "words serve faces and know none"},
 	{"doctor", "boundary process leaves", "it judges the machine, not traffic"},
@@ -32,9 +33,9 @@ type room struct {
 // The rooms. Whoever adds one, or an arrow from one to another, says so here.
 var rooms = []room{
 	{"cmd/lotrace", "commands",
-		"capture demo doctor export filter hook human loader machine model outfile owner pcapng stats suggest trace tui watch",
+		"capture demo doctor export filter hook human live loader machine model outfile owner pcapng stats suggest trace tui",
 		"charm.land/bubbletea/v2 github.com/charmbracelet/colorprofile github.com/spf13/pflag golang.org/x/sys"},
-	{"bench", "commands", "export hook loader machine model owner services stats tui watch",
+	{"bench", "commands", "export hook live loader machine model owner services stats tui",
 		"charm.land/bubbletea/v2 github.com/charmbracelet/colorprofile github.com/cilium/ebpf github.com/vishvananda/netlink " +
 			"golang.org/x/sys"},
 
@@ -42,7 +43,8 @@ var rooms = []room{
 	{"tui", "faces", "filter human model stats", "charm.land/bubbletea/v2 github.com/charmbracelet/x/ansi"},
 	{"pcapng", "faces", "human model outfile", "github.com/gopacket/gopacket"},
 
-	{"watch", "drivers", "model", "golang.org/x/sys"},
+	{"live", "players", "filter loader machine model owner stats", "golang.org/x/sys"},
+
 	{"capture", "drivers", "frame model redact", ""},
 	{"trace", "drivers", "frame model redact", ""},
 

@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/hook"
+	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
-	"github.com/lotrace/lotrace/internal/watch"
 )
 
 // senders runs each function over and over until stopped.
@@ -144,7 +144,7 @@ func TestMinuteOfChurn(t *testing.T) {
 	for _, r := range rigs {
 		watchers.Go(func() {
 			// Sweeps only: the one window is taken below, when traffic rests.
-			err := watch.Run(ctx, sweeper{r}, watch.Config{Duration: -1}, func(*model.Window) error { return nil })
+			err := live.Loop(ctx, live.Timing{}, live.Parts{Engine: sweeper{r}}, live.Sinks{})
 			if err != nil {
 				t.Error(err)
 			}

@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/hook"
+	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/owner"
 	"github.com/lotrace/lotrace/internal/stats"
 	"github.com/lotrace/lotrace/internal/testkit"
-	"github.com/lotrace/lotrace/internal/watch"
 )
 
 // newSmallRig has less room than a crowd takes: for flows, and for what is known of processes.
@@ -48,14 +48,14 @@ func (r *rig) watch() *watching {
 	w := &watching{stop: stop, ended: make(chan struct{})}
 	go func() {
 		defer close(w.ended)
-		config := watch.Config{Interval: 100 * time.Millisecond, Duration: -1}
-		w.err = watch.Run(ctx, r.engine, config, func(s *model.Window) error {
+		timing := live.Timing{Interval: 100 * time.Millisecond}
+		w.err = live.Loop(ctx, timing, live.Parts{Engine: r.engine}, live.Sinks{Window: func(s *model.Window) error {
 			w.flows = append(w.flows, s.Flows.Slice()...)
 			if s.Overflow.Packets != 0 {
 				return fmt.Errorf("overflow %+v", s.ByCause)
 			}
 			return nil
-		})
+		}})
 	}()
 	r.Cleanup(w.end)
 	return w

@@ -1,4 +1,4 @@
-package watch
+package live
 
 import (
 	"bytes"
@@ -11,17 +11,17 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// Meter measures what this process costs between two calls.
-type Meter struct {
+// meter measures what this process costs between two calls.
+type meter struct {
 	cpu time.Duration
 	at  time.Time
 }
 
-// NewMeter starts measuring.
-func NewMeter() *Meter { return &Meter{cpu: cpuTime(), at: time.Now()} }
+// newMeter starts measuring.
+func newMeter() *meter { return &meter{cpu: cpuTime(), at: time.Now()} }
 
-// Read returns the cost since the last call. What the system does not tell is zero.
-func (m *Meter) Read() model.Self {
+// read returns the cost since the last call. What the system does not tell is zero.
+func (m *meter) read() model.Self {
 	cpu, at := cpuTime(), time.Now()
 	self := model.Self{RSSBytes: residentBytes()}
 	if passed := at.Sub(m.at); passed > 0 {
