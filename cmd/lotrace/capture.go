@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"strings"
 	"syscall"
@@ -13,14 +11,15 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
-	"github.com/lotrace/lotrace/internal/capture"
 	"github.com/lotrace/lotrace/internal/export"
 	"github.com/lotrace/lotrace/internal/filter"
 	"github.com/lotrace/lotrace/internal/human"
+	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/outfile"
 	"github.com/lotrace/lotrace/internal/pcapng"
+	"github.com/lotrace/lotrace/internal/tap"
 )
 
 // lineSnaplen is enough for the headers that a line is about.
@@ -42,14 +41,12 @@ type captureOptions struct {
 	sampleIn, flowsIn    uint32
 	heads, errors        bool
 	raw, whole, showsAll bool
-
-	out sink
 }
 
 // sink is where packets go.
 type sink interface {
-	capture.Output
-	// Close ends the output well.
+	Packet(*model.Packet) error
+	Flush() error
 	Close() error
 }
 
@@ -122,11 +119,22 @@ func (o *captureOptions) run(ctx context.Context, inv *invocation) error {
 		// Files come and go while it runs, in others' directories and in the name of who uses sudo.
 		o.keep = []uint{unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_CHOWN}
 	}
-	o.loaded = func(l *loader.Loader, expr *filter.Filter) (err error) {
-		o.out, err = o.open(inv, l, expr)
+	config, err := o.config(inv)
+	if err != nil {
 		return err
 	}
-	err := o.do(inv, func(s *session) error { return o.capture(ctx, inv, s) })
+	config.For = o.duration
+	config.Packets = tap.Options{
+		Whole:        o.whole,
+		RawChecksums: o.raw,
+		ShowsAll:     o.showsAll || o.path == "", // lines show no payload
+		Limit:        uint64(o.packets),
+	}
+	s, err := live.Open(config)
+	if err != nil {
+		return o.openError(err)
+	}
+	err = errors.Join(o.ended(inv, o.capture(ctx, inv, s)), s.Close())
 	if o.path != "" && errors.Is(err, syscall.EPIPE) { // whoever reads the pipe has enough
 		return nil
 	}
@@ -180,54 +188,39 @@ func (o *captureOptions) choose() {
 }
 
 // open makes where packets go.
-func (o *captureOptions) open(inv *invocation, l *loader.Loader, expr *filter.Filter) (sink, error) {
+func (o *captureOptions) open(inv *invocation, s *live.Session) (sink, error) {
 	if o.path == "" {
-		return &lines{bufio.NewWriter(inv.stdout)}, nil
+		return export.NewLines(inv.stdout), nil
 	}
 	config := pcapng.Config{
-		Origin: origin(l, expr), Version: version, Snaplen: o.snaplen, Started: time.Now(), Counts: l.SampleCounts,
+		Origin: s.Origin(), Version: version, Snaplen: o.snaplen, Started: time.Now(), Counts: s.SampleCounts,
 	}
 	if o.path == "-" {
-		w, err := pcapng.NewWriter(inv.stdout, config)
-		return &pcapngSink{out: w, close: w.Finish}, err
+		return pcapng.NewWriter(inv.stdout, config)
 	}
-	files, err := pcapng.NewFiles(o.path, o.rotation, outfile.BehindSudo(inv.env), config)
-	return &pcapngSink{out: files, close: files.Close}, err
+	return pcapng.NewFiles(o.path, o.rotation, outfile.BehindSudo(inv.env), config)
 }
 
 // capture runs while packets are counted and sampled.
-func (o *captureOptions) capture(ctx context.Context, inv *invocation, s *session) error {
-	clock, err := wallClock()
+func (o *captureOptions) capture(ctx context.Context, inv *invocation, s *live.Session) error {
+	out, err := o.open(inv, s)
 	if err != nil {
 		return err
 	}
-	config := capture.Config{
-		Netns:        s.loader.Netns(),
-		Whole:        o.whole,
-		RawChecksums: o.raw,
-		ShowsAll:     o.showsAll || o.path == "", // lines show no payload
-		Duration:     o.duration,
-		Packets:      uint64(o.packets),
-		WallClock:    clock,
-		Alive:        s.loader.Alive,
-	}
-	if o.filter != "" {
-		config.Match = s.expr.Match
-	}
-	run := capture.New(s.loader, s.engine, o.out, config)
-	err = errors.Join(run.Run(ctx), o.out.Close())
-	o.tell(inv, s, run)
+	err = s.Run(ctx, live.Sinks{Packet: out.Packet, Round: func(time.Time) error { return out.Flush() }})
+	err = errors.Join(err, out.Flush(), out.Close())
+	o.tell(inv, s)
 	return err
 }
 
 // tell says how much was captured, and what is missing.
-func (o *captureOptions) tell(inv *invocation, s *session, run *capture.Capture) {
+func (o *captureOptions) tell(inv *invocation, s *live.Session) {
 	where := ""
 	if o.path != "" && o.path != "-" {
 		where = " to " + o.path
 	}
-	o.say(inv, "%s written%s", human.Counted(run.Packets(), "packet"), where)
-	counts, err := s.loader.SampleCounts()
+	o.say(inv, "%s written%s", human.Counted(s.Packets(), "packet"), where)
+	counts, err := s.SampleCounts()
 	if err != nil {
 		o.say(inv, "%v", err)
 		return
@@ -245,63 +238,3 @@ func (o *captureOptions) tell(inv *invocation, s *session, run *capture.Capture)
 		}
 	}
 }
-
-// wallClock is the time since 1970 less CLOCK_MONOTONIC. Taken once, it holds for the whole capture, so that
-// time makes no steps in it.
-func wallClock() (time.Duration, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return 0, fmt.Errorf("read clock: %w", err)
-	}
-	return time.Duration(time.Now().UnixNano() - ts.Nano()), nil
-}
-
-// pcapngSink is a sink of files or a pipe.
-type pcapngSink struct {
-	out interface {
-		Packet(*pcapng.Packet) error
-		Flush() error
-	}
-	close    func() error
-	comments pcapng.Comments
-}
-
-func (p *pcapngSink) Packet(c *capture.Packet) error {
-	comment := p.comments.Of(c.Flow, c.ToServer, c.Sample.OneIn)
-	for _, note := range notes(c.Sample) {
-		comment += ", " + note
-	}
-	return p.out.Packet(&pcapng.Packet{
-		Time: c.Time, Data: c.Data, Length: c.Length, ToServer: c.ToServer, Comment: comment,
-	})
-}
-
-func (p *pcapngSink) Flush() error { return p.out.Flush() }
-func (p *pcapngSink) Close() error { return p.close() }
-
-// notes are what the kernel knows of a packet, of few of them.
-func notes(s *model.Sample) []string {
-	var all []string
-	if s.Retransmit {
-		all = append(all, "sent again")
-	}
-	if s.Drop != 0 {
-		all = append(all, "dropped: "+loader.DropReason(s.Drop))
-	}
-	return all
-}
-
-// lines is a sink of text.
-type lines struct{ *bufio.Writer }
-
-func (l *lines) Packet(c *capture.Packet) error {
-	line := export.Packet{
-		Time: c.Time, Data: c.Data, Length: c.Length, From: c.Flow.Server, To: c.Flow.Client, Notes: notes(c.Sample),
-	}
-	if c.ToServer {
-		line.From, line.To = line.To, line.From
-	}
-	return line.Line(l)
-}
-
-func (l *lines) Close() error { return l.Writer.Flush() }

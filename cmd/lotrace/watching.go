@@ -28,10 +28,9 @@ type watching struct {
 	stages, excludeSelf, quiet, verbose bool
 	breakdown                           bool
 
-	sample   model.SampleConfig                         // what to copy of packets
-	slowTurn func(*model.SlowTurn)                      // called for each as it is read; may be nil
-	loaded   func(*loader.Loader, *filter.Filter) error // called while there are still all rights; may be nil
-	keep     []uint                                     // capabilities that the job needs
+	sample   model.SampleConfig    // what to copy of packets
+	slowTurn func(*model.SlowTurn) // called for each as it is read; may be nil
+	keep     []uint                // capabilities that the job needs
 
 	// For a screen, which stderr would disturb.
 	begun  func()                 // called when counting has begun
@@ -93,7 +92,7 @@ func (c *watching) config(inv *invocation) (live.Config, error) {
 		Filter:   expr,
 		HideSelf: c.excludeSelf,
 		Rights:   live.Rights{Keep: c.keep},
-		Say:      func(text string) { c.say(inv, "%s", text) },
+		Warn:     func(text string) { c.say(inv, "%s", text) },
 		Counting: func(at model.Site) { c.counting(inv, at) },
 	}, nil
 }
@@ -162,11 +161,6 @@ func (c *watching) begin(inv *invocation, l *loader.Loader, expr *filter.Filter,
 	listeners, err := l.Listeners()
 	if err != nil {
 		c.say(inv, "%v; roles of older connections are guessed", err)
-	}
-	if c.loaded != nil {
-		if err := c.loaded(l, expr); err != nil {
-			return err
-		}
 	}
 	if err := l.DropPrivileges(c.keep...); err != nil {
 		c.say(inv, "warning: %v", err)

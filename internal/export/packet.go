@@ -1,41 +1,48 @@
 package export
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/lotrace/lotrace/internal/frame"
 	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// Packet is what a line says of one.
-type Packet struct {
-	Time     time.Time
-	Data     []byte // from the MAC header on
-	Length   int    // on the wire
-	From, To model.Endpoint
-	Notes    []string // appended; none for most
-}
+// Lines writes packets as lines of text, many at a time.
+type Lines struct{ out *bufio.Writer }
 
-// Line writes a packet as tcpdump does, with processes.
-func (p *Packet) Line(w io.Writer) error {
+// NewLines returns one that writes to w.
+func NewLines(w io.Writer) Lines { return Lines{bufio.NewWriter(w)} }
+
+// Packet writes a packet as tcpdump does, with processes.
+func (l Lines) Packet(p *model.Packet) error {
+	from, to := &p.Flow.Server, &p.Flow.Client
+	if p.ToServer {
+		from, to = to, from
+	}
 	var b strings.Builder
 	b.WriteString(p.Time.Format("15:04:05.000000 "))
 	h, ok := frame.Parse(p.Data)
 	if ok {
-		fmt.Fprintf(&b, "%s > %s: ", packetEnd(&p.From), packetEnd(&p.To))
+		fmt.Fprintf(&b, "%s > %s: ", packetEnd(from), packetEnd(to))
 	}
 	b.WriteString(describe(p, &h, ok))
-	for _, note := range p.Notes {
+	for _, note := range human.PacketNotes(p) {
 		b.WriteString(", " + note)
 	}
 	b.WriteByte('\n')
-	_, err := io.WriteString(w, b.String())
+	_, err := l.out.WriteString(b.String())
 	return err
 }
+
+// Flush writes all there is.
+func (l Lines) Flush() error { return l.out.Flush() }
+
+// Close does what Flush does.
+func (l Lines) Close() error { return l.out.Flush() }
 
 func packetEnd(e *model.Endpoint) string {
 	if human.Nameless(e.Owner) {
@@ -44,7 +51,7 @@ func packetEnd(e *model.Endpoint) string {
 	return human.Process(e.Owner) + " " + human.Address(e)
 }
 
-func describe(p *Packet, h *frame.Headers, ok bool) string {
+func describe(p *model.Packet, h *frame.Headers, ok bool) string {
 	if !ok {
 		return fmt.Sprintf("not IP, or cut within its headers, length %d", p.Length)
 	}

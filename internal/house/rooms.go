@@ -9,10 +9,10 @@ type layer struct {
 
 // The layers, from the top.
 var layers = []layer{
-	{"commands", "faces players drivers words doctor boundary engine process leaves", "what runs is not made of tests"},
+	{"commands", "faces players makers words doctor boundary engine process leaves", "what runs is not made of tests"},
 	{"faces", "words engine process leaves", "a face shows what it is given: it knows neither another face nor the kernel"},
-	{"players", "boundary engine process leaves", "a run knows what counts, and nobody who looks on"},
-	{"drivers", "engine leaves", "what drives an engine reads a source and fills a sink, whichever they are"},
+	{"players", "makers boundary engine process leaves", "a run knows what counts, and nobody who looks on"},
+	{"makers", "engine leaves", "what makes packets or turns of samples fills a sink, whichever it is"},
 	{"words", "engine leaves", "words serve faces and know none"},
 	{"doctor", "boundary process leaves", "it judges the machine, not traffic"},
 	{"boundary", "boundary process leaves", "the boundary reads the kernel and judges nothing"},
@@ -33,7 +33,7 @@ type room struct {
 // The rooms. Whoever adds one, or an arrow from one to another, says so here.
 var rooms = []room{
 	{"cmd/lotrace", "commands",
-		"capture demo doctor export filter hook human live loader machine model outfile owner pcapng stats suggest trace tui",
+		"demo doctor export filter hook human live loader machine model outfile owner pcapng stats suggest tap trace tui",
 		"charm.land/bubbletea/v2 github.com/charmbracelet/colorprofile github.com/spf13/pflag golang.org/x/sys"},
 	{"bench", "commands", "export hook live loader machine model owner services stats tui",
 		"charm.land/bubbletea/v2 github.com/charmbracelet/colorprofile github.com/cilium/ebpf github.com/vishvananda/netlink " +
@@ -43,10 +43,10 @@ var rooms = []room{
 	{"tui", "faces", "filter human model stats", "charm.land/bubbletea/v2 github.com/charmbracelet/x/ansi"},
 	{"pcapng", "faces", "human model outfile", "github.com/gopacket/gopacket"},
 
-	{"live", "players", "filter loader machine model owner stats", "golang.org/x/sys"},
+	{"live", "players", "filter loader machine model owner stats tap", "golang.org/x/sys"},
 
-	{"capture", "drivers", "frame model redact", ""},
-	{"trace", "drivers", "frame model redact", ""},
+	{"tap", "makers", "frame model redact", ""},
+	{"trace", "makers", "frame model redact", ""},
 
 	{"human", "words", "model stats", ""},
 

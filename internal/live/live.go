@@ -14,12 +14,17 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/owner"
 	"github.com/lotrace/lotrace/internal/stats"
+	"github.com/lotrace/lotrace/internal/tap"
 )
 
 // Sinks take what there is, in the order of time and on the goroutine of Run. What one is given is its own until it
-// returns. An error of one ends the run and is returned.
+// returns. An error of one ends the run and is returned, but for model.ErrEnough, which is none.
 type Sinks struct {
 	Window func(*model.Window) error // the last may be cut short; nil: not wanted
+	Packet func(*model.Packet) error // of what Config.Kernel samples; nil: not wanted
+
+	// Round is called whenever the others had all that is known by now; may be nil.
+	Round func(now time.Time) error
 }
 
 // Glance is the shortest run there is: its window is over at once.
@@ -38,8 +43,9 @@ type Config struct {
 	Filter   *filter.Filter // nil: all
 	HideSelf bool           // rows with this process at an end are counted as hidden
 	Rights   Rights
+	Packets  tap.Options
 
-	Say      func(text string) // gets what a user should know beside the result; nil: it is not said
+	Warn     func(text string) // gets what a user should know beside the result; nil: nobody does
 	Counting func(model.Site)  // called when counting has begun; may be nil
 }
 
@@ -54,6 +60,7 @@ type Session struct {
 	config    Config
 	loader    *loader.Loader
 	listeners []model.Listener
+	tap       *tap.Tap // nil: no packets
 
 	denied bool // it was said that there are processes of which details are unknown
 	blind  bool // what waits in sockets was unknown in the newest window
@@ -73,7 +80,7 @@ func Open(c Config) (*Session, error) {
 	}
 	s := &Session{config: c, loader: l}
 	if s.listeners, err = l.Listeners(); err != nil {
-		s.say("%v; roles of older connections are guessed", err)
+		s.warn("%v; roles of older connections are guessed", err)
 	}
 	return s, nil
 }
@@ -99,16 +106,27 @@ func (s *Session) Origin() model.Origin {
 	return origin
 }
 
+// SampleCounts is what became of packets that were to be sampled, so far.
+func (s *Session) SampleCounts() (model.SampleCounts, error) { return s.loader.SampleCounts() }
+
+// Packets is how many the sink had.
+func (s *Session) Packets() uint64 {
+	if s.tap == nil {
+		return 0
+	}
+	return s.tap.Packets()
+}
+
 // Run gives rights up and calls sinks until the context or the time ends, which is no error. Where the network
 // namespace ends before, it returns loader.ErrNetnsGone after the sinks had what there was. It is called once.
 func (s *Session) Run(ctx context.Context, sinks Sinks) error {
 	if !s.config.Rights.KeepAll {
 		if err := s.loader.DropPrivileges(s.config.Rights.Keep...); err != nil {
-			s.say("warning: %v", err)
+			s.warn("warning: %v", err)
 		}
 	}
 	for _, warning := range s.loader.Warnings() {
-		s.say("warning: %s", warning)
+		s.warn("warning: %s", warning)
 	}
 	owners, err := s.openOwners()
 	if err != nil {
@@ -132,7 +150,31 @@ func (s *Session) Run(ctx context.Context, sinks Sinks) error {
 			return show(w)
 		}
 	}
-	return Loop(ctx, s.config.Timing, Parts{Engine: engine, Alive: s.loader.Alive}, sinks)
+	parts := Parts{Engine: engine, Alive: s.loader.Alive}
+	if err := s.follow(&parts, engine, sinks); err != nil {
+		return err
+	}
+	return Loop(ctx, s.config.Timing, parts, sinks)
+}
+
+// follow adds what makes something of samples.
+func (s *Session) follow(parts *Parts, engine *stats.Engine, sinks Sinks) error {
+	if sinks.Packet == nil {
+		return nil
+	}
+	clock, err := machine.WallClock()
+	if err != nil {
+		return err
+	}
+	config := tap.Config{
+		Options: s.config.Packets, Netns: s.loader.Netns(), WallClock: clock, DropReason: loader.DropReason,
+	}
+	if s.config.Filter != nil {
+		config.Match = s.config.Filter.Match
+	}
+	s.tap = tap.New(engine, config, sinks.Packet)
+	parts.Samples, parts.Tap = s.loader, s.tap
+	return nil
 }
 
 // openOwners returns nil where owners are not to be learned.
@@ -151,7 +193,7 @@ func (s *Session) openOwners() (*owner.Resolver, error) {
 	}
 	owners := owner.New(config)
 	if err := owners.ScanNow(); err != nil {
-		s.say("%v; owners of older connections show when they speak", err)
+		s.warn("%v; owners of older connections show when they speak", err)
 	}
 	return owners, nil
 }
@@ -192,7 +234,7 @@ func (s *Session) complete(w *model.Window, meter *meter, owners *owner.Resolver
 	if owners != nil && !s.denied {
 		if n := owners.Denied(); n > 0 {
 			s.denied = true
-			s.say("details of %d processes of other users are unknown: run as root, or give the binary cap_sys_ptrace", n)
+			s.warn("details of %d processes of other users are unknown: run as root, or give the binary cap_sys_ptrace", n)
 		}
 	}
 	s.sayQueues(w)
@@ -201,13 +243,13 @@ func (s *Session) complete(w *model.Window, meter *meter, owners *owner.Resolver
 // sayQueues says why what waits in sockets is unknown in a window, and says it again only after it was known.
 func (s *Session) sayQueues(w *model.Window) {
 	if w.QueuesFailed != nil && !s.blind {
-		s.say("warning: %v: what waits in sockets is unknown until this succeeds", w.QueuesFailed)
+		s.warn("warning: %v: what waits in sockets is unknown until this succeeds", w.QueuesFailed)
 	}
 	s.blind = w.QueuesFailed != nil
 }
 
-func (s *Session) say(format string, args ...any) {
-	if s.config.Say != nil {
-		s.config.Say(fmt.Sprintf(format, args...))
+func (s *Session) warn(format string, args ...any) {
+	if s.config.Warn != nil {
+		s.config.Warn(fmt.Sprintf(format, args...))
 	}
 }

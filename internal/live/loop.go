@@ -6,22 +6,41 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/tap"
 )
 
-// sweepEvery is how often the slots of ended flows are freed. A table must hold the connections of
-// one such period beside the living ones.
-const sweepEvery = 250 * time.Millisecond
+const (
+	// sweepEvery is how often the slots of ended flows are freed. A table must hold the connections of one such period
+	// beside the living ones.
+	sweepEvery = 250 * time.Millisecond
 
-// Engine makes windows; stats.Engine is one.
+	// tellEvery is how often samples are read that did not come in numbers before, and what is known by then is told.
+	tellEvery = 100 * time.Millisecond
+
+	// forgetEvery is how often an engine lets go of flows that ended, where nobody wants its windows.
+	forgetEvery = time.Second
+)
+
+// Engine knows flows and makes windows; stats.Engine does.
 type Engine interface {
+	Look() error
 	Sweep() error
 	Window() (*model.Window, error)
 }
 
+// Samples is where samples come from; the loader is one.
+type Samples interface {
+	// ReadSamples waits for samples until the deadline at most, and calls into for those there are. An error of into
+	// ends the reading and is returned.
+	ReadSamples(deadline time.Time, into func(*model.Sample) error) error
+}
+
 // Parts are what a run is made of.
 type Parts struct {
-	Engine Engine
-	Alive  func() error // asked several times a second and at the end; an error ends the run; nil: nothing does
+	Engine  Engine
+	Alive   func() error // asked several times a second and at the end; an error ends the run; nil: nothing does
+	Samples Samples      // nil: there are none
+	Tap     *tap.Tap     // nil: they become no packets
 }
 
 // Loop moves parts through time: it calls sinks until the context or the time ends, or Alive fails, which is returned
@@ -32,7 +51,11 @@ func Loop(ctx context.Context, timing Timing, parts Parts, sinks Sinks) error {
 	}
 	l := loop{Parts: parts, sinks: sinks}
 	l.begin(timing, time.Now())
-	return l.run(ctx)
+	err := l.run(ctx)
+	if errors.Is(err, model.ErrEnough) {
+		return nil // also where the namespace went away meanwhile
+	}
+	return err
 }
 
 // loop is a run under way.
@@ -40,8 +63,8 @@ type loop struct {
 	Parts
 	sinks Sinks
 
-	end           time.Time // zero: there is none
-	window, sweep beat
+	end                 time.Time // zero: there is none
+	window, sweep, tell beat
 }
 
 // beat is something that is due again and again.
@@ -63,35 +86,17 @@ func (b *beat) isDue(now time.Time) bool {
 	return true
 }
 
-func (l *loop) run(ctx context.Context) error {
-	for {
-		l.wait(ctx)
-		now := time.Now()
-		if ctx.Err() != nil || l.isOver(now) {
-			return l.last()
-		}
-		if l.window.isDue(now) {
-			if err := l.showWindow(); err != nil {
-				return err
-			}
-		}
-		if l.sweep.isDue(now) {
-			if err := l.Engine.Sweep(); err != nil {
-				return err
-			}
-			if l.Alive() != nil {
-				return l.last()
-			}
-		}
-	}
-}
-
 func (l *loop) begin(t Timing, now time.Time) {
 	if t.For > 0 {
 		l.end = now.Add(t.For)
 	}
-	l.window = newBeat(t.Interval, now)
-	l.sweep = newBeat(sweepEvery, now)
+	l.window, l.sweep = newBeat(t.Interval, now), newBeat(sweepEvery, now)
+	if l.sinks.Window == nil {
+		l.window = newBeat(forgetEvery, now)
+	}
+	if l.Samples != nil {
+		l.tell = newBeat(tellEvery, now)
+	}
 }
 
 func (l *loop) isOver(now time.Time) bool { return !l.end.IsZero() && !now.Before(l.end) }
@@ -99,8 +104,10 @@ func (l *loop) isOver(now time.Time) bool { return !l.end.IsZero() && !now.Befor
 // next is when there is something to do again.
 func (l *loop) next() time.Time {
 	next := l.sweep.next
-	if l.window.every > 0 && l.window.next.Before(next) {
-		next = l.window.next
+	for _, b := range []*beat{&l.window, &l.tell} {
+		if b.every > 0 && b.next.Before(next) {
+			next = b.next
+		}
 	}
 	if !l.end.IsZero() && l.end.Before(next) {
 		next = l.end
@@ -108,27 +115,133 @@ func (l *loop) next() time.Time {
 	return next
 }
 
-func (l *loop) wait(ctx context.Context) {
+func (l *loop) run(ctx context.Context) error {
+	for {
+		if _, err := l.wait(ctx); err != nil {
+			return err
+		}
+		now := time.Now()
+		if ctx.Err() != nil || l.isOver(now) {
+			return l.last(now)
+		}
+		tell, window, sweep := l.tell.isDue(now), l.window.isDue(now), l.sweep.isDue(now)
+		if err := l.step(now, tell, window, sweep); err != nil {
+			return err
+		}
+		if (tell || sweep) && l.Alive() != nil {
+			return l.last(now)
+		}
+	}
+}
+
+// step does what is due. The window ends before flows are freed: what is freed now was told of in the samples of the
+// next reading at the latest, and has a name until the window after that ends.
+func (l *loop) step(now time.Time, tell, window, sweep bool) error {
+	if err := l.pass(now, tell, window); err != nil {
+		return err
+	}
+	if window {
+		if err := l.showWindow(); err != nil {
+			return err
+		}
+	}
+	if sweep {
+		return l.Engine.Sweep()
+	}
+	return nil
+}
+
+// wait returns when something is due, or when there are so many samples that they should not wait, and reports whether
+// there may be more of them.
+func (l *loop) wait(ctx context.Context) (more bool, err error) {
+	if l.Samples != nil {
+		return l.read(l.next())
+	}
 	timer := time.NewTimer(time.Until(l.next()))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
+	return false, nil
 }
 
-// last asks after its window, which is not to be trusted beyond what was there until the end.
-func (l *loop) last() error {
-	err := l.showWindow()
+// read takes the samples there are by the deadline, or as many as may wait at once.
+func (l *loop) read(deadline time.Time) (more bool, err error) {
+	err = l.Samples.ReadSamples(deadline, l.take)
+	if errors.Is(err, tap.ErrFull) {
+		return true, nil
+	}
+	return false, err
+}
+
+func (l *loop) take(s *model.Sample) error {
+	if l.Tap != nil {
+		return l.Tap.Add(s)
+	}
+	return nil
+}
+
+// pass hands on what samples make known by now. The engine forgets as a window ends, so nothing may wait then.
+func (l *loop) pass(now time.Time, tell, window bool) error {
+	if l.Samples == nil || l.Tap == nil && !tell && !window {
+		return nil
+	}
+	if err := l.Engine.Look(); err != nil {
+		return err
+	}
+	if l.Tap != nil {
+		pass := l.Tap.Pass
+		if window {
+			pass = l.Tap.Drain
+		}
+		if err := pass(); err != nil {
+			return err
+		}
+	}
+	return l.round(now)
+}
+
+func (l *loop) round(now time.Time) error {
+	if l.sinks.Round == nil {
+		return nil
+	}
+	return l.sinks.Round(now)
+}
+
+// last hands on what there is. It asks whether all was counted after its window, which is not to be trusted beyond
+// what was there until the end.
+func (l *loop) last(now time.Time) error {
+	err := l.drain(now)
+	if err == nil && l.sinks.Window != nil {
+		err = l.showWindow()
+	}
 	return errors.Join(err, l.Alive())
 }
 
-func (l *loop) showWindow() error {
-	if l.sinks.Window == nil {
-		return nil
+// drain hands on what waits, and what was sampled before it was called.
+func (l *loop) drain(now time.Time) error {
+	if l.Tap != nil { // what was read last waits as long as any other
+		if err := l.pass(now, false, false); err != nil {
+			return err
+		}
 	}
+	for more := l.Samples != nil; more; {
+		var err error
+		if more, err = l.read(time.Time{}); err != nil {
+			return err
+		}
+		if err := l.pass(now, true, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// showWindow ends a window, which is not wanted by everybody.
+func (l *loop) showWindow() error {
 	window, err := l.Engine.Window()
-	if err != nil {
+	if err != nil || l.sinks.Window == nil {
 		return err
 	}
 	return l.sinks.Window(window)

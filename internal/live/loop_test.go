@@ -22,6 +22,8 @@ type fakeEngine struct {
 
 func (e *fakeEngine) alive() error { return e.gone }
 
+func (e *fakeEngine) Look() error { return nil }
+
 func (e *fakeEngine) Sweep() error {
 	e.sweeps++
 	return e.fail
@@ -154,7 +156,7 @@ func TestSlowSink(t *testing.T) {
 // Sockets that cannot be walked over are a warning, once until they can.
 func TestUnknownQueuesAreSaid(t *testing.T) {
 	var said []string
-	s := Session{config: Config{Say: func(text string) { said = append(said, text) }}}
+	s := Session{config: Config{Warn: func(text string) { said = append(said, text) }}}
 	for _, err := range []error{nil, errors.New("one"), errors.New("two"), nil, errors.New("three")} {
 		s.sayQueues(&model.Window{QueuesFailed: err})
 	}

@@ -180,6 +180,7 @@ func TestMinuteOfChurn(t *testing.T) {
 // sweeper is an engine whose windows are somebody else's business.
 type sweeper struct{ *rig }
 
+func (s sweeper) Look() error                    { return s.engine.Look() }
 func (s sweeper) Sweep() error                   { return s.engine.Sweep() }
 func (s sweeper) Window() (*model.Window, error) { return &model.Window{}, nil }
 

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ClocksAhead says by how much CLOCK_MONOTONIC and CLOCK_BOOTTIME, as this process reads them, are ahead of
@@ -33,4 +35,13 @@ func ClocksAhead() (monotonic, boottime time.Duration, err error) {
 		ahead[clock] = time.Duration(seconds)*time.Second + time.Duration(nanoseconds)
 	}
 	return ahead["monotonic"], ahead["boottime"], lines.Err()
+}
+
+// WallClock is the time since 1970 less CLOCK_MONOTONIC. Taken once, it makes no steps when the time of day does.
+func WallClock() (time.Duration, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0, fmt.Errorf("read clock: %w", err)
+	}
+	return time.Duration(time.Now().UnixNano() - ts.Nano()), nil
 }

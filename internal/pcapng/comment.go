@@ -12,8 +12,8 @@ import (
 // maxComments bounds how many of them are kept at once.
 const maxComments = 1 << 12
 
-// Comments makes the texts that stand beside packets. It keeps them, since most packets have the same.
-type Comments struct {
+// comments makes the texts that stand beside packets. It keeps them, since most packets have the same.
+type comments struct {
 	kept map[commentKey]string
 }
 
@@ -24,9 +24,9 @@ type commentKey struct {
 	oneIn          uint32
 }
 
-// Of returns who sent a packet of the flow to whom, the client first: "curl[311] /user.slice → nginx[99]
+// of returns who sent a packet of the flow to whom, the client first: "curl[311] /user.slice → nginx[99]
 // /system.slice/nginx.service, netns 4026531840". OneIn is how many packets it stands for.
-func (c *Comments) Of(f *model.Flow, toServer bool, oneIn uint32) string {
+func (c *comments) of(f *model.Flow, toServer bool, oneIn uint32) string {
 	key := commentKey{f.Client.Owner, f.Server.Owner, f.Netns, toServer, oneIn}
 	if text, ok := c.kept[key]; ok {
 		return text
@@ -37,6 +37,15 @@ func (c *Comments) Of(f *model.Flow, toServer bool, oneIn uint32) string {
 	text := key.String()
 	c.kept[key] = text
 	return text
+}
+
+// describe says of a packet what a file says of it. Data stays that of p.
+func (c *comments) describe(p *model.Packet) *packet {
+	text := c.of(p.Flow, p.ToServer, p.OneIn)
+	for _, note := range human.PacketNotes(p) {
+		text += ", " + note
+	}
+	return &packet{Time: p.Time, Data: p.Data, Length: p.Length, ToServer: p.ToServer, Comment: text}
 }
 
 func (k *commentKey) String() string {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/outfile"
 )
 
@@ -33,6 +34,7 @@ type Files struct {
 	rotation Rotation
 	owner    *outfile.User
 	config   Config
+	comments comments
 
 	count int    // of files made
 	kept  []made // the newest last
@@ -84,8 +86,10 @@ func (f *Files) open(at time.Time) error {
 // stream is a file that cannot be cut.
 type stream struct{ io.Writer }
 
-// Packet appends a packet, to the next file if it is time for that.
-func (f *Files) Packet(p *Packet) error {
+// Packet appends a packet, to the next file if it is time for that. It keeps nothing of it.
+func (f *Files) Packet(p *model.Packet) error { return f.add(f.comments.describe(p)) }
+
+func (f *Files) add(p *packet) error {
 	if f.isDue(p) {
 		if err := f.finish(); err != nil {
 			return err
@@ -97,14 +101,14 @@ func (f *Files) Packet(p *Packet) error {
 			return err
 		}
 	}
-	return f.name(f.w.Packet(p))
+	return f.name(f.w.add(p))
 }
 
 // overhead is more than what a packet's block has beside data and comment, and the file's last one.
 const overhead = 256
 
 // isDue reports whether the packet is for the next file. No file is without a packet.
-func (f *Files) isDue(p *Packet) bool {
+func (f *Files) isDue(p *packet) bool {
 	r := &f.rotation
 	if !r.Rotates() || f.w.Packets() == 0 {
 		return false
@@ -143,7 +147,7 @@ func (f *Files) Flush() error { return f.name(f.w.Flush()) }
 func (f *Files) Close() error { return f.finish() }
 
 func (f *Files) finish() error {
-	err := errors.Join(f.name(f.w.Finish()), f.file.Close())
+	err := errors.Join(f.name(f.w.Close()), f.file.Close())
 	f.kept[len(f.kept)-1].size = f.w.Size()
 	return err
 }

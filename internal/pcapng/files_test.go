@@ -38,7 +38,7 @@ func capture(t *testing.T, path string, rotation Rotation, n int) map[string]int
 		t.Fatal(err)
 	}
 	for i := range n {
-		if err := f.Packet(&Packet{Time: started.Add(time.Duration(i) * time.Second), Data: make([]byte, 1000), Length: 1000}); err != nil {
+		if err := f.add(&packet{Time: started.Add(time.Duration(i) * time.Second), Data: make([]byte, 1000), Length: 1000}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -113,7 +113,7 @@ func TestReplacedFileStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if err := f.Packet(&Packet{Time: started}); err != nil {
+		if err := f.add(&packet{Time: started}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -129,7 +129,7 @@ func TestReplacedFileStays(t *testing.T) {
 func TestDevice(t *testing.T) {
 	f, err := NewFiles(os.DevNull, Rotation{}, nil, testConfig())
 	if err == nil {
-		err = errors.Join(f.Packet(&Packet{Time: started}), f.Close())
+		err = errors.Join(f.add(&packet{Time: started}), f.Close())
 	}
 	if err != nil {
 		t.Error(err)
@@ -144,7 +144,7 @@ func TestFilesBelongToTheInvokingUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := f.Packet(&Packet{Time: started}); err != nil {
+		if err := f.add(&packet{Time: started}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -177,7 +177,7 @@ func TestFullFileSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	for err == nil {
-		err = f.Packet(&Packet{Time: started, Data: make([]byte, 1000), Length: 1000})
+		err = f.add(&packet{Time: started, Data: make([]byte, 1000), Length: 1000})
 	}
 	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "x.pcapng: no space left") {
 		t.Errorf("the disk is full: %v", err)

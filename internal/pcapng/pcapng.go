@@ -30,11 +30,11 @@ type Config struct {
 	Counts func() (model.SampleCounts, error)
 }
 
-// Packet is one to be written. The writer keeps nothing of it.
-type Packet struct {
+// packet is what a file says of one.
+type packet struct {
 	Time     time.Time
-	Data     []byte // from the MAC header on
-	Length   int    // on the wire; at least that of Data
+	Data     []byte
+	Length   int
 	ToServer bool
 	Comment  string
 }
@@ -51,12 +51,14 @@ type Writer struct {
 	out    blocks
 	ng     *pcapgo.NgWriter
 
+	comments comments
+
 	base    model.SampleCounts // when it began
 	last    time.Time          // of the newest packet; before the first one, when the file began
 	packets uint64
 }
 
-// NewWriter begins a file. Nothing is written before there is a lot, or Flush or Finish is called.
+// NewWriter begins a file. Nothing is written before there is a lot, or Flush or Close is called.
 func NewWriter(to io.Writer, config Config) (*Writer, error) {
 	w := &Writer{config: config, out: blocks{to: to}, last: config.Started}
 	var err error
@@ -95,9 +97,12 @@ var (
 	toClient = &pcapgo.NgEpbFlags{Direction: pcapgo.NgEpbFlagDirectionOutbound}
 )
 
-// Packet appends a packet with its time. Processors that sample at once are not quite in order: a packet that comes
+// Packet appends a packet, of which it keeps nothing.
+func (w *Writer) Packet(p *model.Packet) error { return w.add(w.comments.describe(p)) }
+
+// add appends a packet with its time. Processors that sample at once are not quite in order: a packet that comes
 // behind a newer one gets that one's time, so that within a file time never runs backwards.
-func (w *Writer) Packet(p *Packet) error {
+func (w *Writer) add(p *packet) error {
 	if w.packets == 0 && p.Time.Before(w.config.Started) {
 		w.config.Started = p.Time
 	}
@@ -138,9 +143,9 @@ func (w *Writer) endBlock() error {
 // Flush writes all there is.
 func (w *Writer) Flush() error { return w.out.flush() }
 
-// Finish appends the statistics of the file's time, and writes all there is. After an error that was
+// Close appends the statistics of the file's time, and writes all there is. After an error that was
 // returned before, it does nothing.
-func (w *Writer) Finish() error {
+func (w *Writer) Close() error {
 	if w.out.failed != nil {
 		return nil
 	}

@@ -36,7 +36,7 @@ func testConfig() Config {
 
 // readBack is what a reader finds in a file.
 type readBack struct {
-	packets    []Packet
+	packets    []packet
 	interfaces []pcapgo.NgInterface
 	section    pcapgo.NgSectionInfo
 	stats      []pcapgo.NgInterfaceStatistics
@@ -61,7 +61,7 @@ func read(t *testing.T, file []byte) readBack {
 			}
 			break
 		}
-		p := Packet{Time: ci.Timestamp, Data: data, Length: ci.Length}
+		p := packet{Time: ci.Timestamp, Data: data, Length: ci.Length}
 		if len(options.Comments) > 0 {
 			p.Comment = options.Comments[0]
 		}
@@ -79,17 +79,17 @@ func read(t *testing.T, file []byte) readBack {
 	return back
 }
 
-func write(t *testing.T, w *Writer, packets ...Packet) {
+func write(t *testing.T, w *Writer, packets ...packet) {
 	t.Helper()
 	for i := range packets {
-		if err := w.Packet(&packets[i]); err != nil {
+		if err := w.add(&packets[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 func TestReadersFindWhatWasWritten(t *testing.T) {
-	packets := []Packet{
+	packets := []packet{
 		{Time: started.Add(time.Nanosecond), Data: []byte("one"), Length: 3, ToServer: true, Comment: "a → b"},
 		{Time: started.Add(time.Second), Data: []byte("four"), Length: 70000},
 		{Time: started.Add(time.Second), Data: bytes.Repeat([]byte{7}, 70001), Length: 70001, Comment: strings.Repeat("é", 2000)},
@@ -100,7 +100,7 @@ func TestReadersFindWhatWasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, w, packets...)
-	if err := w.Finish(); err != nil {
+	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if w.Size() != int64(file.Len()) || w.Packets() != 3 {
@@ -134,7 +134,7 @@ func TestTimeNeverRunsBackwards(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, ns := range []time.Duration{-5, 10, 9, 11} {
-		write(t, w, Packet{Time: started.Add(ns)})
+		write(t, w, packet{Time: started.Add(ns)})
 	}
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
@@ -157,9 +157,9 @@ func TestPacketsBeforeTheStart(t *testing.T) {
 	}
 	times := []time.Duration{-40 * time.Millisecond, -39 * time.Millisecond, -1, 0, 1}
 	for _, at := range times {
-		write(t, w, Packet{Time: started.Add(at)})
+		write(t, w, packet{Time: started.Add(at)})
 	}
-	if err := w.Finish(); err != nil {
+	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 	back := read(t, file.Bytes())
@@ -182,7 +182,7 @@ func TestHugePacket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, w, Packet{Time: started, Data: make([]byte, maxCaptured+1), Length: maxCaptured + 1})
+	write(t, w, packet{Time: started, Data: make([]byte, maxCaptured+1), Length: maxCaptured + 1})
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func (d *disk) Seek(at int64, _ int) (int64, error) { return at, nil }
 
 // Wherever the disk is full, the file ends with a whole block, and the error is told once.
 func TestFullDisk(t *testing.T) {
-	packets := []Packet{
+	packets := []packet{
 		{Time: started, Data: make([]byte, 1000), Length: 1000, Comment: "first"},
 		{Time: started, Data: make([]byte, 999), Length: 999, Comment: "second"},
 	}
@@ -224,7 +224,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	begin := int(w.Size())
 	write(t, w, packets...)
-	if err := w.Finish(); err != nil {
+	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for room := begin; room < whole.Len(); room += 3 {
@@ -234,10 +234,10 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(t, w, packets...)
-		if err := w.Finish(); !errors.Is(err, errDiskFull) {
+		if err := w.Close(); !errors.Is(err, errDiskFull) {
 			t.Fatalf("room for %d: %v", room, err)
 		}
-		if err := w.Finish(); err != nil {
+		if err := w.Close(); err != nil {
 			t.Fatalf("room for %d, told again: %v", room, err)
 		}
 		back := read(t, d.file)
@@ -257,7 +257,7 @@ func TestComments(t *testing.T) {
 	curl := &model.Owner{Comm: "curl", PID: 311, Cgroup: "/user.slice"}
 	nginx := &model.Owner{Comm: "ng\x1binx", PID: 99, Cgroup: "/system.slice/nginx.service"}
 	kernel := &model.Owner{Comm: model.KernelComm}
-	var c Comments
+	var c comments
 	for _, test := range []struct {
 		client, server *model.Owner
 		toServer       bool
@@ -271,13 +271,17 @@ func TestComments(t *testing.T) {
 	} {
 		f := &model.Flow{Netns: 7, Client: model.Endpoint{Owner: test.client}, Server: model.Endpoint{Owner: test.server}}
 		for range 2 {
-			if got := c.Of(f, test.toServer, test.oneIn); got != test.want {
+			if got := c.of(f, test.toServer, test.oneIn); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		}
 	}
+	again := &model.Packet{Flow: &model.Flow{}, Retransmit: true, Drop: "NO_SOCKET"}
+	if got, want := c.describe(again).Comment, "unknown ← unknown, netns 0, sent again, dropped: NO_SOCKET"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 	for range 3 * maxComments {
-		c.Of(&model.Flow{Client: model.Endpoint{Owner: &model.Owner{}}}, true, 1)
+		c.of(&model.Flow{Client: model.Endpoint{Owner: &model.Owner{}}}, true, 1)
 	}
 	if len(c.kept) > maxComments {
 		t.Errorf("%d comments kept", len(c.kept))
@@ -289,14 +293,14 @@ func FuzzWriter(f *testing.F) {
 	f.Add([]byte("data"), "comment", uint16(10), int64(5), true)
 	f.Add([]byte{}, "", uint16(0), int64(-5), false)
 	f.Fuzz(func(t *testing.T, data []byte, comment string, more uint16, ns int64, toServer bool) {
-		p := Packet{Time: started.Add(time.Duration(ns)), Data: data, Length: len(data) + int(more), ToServer: toServer, Comment: comment}
+		p := packet{Time: started.Add(time.Duration(ns)), Data: data, Length: len(data) + int(more), ToServer: toServer, Comment: comment}
 		var file bytes.Buffer
 		w, err := NewWriter(&file, testConfig())
 		if err != nil {
 			t.Fatal(err)
 		}
 		write(t, w, p, p)
-		if err := w.Finish(); err != nil {
+		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
 		back := read(t, file.Bytes())

@@ -1,0 +1,135 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/tap"
+	"github.com/lotrace/lotrace/internal/testkit"
+)
+
+// world is a sampler, an engine and an output in one, that notes what it is asked to do.
+type world struct {
+	waiting [][]model.Sample // by read; the samples of one may take several
+	reads   int
+	stop    func() // called when all was read
+	known   bool   // flows are, from now on
+
+	log  []string // "look", "window", and packets as they are put out
+	fail error    // of the output
+}
+
+func (w *world) ReadSamples(deadline time.Time, into func(*model.Sample) error) error {
+	if len(w.waiting) == 0 {
+		w.stop()
+		return nil
+	}
+	for len(w.waiting[0]) > 0 {
+		s := w.waiting[0][0]
+		w.waiting[0] = w.waiting[0][1:]
+		data := slices.Clone(s.Data)
+		s.Data = data
+		err := into(&s)
+		clear(data) // its memory is the kernel's again
+		if err != nil {
+			return err
+		}
+	}
+	w.waiting = w.waiting[1:]
+	w.reads++
+	return nil
+}
+
+func (w *world) Look() error  { w.log = append(w.log, "look"); return nil }
+func (w *world) Sweep() error { return nil }
+func (w *world) Window() (*model.Window, error) {
+	w.log = append(w.log, "window")
+	return &model.Window{}, nil
+}
+
+func (w *world) FlowOf(s *model.Sample) (model.Flow, bool) {
+	from, to := s.Key.Endpoint(int(s.Client)), s.Key.Endpoint(int(1-s.Client))
+	f := model.Flow{Client: model.Endpoint{Addr: from.Addr(), Port: from.Port()}, Server: model.Endpoint{Addr: to.Addr(), Port: to.Port()}}
+	if s.Reason.HasKey() {
+		f.Netns = 1
+	}
+	return f, w.known
+}
+
+func (w *world) packet(p *model.Packet) error {
+	if w.fail != nil {
+		return w.fail
+	}
+	w.log = append(w.log, fmt.Sprintf("%d@%d netns %d to server %v", p.Length, p.Time.UnixNano(), p.Flow.Netns, p.ToServer))
+	return nil
+}
+
+// sampleOf is one of a packet from the client, of port 40000, or from the server, of port 80.
+func sampleOf(ns uint64, fromClient bool, data []byte) model.Sample {
+	lo := [16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1}
+	s := model.Sample{
+		MonoNS: ns, Key: model.SlotKey{Addr: [2][16]byte{lo, lo}, Port: [2]uint16{80, 40000}, Proto: model.ProtoTCP},
+		Client: 1, OneIn: 1, Length: uint32(len(data)), Data: data,
+	}
+	if fromClient {
+		s.From = 1
+	}
+	return s
+}
+
+// run has a tap make packets of what a world has, until all was read.
+func (w *world) run(t *testing.T, options tap.Options) (*tap.Tap, error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w.stop = cancel
+	packets := tap.New(w, tap.Config{Options: options, Netns: 7, WallClock: time.Second}, w.packet)
+	return packets, Loop(ctx, Timing{}, Parts{Engine: w, Samples: w, Tap: packets}, Sinks{Packet: w.packet})
+}
+
+var small = testkit.Packet(testkit.TCP(testkit.ACK))
+
+// Samples wait until the engine has looked twice, and then go in their order, those of the end included.
+func TestSamplesWait(t *testing.T) {
+	w := &world{waiting: [][]model.Sample{
+		{sampleOf(1, true, small), sampleOf(2, false, small)}, {sampleOf(3, true, small)}, {}, {sampleOf(4, true, small)},
+	}}
+	c, err := w.run(t, tap.Options{})
+	want := []string{
+		"look", "look", "54@1000000001 netns 1 to server true", "54@1000000002 netns 1 to server false",
+		"look", "54@1000000003 netns 1 to server true", "look", "look", "54@1000000004 netns 1 to server true", "look",
+	}
+	if diff := cmp.Diff(want, w.log); diff != "" || err != nil || c.Packets() != 4 {
+		t.Error(diff, err, c.Packets())
+	}
+}
+
+func TestEnoughPackets(t *testing.T) {
+	data := testkit.Packet(testkit.TCP(testkit.ACK), testkit.Payload(1000))
+	s := sampleOf(1, true, data)
+	s.SegmentSize = 100
+	w := &world{waiting: [][]model.Sample{{sampleOf(1, true, small), s, s}, {}, {}}}
+	c, err := w.run(t, tap.Options{Limit: 5})
+	if err != nil || c.Packets() != 5 {
+		t.Errorf("%d packets: %v", c.Packets(), err)
+	}
+	if packets := slices.DeleteFunc(w.log, func(s string) bool { return s == "look" }); len(packets) != 5 || !strings.HasPrefix(packets[4], "154@") {
+		t.Errorf("put out %q", packets)
+	}
+}
+
+func TestOutputFails(t *testing.T) {
+	full := errors.New("disk full")
+	w := &world{waiting: [][]model.Sample{{sampleOf(1, true, small)}, {}, {}}, fail: full}
+	if _, err := w.run(t, tap.Options{}); !errors.Is(err, full) {
+		t.Error(err)
+	}
+}
