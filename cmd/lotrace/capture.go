@@ -31,7 +31,7 @@ const wholeBuffer = 64 << 20
 
 // captureOptions is what the flags of capture say.
 type captureOptions struct {
-	watching
+	countFlags
 	path          string
 	packets       int
 	rotation      pcapng.Rotation
@@ -39,6 +39,7 @@ type captureOptions struct {
 
 	snaplen, first       int
 	sampleIn, flowsIn    uint32
+	sample               model.SampleConfig
 	heads, errors        bool
 	raw, whole, showsAll bool
 }
@@ -115,26 +116,27 @@ func (o *captureOptions) run(ctx context.Context, inv *invocation) error {
 		inv.elsewhere()
 	}
 	o.choose()
+	var keep []uint
 	if o.path != "" && o.path != "-" && o.rotation.Rotates() {
 		// Files come and go while it runs, in others' directories and in the name of who uses sudo.
-		o.keep = []uint{unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_CHOWN}
+		keep = []uint{unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_CHOWN}
 	}
 	config, err := o.config(inv)
 	if err != nil {
 		return err
 	}
-	config.For = o.duration
-	config.Packets = tap.Options{
+	config.For, config.Rights.Keep = o.duration, keep
+	config.Packets = live.Packets{SampleConfig: o.sample, Options: tap.Options{
 		Whole:        o.whole,
 		RawChecksums: o.raw,
 		ShowsAll:     o.showsAll || o.path == "", // lines show no payload
 		Limit:        uint64(o.packets),
-	}
+	}}
 	s, err := live.Open(config)
 	if err != nil {
 		return o.openError(err)
 	}
-	err = errors.Join(o.ended(inv, o.capture(ctx, inv, s)), s.Close())
+	err = errors.Join(ended(o.capture(ctx, inv, s), config.Warn), s.Close())
 	if o.path != "" && errors.Is(err, syscall.EPIPE) { // whoever reads the pipe has enough
 		return nil
 	}

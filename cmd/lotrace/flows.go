@@ -16,7 +16,7 @@ import (
 
 // flowsOptions is what the flags of flows say.
 type flowsOptions struct {
-	watching
+	countFlags
 	output, by, sort, color string
 	limit                   int
 }
@@ -69,8 +69,12 @@ func (o *flowsOptions) run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return usagef("%v", err)
 	}
+	config, err := o.config(inv)
+	if err != nil {
+		return err
+	}
 	separator := ""
-	return o.watching.run(ctx, inv, func(s *model.Window) error {
+	return o.count(ctx, config, func(s *model.Window) error {
 		fmt.Fprint(inv.stdout, separator)
 		if o.forPeople() {
 			separator = "\n"

@@ -15,7 +15,7 @@ import (
 
 // latOptions is what the flags of lat say.
 type latOptions struct {
-	watching
+	countFlags
 	limit int
 	color string
 }
@@ -65,8 +65,12 @@ func (o *latOptions) run(ctx context.Context, inv *invocation) error {
 		options.SlowLimit = o.limit
 	}
 	picture := export.NewPicture(options)
+	config, err := o.config(inv)
+	if err != nil {
+		return err
+	}
 	separator := ""
-	return o.watching.run(ctx, inv, func(s *model.Window) error {
+	return o.count(ctx, config, func(s *model.Window) error {
 		fmt.Fprint(inv.stdout, separator)
 		separator = "\n"
 		return picture.Encode(inv.stdout, s)

@@ -20,7 +20,7 @@ import (
 
 // topOptions is what the flags of top say.
 type topOptions struct {
-	watching
+	countFlags
 	by, sort, color string
 }
 
@@ -163,10 +163,23 @@ type feed struct {
 }
 
 func (f *feed) run(ctx context.Context, inv *invocation) error {
-	f.o.notice, f.o.begun = f.notice, func() { close(f.begun) }
+	config, err := f.o.config(inv)
+	if err != nil {
+		return err
+	}
+	warn, counting := config.Warn, config.Counting
+	config.Warn = func(text string) {
+		if f.notice(text) {
+			warn(text)
+		}
+	}
+	config.Counting = func(at model.Site) {
+		counting(at)
+		close(f.begun)
+	}
 	economy := newEconomy()
 	defer economy.end()
-	err := f.o.watching.run(ctx, inv, func(s *model.Window) error {
+	err = f.o.count(ctx, config, func(s *model.Window) error {
 		economy.adjust(s.Flows.Len())
 		taken := make(chan struct{})
 		f.screen.Send(frame{s, taken})

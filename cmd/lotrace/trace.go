@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -14,29 +13,20 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lotrace/lotrace/internal/export"
+	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/trace"
 )
 
-// The kernel's budget for samples: far more than anybody can read, and little enough for a storm of messages
-// to cost no more than that.
-const (
-	traceSamples = 200_000 // a second
-	traceBuffer  = 16 << 20
-)
-
 // traceOptions is what the flags of trace say.
 type traceOptions struct {
-	watching
+	countFlags
 	output                       string
 	limit                        lineLimit
-	slow                         time.Duration // turns to show; watching.slow is what the kernel tells one by one
 	payload                      int
 	errors, conns, hex, noRedact bool
 	packets                      bool
-
-	start time.Time // of the run
 }
 
 func traceCommand() *command {
@@ -92,28 +82,20 @@ func (o *traceOptions) run(ctx context.Context, inv *invocation) error {
 	if o.hex && o.payload == 0 {
 		return usagef("--hex needs --payload N")
 	}
-	job := &trace.Job{
-		Tracker:  trace.NewTracker(trace.Config{Payload: o.payload, NoRedact: o.noRedact, Conns: o.conns || o.errors}),
-		Duration: o.duration,
+	config, err := o.config(inv)
+	if err != nil {
+		return err
 	}
-	if o.duration == 0 {
-		job.Duration = -1
+	config.For, config.Kernel.Slow = o.duration, 0
+	config.Turns = &trace.Config{
+		Payload: o.payload, NoRedact: o.noRedact, Conns: o.conns || o.errors, Troubles: o.errors,
 	}
-	o.slowTurn = job.SlowTurn
-	o.sample = model.SampleConfig{
-		Policies:  trace.Policies,
-		Snaplen:   trace.Snaplen(o.payload),
-		PerSecond: traceSamples,
-		Buffer:    traceBuffer,
+	start := time.Now() // attaching takes a while, and what happens meanwhile is told, too
+	s, err := live.Open(config)
+	if err != nil {
+		return o.openError(err)
 	}
-	if o.errors {
-		o.sample.Policies |= model.SampleErrors
-	}
-	if o.breakdown {
-		o.watching.slow = 1 // all of them: each comes with its parts
-	}
-	o.start = time.Now() // attaching takes a while, and what happens meanwhile is told, too
-	return o.do(inv, func(w *session) error { return o.follow(ctx, inv, w, job, encoder) })
+	return errors.Join(ended(o.follow(ctx, inv, s, encoder, start), config.Warn), s.Close())
 }
 
 // listPackets prints packets instead of turns. A limit per second is the kernel's budget then.
@@ -126,7 +108,7 @@ func (o *traceOptions) listPackets(ctx context.Context, inv *invocation) error {
 	if o.output != "table" {
 		return usagef("--packets: lines of packets are for people; for programs there is lotrace capture -w -")
 	}
-	c := captureOptions{watching: o.watching, errors: o.errors}
+	c := captureOptions{countFlags: o.countFlags, errors: o.errors}
 	if o.limit.perSecond {
 		c.sample.PerSecond = uint32(o.limit.n)
 	} else {
@@ -136,35 +118,28 @@ func (o *traceOptions) listPackets(ctx context.Context, inv *invocation) error {
 }
 
 // follow runs while packets are counted and sampled.
-func (o *traceOptions) follow(ctx context.Context, inv *invocation, w *session, job *trace.Job,
-	encoder export.TraceEncoder) error {
+func (o *traceOptions) follow(ctx context.Context, inv *invocation, s *live.Session, encoder export.TraceEncoder,
+	start time.Time) error {
 	out := bufio.NewWriter(inv.stdout) // emptied several times a second
 	if err := errors.Join(encoder.Begin(out), out.Flush()); err != nil {
 		return err
 	}
-	selector := trace.NewSelector(o.selection(w),
+	selector := trace.NewSelector(o.selection(),
 		func(e *model.Traced) error { return encoder.Event(out, e) },
 		func(g *model.TraceGap) error { return encoder.Gap(out, g) })
-	job.Sampler, job.Engine, job.Readings, job.Alive = w.loader, w.engine, w.engine, w.loader.Alive
-	err := job.Run(ctx, selector.Tell, func(now time.Time) error { return errors.Join(selector.Tick(now), out.Flush()) })
-	if errors.Is(err, trace.ErrEnough) {
-		err = nil
-	}
-	summary := model.TraceSummary{Start: o.start, End: time.Now(), Origin: origin(w.loader, w.expr), Counts: selector.Counts}
-	summary.Counts.Forgotten = job.Tracker.Forgotten
-	samples, countErr := w.loader.SampleCounts()
+	err := s.Run(ctx, live.Sinks{
+		Turn:  selector.Tell,
+		Round: func(now time.Time) error { return errors.Join(selector.Tick(now), out.Flush()) },
+	})
+	summary := model.TraceSummary{Start: start, End: time.Now(), Origin: s.Origin(), Counts: selector.Counts}
+	summary.Counts.Forgotten = s.Forgotten()
+	samples, countErr := s.SampleCounts()
 	summary.Samples = samples
 	return errors.Join(err, countErr, selector.Flush(), encoder.End(out, &summary), out.Flush())
 }
 
-func (o *traceOptions) selection(w *session) trace.Selection {
+func (o *traceOptions) selection() trace.Selection {
 	s := trace.Selection{Slow: o.slow, Errors: o.errors, Conns: o.conns}
-	if o.filter != "" {
-		s.Match = w.expr.Match
-	}
-	if o.excludeSelf {
-		s.Hide = endsAt(uint32(os.Getpid()))
-	}
 	s.Limit, s.PerSecond = o.limit.n, o.limit.perSecond
 	if !o.limit.set && o.output == "table" {
 		s.Limit, s.PerSecond = linesForPeople, true

@@ -33,7 +33,7 @@ type room struct {
 // The rooms. Whoever adds one, or an arrow from one to another, says so here.
 var rooms = []room{
 	{"cmd/lotrace", "commands",
-		"demo doctor export filter hook human live loader machine model outfile owner pcapng stats suggest tap trace tui",
+		"demo doctor export filter hook human live loader machine model outfile pcapng suggest tap trace tui",
 		"charm.land/bubbletea/v2 github.com/charmbracelet/colorprofile github.com/spf13/pflag golang.org/x/sys"},
 	{"bench", "commands", "export hook live loader machine model owner services stats tui",
 		"charm.land/bubbletea/v2 github.com/charmbracelet/colorprofile github.com/cilium/ebpf github.com/vishvananda/netlink " +
@@ -43,7 +43,7 @@ var rooms = []room{
 	{"tui", "faces", "filter human model stats", "charm.land/bubbletea/v2 github.com/charmbracelet/x/ansi"},
 	{"pcapng", "faces", "human model outfile", "github.com/gopacket/gopacket"},
 
-	{"live", "players", "filter loader machine model owner stats tap", "golang.org/x/sys"},
+	{"live", "players", "filter loader machine model owner stats tap trace", "golang.org/x/sys"},
 
 	{"tap", "makers", "frame model redact", ""},
 	{"trace", "makers", "frame model redact", ""},

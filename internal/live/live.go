@@ -15,13 +15,15 @@ import (
 	"github.com/lotrace/lotrace/internal/owner"
 	"github.com/lotrace/lotrace/internal/stats"
 	"github.com/lotrace/lotrace/internal/tap"
+	"github.com/lotrace/lotrace/internal/trace"
 )
 
 // Sinks take what there is, in the order of time and on the goroutine of Run. What one is given is its own until it
 // returns. An error of one ends the run and is returned, but for model.ErrEnough, which is none.
 type Sinks struct {
 	Window func(*model.Window) error // the last may be cut short; nil: not wanted
-	Packet func(*model.Packet) error // of what Config.Kernel samples; nil: not wanted
+	Packet func(*model.Packet) error // of what Config.Packets samples; nil: not wanted
+	Turn   func(*model.Traced) error // as Config.Turns says; nil: not wanted
 
 	// Round is called whenever the others had all that is known by now; may be nil.
 	Round func(now time.Time) error
@@ -39,14 +41,21 @@ type Timing struct {
 // Config says what is wanted, and for how long.
 type Config struct {
 	Timing
-	Kernel   loader.Config  // but for Filter
+	Kernel   loader.Config  // but for Filter and Sample
 	Filter   *filter.Filter // nil: all
-	HideSelf bool           // rows with this process at an end are counted as hidden
+	HideSelf bool           // rows with this process at an end are counted as hidden, and turns are left out
 	Rights   Rights
-	Packets  tap.Options
+	Packets  Packets       // for a sink that takes packets
+	Turns    *trace.Config // for a sink that takes turns; nil: there is none
 
 	Warn     func(text string) // gets what a user should know beside the result; nil: nobody does
 	Counting func(model.Site)  // called when counting has begun; may be nil
+}
+
+// Packets says which packets are taken, and what is made of them.
+type Packets struct {
+	model.SampleConfig // without policies there are none
+	tap.Options
 }
 
 // Rights says what becomes of what the process may do, once all is open.
@@ -60,7 +69,9 @@ type Session struct {
 	config    Config
 	loader    *loader.Loader
 	listeners []model.Listener
-	tap       *tap.Tap // nil: no packets
+	tap       *tap.Tap      // nil: no packets
+	turns     *trace.Turns  // nil: no turns
+	slow      time.Duration // from where on windows list turns
 
 	denied bool // it was said that there are processes of which details are unknown
 	blind  bool // what waits in sockets was unknown in the newest window
@@ -74,15 +85,39 @@ func Open(c Config) (*Session, error) {
 	if c.Filter != nil {
 		c.Kernel.Filter, _ = c.Filter.Kernel()
 	}
+	slow := c.Kernel.Slow
+	c.Kernel.Sample = c.Packets.SampleConfig
+	if c.Turns != nil {
+		c.Kernel.Sample = together(c.Packets.SampleConfig, c.Turns.Sample())
+		if c.Kernel.Learns(loader.LearnBreakdown) {
+			c.Kernel.Slow = 1 // all of them: each comes with its parts
+		}
+	}
 	l, err := loader.Open(c.Kernel)
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{config: c, loader: l}
+	s := &Session{config: c, loader: l, slow: slow}
 	if s.listeners, err = l.Listeners(); err != nil {
 		s.warn("%v; roles of older connections are guessed", err)
 	}
 	return s, nil
+}
+
+// together is what to sample for packets and for turns at once.
+func together(packets, turns model.SampleConfig) model.SampleConfig {
+	if packets.Policies == 0 {
+		return turns
+	}
+	packets.Policies |= turns.Policies
+	if packets.Snaplen > 0 {
+		packets.Snaplen = max(packets.Snaplen, turns.Snaplen)
+	}
+	if packets.PerSecond > 0 {
+		packets.PerSecond += turns.PerSecond
+	}
+	packets.Buffer = max(packets.Buffer, turns.Buffer)
+	return packets
 }
 
 // Close detaches and frees all that Open made.
@@ -98,7 +133,7 @@ func (s *Session) Origin() model.Origin {
 	origin := model.Origin{
 		Host:   host,
 		Kernel: machine.Release(),
-		Sites:  []model.Site{{Number: 1, Netns: l.Netns(), Device: l.Device(), Hook: string(l.Hook())}},
+		Sites:  []model.Site{{Number: loader.Site, Netns: l.Netns(), Device: l.Device(), Hook: string(l.Hook())}},
 	}
 	if s.config.Filter != nil {
 		origin.Filter = s.config.Filter.String()
@@ -115,6 +150,14 @@ func (s *Session) Packets() uint64 {
 		return 0
 	}
 	return s.tap.Packets()
+}
+
+// Forgotten is how many requests were under way when others had to take their place.
+func (s *Session) Forgotten() uint64 {
+	if s.turns == nil {
+		return 0
+	}
+	return s.turns.Forgotten()
 }
 
 // Run gives rights up and calls sinks until the context or the time ends, which is no error. Where the network
@@ -135,7 +178,12 @@ func (s *Session) Run(ctx context.Context, sinks Sinks) error {
 	if owners != nil {
 		defer owners.Close()
 	}
-	engine, err := stats.Start(s.loader, s.counted(owners))
+	counted := s.counted(owners)
+	if sinks.Turn != nil {
+		s.turns = trace.NewTurns(*s.config.Turns, shown(sinks.Turn, counted.Match, counted.Hide))
+		counted.SlowTurn = s.turns.SlowTurn
+	}
+	engine, err := stats.Start(s.loader, counted)
 	if err != nil {
 		return err
 	}
@@ -150,30 +198,43 @@ func (s *Session) Run(ctx context.Context, sinks Sinks) error {
 			return show(w)
 		}
 	}
-	parts := Parts{Engine: engine, Alive: s.loader.Alive}
-	if err := s.follow(&parts, engine, sinks); err != nil {
+	if err := s.openTap(engine, sinks.Packet); err != nil {
 		return err
+	}
+	parts := Parts{Engine: engine, Alive: s.loader.Alive, Tap: s.tap, Turns: s.turns, Readings: engine}
+	if s.tap != nil || s.turns != nil {
+		parts.Samples = s.loader
 	}
 	return Loop(ctx, s.config.Timing, parts, sinks)
 }
 
-// follow adds what makes something of samples.
-func (s *Session) follow(parts *Parts, engine *stats.Engine, sinks Sinks) error {
-	if sinks.Packet == nil {
+// shown is a sink for turns of flows that match, and of those that are not to be hidden; match and hide may be nil.
+func shown(turn func(*model.Traced) error, match, hide func(*model.Flow) bool) func(*model.Traced) error {
+	return func(t *model.Traced) error {
+		if match != nil && !match(t.Flow) || hide != nil && hide(t.Flow) {
+			return nil
+		}
+		return turn(t)
+	}
+}
+
+func (s *Session) openTap(engine *stats.Engine, packet func(*model.Packet) error) error {
+	if packet == nil {
 		return nil
 	}
 	clock, err := machine.WallClock()
 	if err != nil {
 		return err
 	}
+	wanted := &s.config.Packets
 	config := tap.Config{
-		Options: s.config.Packets, Netns: s.loader.Netns(), WallClock: clock, DropReason: loader.DropReason,
+		Options: wanted.Options, Policies: wanted.Policies, Snaplen: int(wanted.Snaplen),
+		Netns: s.loader.Netns(), WallClock: clock, DropReason: loader.DropReason,
 	}
 	if s.config.Filter != nil {
 		config.Match = s.config.Filter.Match
 	}
-	s.tap = tap.New(engine, config, sinks.Packet)
-	parts.Samples, parts.Tap = s.loader, s.tap
+	s.tap = tap.New(engine, config, packet)
 	return nil
 }
 
@@ -206,7 +267,7 @@ func (s *Session) counted(owners *owner.Resolver) stats.Config {
 		Troubles:   loader.Troubles(flows),
 		Origin:     s.Origin(),
 		Listeners:  s.listeners,
-		Slow:       s.config.Kernel.Slow,
+		Slow:       s.slow,
 		DropReason: loader.DropReason,
 	}
 	if owners != nil {

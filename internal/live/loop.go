@@ -7,6 +7,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/tap"
+	"github.com/lotrace/lotrace/internal/trace"
 )
 
 const (
@@ -37,10 +38,12 @@ type Samples interface {
 
 // Parts are what a run is made of.
 type Parts struct {
-	Engine  Engine
-	Alive   func() error // asked several times a second and at the end; an error ends the run; nil: nothing does
-	Samples Samples      // nil: there are none
-	Tap     *tap.Tap     // nil: they become no packets
+	Engine   Engine
+	Alive    func() error   // asked several times a second and at the end; an error ends the run; nil: nothing does
+	Samples  Samples        // nil: there are none
+	Tap      *tap.Tap       // nil: they become no packets
+	Turns    *trace.Turns   // nil: they become no turns
+	Readings trace.Readings // for Turns
 }
 
 // Loop moves parts through time: it calls sinks until the context or the time ends, or Alive fails, which is returned
@@ -137,8 +140,18 @@ func (l *loop) run(ctx context.Context) error {
 // step does what is due. The window ends before flows are freed: what is freed now was told of in the samples of the
 // next reading at the latest, and has a name until the window after that ends.
 func (l *loop) step(now time.Time, tell, window, sweep bool) error {
-	if err := l.pass(now, tell, window); err != nil {
-		return err
+	if l.Samples != nil && (l.Tap != nil || tell || window) {
+		if err := l.pass(window); err != nil {
+			return err
+		}
+		if tell || window {
+			if err := l.tellTurns(false); err != nil {
+				return err
+			}
+		}
+		if err := l.round(now); err != nil {
+			return err
+		}
 	}
 	if window {
 		if err := l.showWindow(); err != nil {
@@ -176,30 +189,32 @@ func (l *loop) read(deadline time.Time) (more bool, err error) {
 }
 
 func (l *loop) take(s *model.Sample) error {
+	if l.Turns != nil {
+		l.Turns.Add(s)
+	}
 	if l.Tap != nil {
 		return l.Tap.Add(s)
 	}
 	return nil
 }
 
-// pass hands on what samples make known by now. The engine forgets as a window ends, so nothing may wait then.
-func (l *loop) pass(now time.Time, tell, window bool) error {
-	if l.Samples == nil || l.Tap == nil && !tell && !window {
-		return nil
-	}
-	if err := l.Engine.Look(); err != nil {
+// pass reads flows, and hands on packets that waited, or all of them: the engine forgets as a window ends, so nothing
+// may wait then.
+func (l *loop) pass(all bool) error {
+	if err := l.Engine.Look(); err != nil || l.Tap == nil {
 		return err
 	}
-	if l.Tap != nil {
-		pass := l.Tap.Pass
-		if window {
-			pass = l.Tap.Drain
-		}
-		if err := pass(); err != nil {
-			return err
-		}
+	if all {
+		return l.Tap.Drain()
 	}
-	return l.round(now)
+	return l.Tap.Pass()
+}
+
+func (l *loop) tellTurns(all bool) error {
+	if l.Turns == nil {
+		return nil
+	}
+	return l.Turns.Tell(l.Readings, all)
 }
 
 func (l *loop) round(now time.Time) error {
@@ -221,21 +236,27 @@ func (l *loop) last(now time.Time) error {
 
 // drain hands on what waits, and what was sampled before it was called.
 func (l *loop) drain(now time.Time) error {
+	if l.Samples == nil {
+		return nil
+	}
 	if l.Tap != nil { // what was read last waits as long as any other
-		if err := l.pass(now, false, false); err != nil {
+		if err := l.pass(false); err != nil {
 			return err
 		}
 	}
-	for more := l.Samples != nil; more; {
+	for more := true; more; {
 		var err error
 		if more, err = l.read(time.Time{}); err != nil {
 			return err
 		}
-		if err := l.pass(now, true, true); err != nil {
+		if err := l.pass(true); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := l.tellTurns(true); err != nil {
+		return err
+	}
+	return l.round(now)
 }
 
 // showWindow ends a window, which is not wanted by everybody.

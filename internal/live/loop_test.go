@@ -46,7 +46,7 @@ func watch(t *testing.T, e *fakeEngine, timing Timing, stopAfter time.Duration, 
 	return err
 }
 
-func shown(*model.Window) error { return nil }
+func ignore(*model.Window) error { return nil }
 
 func TestWindows(t *testing.T) {
 	const never = time.Hour
@@ -70,7 +70,7 @@ func TestWindows(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := &fakeEngine{}
-			if err := watch(t, e, test.config, test.stopAfter, shown); err != nil {
+			if err := watch(t, e, test.config, test.stopAfter, ignore); err != nil {
 				t.Fatal(err)
 			}
 			if len(e.windows) != len(test.want) {
@@ -87,7 +87,7 @@ func TestWindows(t *testing.T) {
 
 func TestSweepsMeanwhile(t *testing.T) {
 	e := &fakeEngine{}
-	if err := watch(t, e, Timing{For: 10*time.Second + sweepEvery/2}, time.Hour, shown); err != nil {
+	if err := watch(t, e, Timing{For: 10*time.Second + sweepEvery/2}, time.Hour, ignore); err != nil {
 		t.Fatal(err)
 	}
 	if want := int(10 * time.Second / sweepEvery); e.sweeps != want {
@@ -99,17 +99,17 @@ func TestSweepsMeanwhile(t *testing.T) {
 func TestGoneAtTheEnd(t *testing.T) {
 	gone := errors.New("gone")
 	for name, c := range map[string]Timing{"time is up": {For: sweepEvery / 4}, "stopped": {}} {
-		if err := watch(t, &fakeEngine{gone: gone}, c, sweepEvery/2, shown); !errors.Is(err, gone) {
+		if err := watch(t, &fakeEngine{gone: gone}, c, sweepEvery/2, ignore); !errors.Is(err, gone) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// What was counted until the namespace went is shown before the error comes back.
+// What was counted until the namespace went is ignore before the error comes back.
 func TestGone(t *testing.T) {
 	gone := errors.New("gone")
 	e := &fakeEngine{gone: gone}
-	err := watch(t, e, Timing{}, time.Hour, shown)
+	err := watch(t, e, Timing{}, time.Hour, ignore)
 	if !errors.Is(err, gone) || len(e.windows) != 1 {
 		t.Errorf("%d windows, then %v", len(e.windows), err)
 	}
@@ -117,7 +117,7 @@ func TestGone(t *testing.T) {
 
 func TestErrorsEndIt(t *testing.T) {
 	broken := errors.New("broken")
-	if err := watch(t, &fakeEngine{fail: broken}, Timing{}, time.Hour, shown); !errors.Is(err, broken) {
+	if err := watch(t, &fakeEngine{fail: broken}, Timing{}, time.Hour, ignore); !errors.Is(err, broken) {
 		t.Errorf("sweep: %v", err)
 	}
 	full := func(*model.Window) error { return broken }

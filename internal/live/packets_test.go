@@ -77,7 +77,7 @@ func sampleOf(ns uint64, fromClient bool, data []byte) model.Sample {
 	lo := [16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1}
 	s := model.Sample{
 		MonoNS: ns, Key: model.SlotKey{Addr: [2][16]byte{lo, lo}, Port: [2]uint16{80, 40000}, Proto: model.ProtoTCP},
-		Client: 1, OneIn: 1, Length: uint32(len(data)), Data: data,
+		Client: 1, Why: model.SampleAll, OneIn: 1, Length: uint32(len(data)), Data: data,
 	}
 	if fromClient {
 		s.From = 1
@@ -91,7 +91,7 @@ func (w *world) run(t *testing.T, options tap.Options) (*tap.Tap, error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	w.stop = cancel
-	packets := tap.New(w, tap.Config{Options: options, Netns: 7, WallClock: time.Second}, w.packet)
+	packets := tap.New(w, tap.Config{Options: options, Policies: model.SampleAll, Netns: 7, WallClock: time.Second}, w.packet)
 	return packets, Loop(ctx, Timing{}, Parts{Engine: w, Samples: w, Tap: packets}, Sinks{Packet: w.packet})
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/stats"
@@ -63,16 +64,17 @@ func (r *rig) trace(t *testing.T) (turns []*model.Turn) {
 	ctx, end := context.WithTimeout(context.Background(), 20*time.Second)
 	defer end()
 	engine := &looker{Engine: r.engine}
-	job := trace.Job{Sampler: r.loader, Engine: engine, Readings: engine, Tracker: trace.NewTracker(trace.Config{}), Duration: -1}
-	err := job.Run(ctx, func(e *model.Traced) error {
+	parts := live.Parts{Engine: engine, Readings: engine, Samples: r.loader}
+	parts.Turns = trace.NewTurns(trace.Config{}, func(e *model.Traced) error {
 		turns = append(turns, e.Turn)
 		return nil
-	}, func(time.Time) error {
+	})
+	err := live.Loop(ctx, live.Timing{}, parts, live.Sinks{Round: func(time.Time) error {
 		if engine.looked {
 			end()
 		}
 		return nil
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ type Config struct {
 	Listeners []model.Listener       // sockets that waited when counting began
 	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
 
-	Slow       time.Duration         // turns that the source tells of one by one; 0: none
+	Slow       time.Duration         // windows list turns that take as long, of those that the source tells of; 0: none
 	SlowTurn   func(*model.SlowTurn) // called for each of them as it is read, and valid during the call; may be nil
 	DropReason func(uint32) string   // names of model.Drop.Reason; nil: they go by number
 }

@@ -60,13 +60,16 @@ func (s *slowTurns) reject(key *model.SlotKey) {
 	s.rejected[*key] = struct{}{}
 }
 
-// takeSlow takes over the slow turns that a reading told of, even one that failed: they are told once.
+// takeSlow takes over the slow turns that a reading told of, even one that failed: they are told once. The source may
+// tell of more of them than windows list.
 func (e *Engine) takeSlow() {
 	for i := range e.now.Slow {
 		if e.config.SlowTurn != nil {
 			e.config.SlowTurn(&e.now.Slow[i])
 		}
-		e.slow.add(e.now.Slow[i])
+		if e.now.Slow[i].Turn >= e.config.Slow {
+			e.slow.add(e.now.Slow[i])
+		}
 	}
 	e.now.Slow = e.now.Slow[:0]
 }

@@ -37,6 +37,7 @@ func TestSlowTurns(t *testing.T) {
 	s.pass(time.Second)
 	s.packet(slot, 1, model.FlagACK)
 	s.slow(slot, 7*ms)
+	s.slow(slot, 4*ms) // told for somebody else
 	s.now.Slow[0].Parts = &model.SlowParts{Delivery: ms, Wait: 2 * ms, Think: 4 * ms}
 	told := s.now.Slow[0].Parts
 	sweep(t, e)

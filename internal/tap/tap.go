@@ -26,6 +26,8 @@ type Options struct {
 // Config is Options with what they are for.
 type Config struct {
 	Options
+	Policies   model.SamplePolicy     // packets to keep, by why they were sampled
+	Snaplen    int                    // bytes of each skb to keep at most; 0: all
 	Match      func(*model.Flow) bool // packets to keep, by their flow; nil: all
 	Netns      uint32                 // of packets that tell nothing themselves
 	WallClock  time.Duration          // time since 1970 less CLOCK_MONOTONIC
@@ -140,11 +142,18 @@ type batch struct {
 	bytes   []byte
 }
 
-// Add keeps a copy. It returns ErrFull when that was the last for which there was room.
+// Add keeps a copy of a sample, if it was taken to be a packet. It returns ErrFull when that was the last for which there was room.
 func (t *Tap) Add(s *model.Sample) error {
+	if s.Why&t.config.Policies == 0 {
+		return nil
+	}
+	data := s.Data
+	if t.config.Snaplen > 0 {
+		data = data[:min(len(data), t.config.Snaplen)]
+	}
 	b := &t.now
 	begin := len(b.bytes)
-	b.bytes = append(b.bytes, s.Data...)
+	b.bytes = append(b.bytes, data...)
 	b.samples = append(b.samples, *s)
 	b.samples[len(b.samples)-1].Data = b.bytes[begin:len(b.bytes):len(b.bytes)]
 	const each = 256 // what a sample takes beside its bytes

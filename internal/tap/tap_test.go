@@ -39,7 +39,7 @@ func (o *output) packet(p *model.Packet) error {
 func through(t *testing.T, config Config, samples ...model.Sample) (*Tap, *output) {
 	t.Helper()
 	out := &output{}
-	config.Netns = 7
+	config.Netns, config.Policies = 7, model.SampleAll
 	tap := New(flows{}, config, out.packet)
 	for _, s := range samples {
 		s.Data = slices.Clone(s.Data)
@@ -63,7 +63,7 @@ func sampleOf(ns uint64, fromClient bool, data []byte) model.Sample {
 	lo := [16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1}
 	s := model.Sample{
 		MonoNS: ns, Key: model.SlotKey{Addr: [2][16]byte{lo, lo}, Port: [2]uint16{80, 40000}, Proto: model.ProtoTCP},
-		Client: 1, OneIn: 1, Length: uint32(len(data)), Data: data,
+		Client: 1, Why: model.SampleAll, OneIn: 1, Length: uint32(len(data)), Data: data,
 	}
 	if fromClient {
 		s.From = 1
@@ -87,6 +87,17 @@ func TestMatch(t *testing.T) {
 	tap, out := through(t, Config{}, samples...)
 	if tap.Packets() != 3 || !slices.Equal(out.netns, []uint32{1, 1, 7}) {
 		t.Errorf("%d packets of %v", tap.Packets(), out.netns)
+	}
+}
+
+// Samples that were taken for others are no packets, and no packet has more bytes than were asked for.
+func TestSamplesForOthers(t *testing.T) {
+	both, other := sampleOf(1, true, small), sampleOf(2, true, small)
+	both.Why |= model.SampleHeads
+	other.Why = model.SampleHeads | model.SampleConns
+	tap, out := through(t, Config{Snaplen: 40}, both, other)
+	if tap.Packets() != 1 || len(out.data[0]) != 40 {
+		t.Errorf("%d packets, %x", tap.Packets(), out.data)
 	}
 }
 

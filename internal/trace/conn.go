@@ -52,7 +52,7 @@ func (t *Tracker) connect(f *flow, s *model.Sample, flags byte) {
 }
 
 // end notes how a connection ended, the first time, and by which end of the key. Whether that is the server's is for
-// Job to say: the sample is from before anybody told the kernel who is the client of an older connection.
+// Turns to say: the sample is from before anybody told the kernel who is the client of an older connection.
 func (f *flow) end(s *model.Sample, change model.ConnChange, by uint8) {
 	if f.change != nil {
 		return

@@ -1,22 +1,16 @@
 package trace
 
 import (
-	"errors"
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// ErrEnough ends a job when as much was shown as was asked for.
-var ErrEnough = errors.New("as many lines as asked for")
-
 // Selection says what of all that happens is shown. The zero value shows all turns.
 type Selection struct {
-	Match  func(*model.Flow) bool // nil: all
-	Hide   func(*model.Flow) bool // nil: none
-	Slow   time.Duration          // turns of so much and more
-	Errors bool                   // what went wrong; with Slow, that as well
-	Conns  bool                   // what happens to connections as well
+	Slow   time.Duration // turns of so much and more
+	Errors bool          // what went wrong; with Slow, that as well
+	Conns  bool          // what happens to connections as well
 
 	Limit     int  // 0: none
 	PerSecond bool // Limit is that of a second, otherwise of all
@@ -40,9 +34,9 @@ func NewSelector(s Selection, show func(*model.Traced) error, rest func(*model.T
 	return &Selector{Selection: s, show: show, rest: rest}
 }
 
-// Tell takes what happened. It returns ErrEnough when that was the last to be shown.
+// Tell takes what happened. It returns model.ErrEnough when that was the last to be shown.
 func (s *Selector) Tell(e *model.Traced) error {
-	if !s.wants(e) || s.Match != nil && !s.Match(e.Flow) || s.Hide != nil && s.Hide(e.Flow) {
+	if !s.wants(e) {
 		return nil
 	}
 	all, shown, limited := &s.Counts.Turns, &s.Counts.ShownTurns, &s.Counts.LimitedTurns
@@ -61,7 +55,7 @@ func (s *Selector) Tell(e *model.Traced) error {
 		return err
 	}
 	if s.Limit > 0 && !s.PerSecond && s.shown == s.Limit {
-		return ErrEnough
+		return model.ErrEnough
 	}
 	return nil
 }

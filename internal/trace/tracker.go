@@ -43,6 +43,25 @@ type Config struct {
 	Payload  int  // bytes of each request and answer to keep
 	NoRedact bool // with their secrets
 	Conns    bool // what happens to connections as well
+	Troubles bool // packets that are dropped or sent again count in turns
+}
+
+// The kernel's budget for samples: far more than anybody can read, and little enough for a storm of messages
+// to cost no more than that.
+const (
+	samplesPerSecond = 200_000
+	sampleBuffer     = 16 << 20
+)
+
+// Sample is what must be sampled for that.
+func (c *Config) Sample() model.SampleConfig {
+	sample := model.SampleConfig{
+		Policies: Policies, Snaplen: Snaplen(c.Payload), PerSecond: samplesPerSecond, Buffer: sampleBuffer,
+	}
+	if c.Troubles {
+		sample.Policies |= model.SampleErrors
+	}
+	return sample
 }
 
 // Event is something that happened on a flow. Of Turn and Conn one is there.

@@ -1,0 +1,51 @@
+package live
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+func TestShownTurns(t *testing.T) {
+	yes, no := func(*model.Flow) bool { return true }, func(*model.Flow) bool { return false }
+	for _, test := range []struct {
+		name        string
+		match, hide func(*model.Flow) bool
+		want        int
+	}{
+		{"all", nil, nil, 1},
+		{"no match", no, nil, 0},
+		{"all match, none hidden", yes, no, 1},
+		{"all hidden", nil, yes, 0},
+	} {
+		had := 0
+		sink := shown(func(*model.Traced) error { had++; return nil }, test.match, test.hide)
+		if err := sink(&model.Traced{Flow: &model.Flow{}}); err != nil || had != test.want {
+			t.Errorf("%s: %d turns, error %v", test.name, had, err)
+		}
+	}
+}
+
+// What is sampled for packets and for turns at once is enough for both.
+func TestSampledTogether(t *testing.T) {
+	turns := model.SampleConfig{Policies: model.SampleHeads, Snaplen: 128, PerSecond: 1000, Buffer: 1 << 20}
+	for _, test := range []struct{ packets, want model.SampleConfig }{
+		{model.SampleConfig{}, turns},
+		{
+			model.SampleConfig{Policies: model.SampleAll},
+			model.SampleConfig{Policies: model.SampleAll | model.SampleHeads, Buffer: 1 << 20},
+		},
+		{
+			model.SampleConfig{Policies: model.SampleFirst, First: 3, Snaplen: 64, PerSecond: 5, BytesPerSecond: 9, Buffer: 1 << 22},
+			model.SampleConfig{
+				Policies: model.SampleFirst | model.SampleHeads, First: 3, Snaplen: 128, PerSecond: 1005, BytesPerSecond: 9, Buffer: 1 << 22,
+			},
+		},
+	} {
+		if diff := cmp.Diff(test.want, together(test.packets, turns)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
