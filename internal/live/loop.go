@@ -25,6 +25,7 @@ const (
 // Engine knows flows and makes windows; stats.Engine does.
 type Engine interface {
 	Look() error
+	Settle()
 	Sweep() error
 	Window() (*model.Window, error)
 }
@@ -198,16 +199,17 @@ func (l *loop) take(s *model.Sample) error {
 	return nil
 }
 
-// pass reads flows, and hands on packets that waited, or all of them: the engine forgets as a window ends, so nothing
-// may wait then.
+// pass reads flows, and hands on packets that waited long enough. Where it hands on all of them, it waits a moment for
+// owners instead: the engine forgets as a window ends, so nothing may wait then.
 func (l *loop) pass(all bool) error {
 	if err := l.Engine.Look(); err != nil || l.Tap == nil {
 		return err
 	}
-	if all {
-		return l.Tap.Drain()
+	if !all {
+		return l.Tap.Pass()
 	}
-	return l.Tap.Pass()
+	l.Engine.Settle()
+	return l.Tap.Drain()
 }
 
 func (l *loop) tellTurns(all bool) error {

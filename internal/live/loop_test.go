@@ -23,6 +23,7 @@ type fakeEngine struct {
 func (e *fakeEngine) alive() error { return e.gone }
 
 func (e *fakeEngine) Look() error { return nil }
+func (e *fakeEngine) Settle()     {}
 
 func (e *fakeEngine) Sweep() error {
 	e.sweeps++

@@ -49,6 +49,7 @@ func (w *world) ReadSamples(deadline time.Time, into func(*model.Sample) error) 
 }
 
 func (w *world) Look() error  { w.log = append(w.log, "look"); return nil }
+func (w *world) Settle()      {}
 func (w *world) Sweep() error { return nil }
 func (w *world) Window() (*model.Window, error) {
 	w.log = append(w.log, "window")

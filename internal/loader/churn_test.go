@@ -181,6 +181,7 @@ func TestMinuteOfChurn(t *testing.T) {
 type sweeper struct{ *rig }
 
 func (s sweeper) Look() error                    { return s.engine.Look() }
+func (s sweeper) Settle()                        { s.engine.Settle() }
 func (s sweeper) Sweep() error                   { return s.engine.Sweep() }
 func (s sweeper) Window() (*model.Window, error) { return &model.Window{}, nil }
 

@@ -22,6 +22,13 @@ func (e *Engine) Look() error {
 	return nil
 }
 
+// Settle waits a moment for owners that were asked for, so that FlowOf knows them.
+func (e *Engine) Settle() {
+	if e.config.Owners != nil {
+		e.config.Owners.Settle(settleOwners)
+	}
+}
+
 // Now returns the moment of the newest reading, by CLOCK_MONOTONIC (ns) and by the wall clock.
 func (e *Engine) Now() (ns uint64, wall time.Time) { return e.now.MonoNS, e.now.Wall }
 
