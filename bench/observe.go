@@ -13,49 +13,36 @@ import (
 	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
-	"github.com/lotrace/lotrace/internal/owner"
-	"github.com/lotrace/lotrace/internal/stats"
 )
 
 // observe is lotrace flows --watch 1s -o json with less than everything on, which users cannot have: "counts"
 // only, or those and "owners". "least" is no lotrace but what anybody must do who watches packets.
-func observe(ctx context.Context, args []string, stdout io.Writer) (err error) {
-	config := loader.Config{Learn: loader.LearnCounts}
+func observe(ctx context.Context, args []string, stdout io.Writer) error {
+	config := live.Config{
+		Timing:   live.Timing{Interval: time.Second},
+		Kernel:   loader.Config{Learn: loader.LearnCounts},
+		Warn:     func(text string) { fmt.Fprintf(os.Stderr, "lotrace: %s\n", text) },
+		Counting: func(model.Site) { fmt.Fprintln(os.Stderr, "lotrace: counting") },
+	}
 	switch what := strings.Join(args, " "); what {
 	case "least":
 		return observeLeast(ctx, stdout)
 	case "counts":
 	case "owners":
-		config.Learn |= loader.LearnOwners | loader.LearnHolders
+		config.Kernel.Learn |= loader.LearnOwners | loader.LearnHolders
 	default:
 		return fmt.Errorf("observe %q: least, counts or owners", what)
-	}
-	l, err := loader.Open(config)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	counted := stats.Config{MaxFlows: loader.DefaultFlows}
-	if config.Learns(loader.LearnOwners) {
-		owners := owner.New(owner.Config{Scan: l.Holders})
-		defer owners.Close()
-		if err := owners.ScanNow(); err != nil {
-			return err
-		}
-		counted.Owners = owners
-	}
-	engine, err := stats.Start(l, counted)
-	if err != nil {
-		return err
 	}
 	encoder, err := export.New("json", export.Options{})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(os.Stderr, "lotrace: counting")
-	return live.Loop(ctx, live.Timing{Interval: time.Second}, live.Parts{Engine: engine}, live.Sinks{Window: func(w *model.Window) error {
-		return encoder.Encode(stdout, w)
-	}})
+	s, err := live.Open(config)
+	if err != nil {
+		return err
+	}
+	err = s.Run(ctx, live.Sinks{Window: func(w *model.Window) error { return encoder.Encode(stdout, w) }})
+	return errors.Join(err, s.Close())
 }
 
 // observeLeast counts packets, and does nothing else.

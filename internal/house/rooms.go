@@ -35,7 +35,7 @@ var rooms = []room{
 	{"cmd/lotrace", "commands",
 		"demo doctor export filter hook human live loader machine model outfile pcapng suggest tap trace tui",
 		"charm.land/bubbletea/v2 github.com/charmbracelet/colorprofile github.com/spf13/pflag golang.org/x/sys"},
-	{"bench", "commands", "export hook live loader machine model owner services stats tui",
+	{"bench", "commands", "export hook live loader machine model services stats tui",
 		"charm.land/bubbletea/v2 github.com/charmbracelet/colorprofile github.com/cilium/ebpf github.com/vishvananda/netlink " +
 			"golang.org/x/sys"},
 
