@@ -267,6 +267,7 @@ func (s *Session) counted(owners *owner.Resolver) stats.Config {
 		Troubles:   loader.Troubles(flows),
 		Origin:     s.Origin(),
 		Listeners:  s.listeners,
+		Samples:    s.config.Kernel.Sample.Policies != 0,
 		Slow:       s.slow,
 		DropReason: loader.DropReason,
 	}

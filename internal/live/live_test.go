@@ -178,7 +178,7 @@ func TestThreeAtOnce(t *testing.T) {
 	const (
 		exchanges   = 300
 		datagrams   = 500
-		connections = 2500
+		connections = 3500 // whose turns take more than half of the room there is, so that flows are freed soon
 	)
 	ns := testkit.NewNetns(t)
 	windows, packets, turns := &observer{hasWindows: true}, &observer{hasPackets: true}, &observer{hasTurns: true}

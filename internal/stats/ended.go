@@ -9,11 +9,18 @@ import (
 
 // parts is what the window has of flows that are over before it is.
 type parts struct {
-	ended   []endedSlot            // flows whose slot was freed in this window, or taken over by its end
-	byKey   map[model.SlotKey]int  // the newest of ended per key
-	cut     map[string]model.Count // counted, but past MaxEnded
-	orphans []model.Slot           // of the newest reading, while its window is made
-	order   []int                  // what byAge returned last
+	ended   []endedSlot                  // flows whose slot was freed in this window, or taken over by its end
+	byKey   map[model.SlotKey]int        // the newest of ended per key
+	silent  map[model.SlotKey]silentSlot // those of which the window has nothing to say, for FlowOf
+	cut     map[string]model.Count       // counted, but past MaxEnded
+	orphans []model.Slot                 // of the newest reading, while its window is made
+	order   []int                        // what byAge returned last
+}
+
+// silentSlot is a flow that has no slot any more, and no part of the window.
+type silentSlot struct {
+	slot model.Slot
+	ends ends
 }
 
 // endedSlot is a flow that has no slot any more; Dir holds the window's part.
@@ -52,6 +59,9 @@ func (e *Engine) endOrphans() {
 // keep holds an ended flow's part of the window until the window is shown.
 func (e *Engine) keep(slot *model.Slot, tally *model.Tally) {
 	if !e.isDue(slot, tally) {
+		if e.config.Samples && len(e.parts.silent) < e.config.MaxEnded {
+			e.parts.silent[slot.Key] = silentSlot{*slot, *e.endsOf(slot)}
+		}
 		return
 	}
 	if older := e.olderPart(slot); older != nil {

@@ -38,6 +38,7 @@ type Config struct {
 	Owners    Owners                 // nil: nobody is named
 	Listeners []model.Listener       // sockets that waited when counting began
 	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
+	Samples   bool                   // FlowOf is to know ended flows of which the window counted nothing, too
 
 	Slow       time.Duration         // windows list turns that take as long, of those that the source tells of; 0: none
 	SlowTurn   func(*model.SlowTurn) // called for each of them as it is read, and valid during the call; may be nil
@@ -86,7 +87,7 @@ func Start(source Source, config Config) (*Engine, error) {
 		config:    config,
 		listeners: newListeners(config.Listeners),
 		base:      make([][2]model.Counters, config.MaxFlows),
-		parts:     parts{byKey: make(map[model.SlotKey]int), cut: make(map[string]model.Count)},
+		parts:     parts{byKey: make(map[model.SlotKey]int), silent: make(map[model.SlotKey]silentSlot), cut: make(map[string]model.Count)},
 		names: names{
 			ends:   make([]ends, config.MaxFlows),
 			owners: make([][2]*model.Owner, 0, config.MaxFlows),
@@ -128,6 +129,7 @@ func (e *Engine) restart() {
 	e.start.Slots = nil
 	e.parts.ended = e.parts.ended[:0]
 	clear(e.parts.byKey)
+	clear(e.parts.silent)
 	clear(e.parts.cut)
 	e.rows.hidden = model.Hidden{}
 	e.turns.histograms.reset()

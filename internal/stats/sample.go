@@ -84,6 +84,9 @@ func (e *Engine) find(index uint32, key *model.SlotKey, ns uint64) (*model.Slot,
 	if i, ok := e.parts.byKey[*key]; ok && isFlow(&e.parts.ended[i].Slot, key, ns) {
 		return &e.parts.ended[i].Slot, &e.parts.ended[i].ends
 	}
+	if silent, ok := e.parts.silent[*key]; ok && isFlow(&silent.slot, key, ns) {
+		return &silent.slot, &silent.ends
+	}
 	return nil, nil
 }
 

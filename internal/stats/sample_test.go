@@ -108,6 +108,31 @@ func TestFlowOfJustFreed(t *testing.T) {
 	}
 }
 
+// Where samples are asked about, a flow that was silent in its last window is known until that is over: its samples may
+// be read late.
+func TestFlowOfSilent(t *testing.T) {
+	s := newFakeSource()
+	e := start(t, s, Config{Samples: true})
+	slot := s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst)
+	s.packet(slot, 1, 0)
+	sample := s.sampleOf(slot)
+	window(t, e)
+	s.pass(time.Hour)
+	if err := e.Sweep(); err != nil || len(s.retired) != 1 {
+		t.Fatalf("%v were freed, error %v", s.retired, err)
+	}
+	look(t, e)
+	if f, known := e.FlowOf(sample); !known || f.Client.Port != 40000 {
+		t.Errorf("after another reading: known %v, %+v", known, f)
+	}
+	if w := window(t, e); w.Flows.Len() != 0 {
+		t.Errorf("rows %+v", w.Flows.Slice())
+	}
+	if _, known := e.FlowOf(sample); known {
+		t.Error("known when its window is over")
+	}
+}
+
 // Of a sample whose flow is in no table, too, the client is who did not listen, or has a client's port, and not the end
 // that comes first in the key.
 func TestFlowOfNoSlot(t *testing.T) {
