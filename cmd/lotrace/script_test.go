@@ -8,10 +8,12 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
+	live.Poison = true
 	testkit.RunRole()
 	testscript.Main(m, map[string]func(){
 		"lotrace": main, "lotrace-breaks": brokenScreen, "lotrace-hangs-up": hangsUp,

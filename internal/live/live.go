@@ -19,7 +19,7 @@ import (
 )
 
 // Sinks take what there is, in the order of time and on the goroutine of Run. What one is given is its own until it
-// returns. An error of one ends the run and is returned, but for model.ErrEnough, which is none.
+// returns; a window's rows are, until it has returned from the next one. An error of one ends the run and is returned, but for model.ErrEnough, which is none.
 type Sinks struct {
 	Window func(*model.Window) error // the last may be cut short; nil: not wanted
 	Packet func(*model.Packet) error // of what Config.Packets samples; nil: not wanted
@@ -163,6 +163,9 @@ func (s *Session) Forgotten() uint64 {
 // Run gives rights up and calls sinks until the context or the time ends, which is no error. Where the network
 // namespace ends before, it returns loader.ErrNetnsGone after the sinks had what there was. It is called once.
 func (s *Session) Run(ctx context.Context, sinks Sinks) error {
+	if Poison {
+		sinks = sinks.poisoned()
+	}
 	if !s.config.Rights.KeepAll {
 		if err := s.loader.DropPrivileges(s.config.Rights.Keep...); err != nil {
 			s.warn("warning: %v", err)

@@ -205,15 +205,16 @@ func TestThreeAtOnce(t *testing.T) {
 			t.Errorf("%s: %d alone, %d: %s", what, len(alone), len(together), firstDifference(alone, together))
 		}
 	}
-	if n := len(windows.rows); n < connections+4 {
-		t.Errorf("%d rows", n)
-	}
 	if n := uint64(len(packets.packets)); n != windows.totals.SKBs || windows.device.Packets != windows.totals.Packets {
 		t.Errorf("%d skbs captured, windows have %+v, the device %+v", n, windows.totals, windows.device)
 	}
-	asked := uint64(0)
+	asked, connects := uint64(0), uint64(0)
 	for r := range maps.Values(windows.rows) {
 		asked += r.turns
+		connects += r.connects
+	}
+	if connects != connections+2 {
+		t.Errorf("%d handshakes in windows", connects)
 	}
 	if asked < 2*exchanges || uint64(len(turns.turns)) < asked+2*connections {
 		t.Errorf("%d turns in windows, %d turns and lives of connections told", asked, len(turns.turns))
