@@ -6,6 +6,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
 // column is one column of a view of T, for people.
@@ -25,143 +26,144 @@ func number[T any](head string, cell func(*T) string) column[T] {
 }
 
 // flowColumns are the columns of --by flow: those that fit a terminal, or all there are.
-func flowColumns(s *model.Window, wide bool) []column[model.Flow] {
+func flowColumns(s *model.Window, wide bool) []column[view.Row] {
 	endpoint, state := human.End, shortState
 	if wide {
 		endpoint, state = fullEndpoint, human.OrDash
 	}
-	columns := []column[model.Flow]{
-		text("CLIENT", func(f *model.Flow) string { return endpoint(&f.Client) }),
-		text("SERVER", func(f *model.Flow) string { return endpoint(&f.Server) }),
-		text("PROTO", func(f *model.Flow) string { return f.Proto.String() }),
-		text("STATE", func(f *model.Flow) string { return state(f.State) }),
+	columns := []column[view.Row]{
+		text("CLIENT", func(f *view.Row) string { return endpoint(&f.Client) }),
+		text("SERVER", func(f *view.Row) string { return endpoint(&f.Server) }),
+		text("PROTO", func(f *view.Row) string { return f.Proto.String() }),
+		text("STATE", func(f *view.Row) string { return state(f.Flow.State) }),
 	}
-	toServer := directionColumns("→ ", s, wide, func(f *model.Flow) *model.Counters { return &f.ToServer })
-	toClient := directionColumns("← ", s, wide, func(f *model.Flow) *model.Counters { return &f.ToClient })
-	signs := signColumns(s, wide, func(f *model.Flow) (turn, response *model.Latency) { return &f.Turn, &f.Response }, flowSigns)
+	toServer := directionColumns("→ ", s, wide, func(f *view.Row) *model.Counters { return &f.ToServer })
+	toClient := directionColumns("← ", s, wide, func(f *view.Row) *model.Counters { return &f.ToClient })
+	signs := signColumns(s, wide, func(f *view.Row) (turn, response *model.Latency) { return &f.Turn, &f.Response },
+		func(f *view.Row) *model.Tally { return &f.Tally })
 	if !wide {
 		return slices.Concat(columns, toServer, toClient, signs)
 	}
-	columns = append(columns, text("ROLE", func(f *model.Flow) string { return human.OrDash(string(f.RoleSource)) }))
+	columns = append(columns, text("ROLE", func(f *view.Row) string { return human.OrDash(string(f.Flow.RoleSource)) }))
 	columns = append(columns, toServer...)
 	columns = append(columns,
-		number("→ SRTT", func(f *model.Flow) string { return unlessZero(f.ClientSRTT, human.Span) }),
-		number("→ CWND", func(f *model.Flow) string { return unlessZero(f.ClientCwnd, decimal) }))
+		number("→ SRTT", func(f *view.Row) string { return unlessZero(f.Flow.ClientSRTT, human.Span) }),
+		number("→ CWND", func(f *view.Row) string { return unlessZero(f.Flow.ClientCwnd, decimal) }))
 	columns = append(columns, toClient...)
 	columns = append(columns,
-		number("← SRTT", func(f *model.Flow) string { return unlessZero(f.ServerSRTT, human.Span) }),
-		number("← CWND", func(f *model.Flow) string { return unlessZero(f.ServerCwnd, decimal) }))
+		number("← SRTT", func(f *view.Row) string { return unlessZero(f.Flow.ServerSRTT, human.Span) }),
+		number("← CWND", func(f *view.Row) string { return unlessZero(f.Flow.ServerCwnd, decimal) }))
 	columns = append(columns, signs...)
 	return append(columns,
-		number("CONNECT", func(f *model.Flow) string { return unlessZero(f.Handshake, human.Latency) }),
-		number("CROSSED", func(f *model.Flow) string { return human.Amount(f.Crossed) }),
-		number("FIRST", func(f *model.Flow) string { return human.Age(f.FirstSeen, s.End) }),
-		number("LAST", func(f *model.Flow) string { return human.Age(f.LastSeen, s.End) }))
+		number("CONNECT", func(f *view.Row) string { return unlessZero(f.Flow.Handshake, human.Latency) }),
+		number("CROSSED", func(f *view.Row) string { return human.Amount(f.Crossed) }),
+		number("FIRST", func(f *view.Row) string { return human.Age(f.Flow.FirstSeen, s.End) }),
+		number("LAST", func(f *view.Row) string { return human.Age(f.Flow.LastSeen, s.End) }))
 }
 
 // serviceColumns are the columns of --by service. The name tells the process already, so only wide
 // repeats it.
-func serviceColumns(s *model.Window, wide bool) []column[model.Service] {
+func serviceColumns(s *model.Window, wide bool) []column[view.Row] {
 	endpoint := human.ShortAddress
 	if wide {
 		endpoint = fullEndpoint
 	}
-	columns := []column[model.Service]{
-		text("SERVICE", func(v *model.Service) string { return human.Plain(v.Name) }),
-		text("SERVER", func(v *model.Service) string { return endpoint(&v.Server) }),
-		text("PROTO", func(v *model.Service) string { return v.Proto.String() }),
-		number("FLOWS", func(v *model.Service) string { return human.Commas(uint64(v.Flows)) }),
-		number("CLIENTS", func(v *model.Service) string { return human.Commas(uint64(v.Clients)) }),
+	columns := []column[view.Row]{
+		text("SERVICE", func(v *view.Row) string { return human.Plain(v.Name) }),
+		text("SERVER", func(v *view.Row) string { return endpoint(&v.Server) }),
+		text("PROTO", func(v *view.Row) string { return v.Proto.String() }),
+		number("FLOWS", func(v *view.Row) string { return human.Commas(uint64(v.Flows)) }),
+		number("CLIENTS", func(v *view.Row) string { return human.Commas(uint64(v.Clients)) }),
 	}
 	columns = slices.Concat(columns,
-		directionColumns("→ ", s, wide, func(v *model.Service) *model.Counters { return &v.ToServer }),
-		directionColumns("← ", s, wide, func(v *model.Service) *model.Counters { return &v.ToClient }),
-		signColumns(s, wide, func(v *model.Service) (turn, response *model.Latency) { return &v.Turn, &v.Response },
-			func(v *model.Service) *model.Tally { return &v.Tally }))
+		directionColumns("→ ", s, wide, func(v *view.Row) *model.Counters { return &v.ToServer }),
+		directionColumns("← ", s, wide, func(v *view.Row) *model.Counters { return &v.ToClient }),
+		signColumns(s, wide, func(v *view.Row) (turn, response *model.Latency) { return &v.Turn, &v.Response },
+			func(v *view.Row) *model.Tally { return &v.Tally }))
 	if !wide {
 		return columns
 	}
 	return append(columns,
-		latencyColumn("CONNECT", func(v *model.Service) *model.Latency { return &v.Connect }, quantile(0.50)),
-		number("ACCEPTQ", func(v *model.Service) string { return acceptQueueText(v.AcceptQueue) }))
+		latencyColumn("CONNECT", func(v *view.Row) *model.Latency { return &v.Connect }, quantile(0.50)),
+		number("ACCEPTQ", func(v *view.Row) string { return acceptQueueText(v.AcceptQueue) }))
 }
 
 // pairColumns are the columns of --by pair.
-func pairColumns(s *model.Window, wide bool) []column[model.Pair] {
-	columns := []column[model.Pair]{
+func pairColumns(s *model.Window, wide bool) []column[view.Row] {
+	columns := []column[view.Row]{
 		text("CLIENT", pairClient),
-		text("SERVICE", func(p *model.Pair) string { return human.Plain(p.ServiceName) }),
+		text("SERVICE", func(p *view.Row) string { return human.Plain(p.ServiceName) }),
 	}
 	if wide {
-		columns = append(columns, text("SERVER", func(p *model.Pair) string { return fullEndpoint(&p.Server) }))
+		columns = append(columns, text("SERVER", func(p *view.Row) string { return fullEndpoint(&p.Server) }))
 	}
 	columns = append(columns,
-		text("PROTO", func(p *model.Pair) string { return p.Proto.String() }),
-		number("FLOWS", func(p *model.Pair) string { return human.Commas(uint64(p.Flows)) }))
+		text("PROTO", func(p *view.Row) string { return p.Proto.String() }),
+		number("FLOWS", func(p *view.Row) string { return human.Commas(uint64(p.Flows)) }))
 	columns = slices.Concat(columns,
-		directionColumns("→ ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToServer }),
-		directionColumns("← ", s, wide, func(p *model.Pair) *model.Counters { return &p.ToClient }),
-		signColumns(s, wide, func(p *model.Pair) (turn, response *model.Latency) { return &p.Turn, &p.Response },
-			func(p *model.Pair) *model.Tally { return &p.Tally }))
+		directionColumns("→ ", s, wide, func(p *view.Row) *model.Counters { return &p.ToServer }),
+		directionColumns("← ", s, wide, func(p *view.Row) *model.Counters { return &p.ToClient }),
+		signColumns(s, wide, func(p *view.Row) (turn, response *model.Latency) { return &p.Turn, &p.Response },
+			func(p *view.Row) *model.Tally { return &p.Tally }))
 	if !wide {
 		return columns
 	}
 	return append(columns,
-		latencyColumn("CONNECT", func(p *model.Pair) *model.Latency { return &p.Connect }, quantile(0.50)),
-		text("→ UNIT", func(p *model.Pair) string { return ofOwner(p.Client, unit) }),
-		text("→ CONTAINER", func(p *model.Pair) string { return ofOwner(p.Client, human.Container) }),
-		text("← UNIT", func(p *model.Pair) string { return ofOwner(p.Server.Owner, unit) }),
-		text("← CONTAINER", func(p *model.Pair) string { return ofOwner(p.Server.Owner, human.Container) }))
+		latencyColumn("CONNECT", func(p *view.Row) *model.Latency { return &p.Connect }, quantile(0.50)),
+		text("→ UNIT", func(p *view.Row) string { return ofOwner(p.Client.Owner, unit) }),
+		text("→ CONTAINER", func(p *view.Row) string { return ofOwner(p.Client.Owner, human.Container) }),
+		text("← UNIT", func(p *view.Row) string { return ofOwner(p.Server.Owner, unit) }),
+		text("← CONTAINER", func(p *view.Row) string { return ofOwner(p.Server.Owner, human.Container) }))
 }
 
 // pairClient names the process with its PID: by name alone, two clients would be two equal rows.
-func pairClient(p *model.Pair) string {
-	if p.Client == nil {
+func pairClient(p *view.Row) string {
+	if p.Client.Owner == nil {
 		return human.Plain(p.ClientName)
 	}
-	return human.Process(p.Client)
+	return human.Process(p.Client.Owner)
 }
 
 // processColumns are the columns of --by process.
-func processColumns(s *model.Window, wide bool) []column[model.Usage] {
-	columns := []column[model.Usage]{
+func processColumns(s *model.Window, wide bool) []column[view.Row] {
+	columns := []column[view.Row]{
 		text("PROCESS", usageName),
-		number("PID", func(u *model.Usage) string { return ofOwner(u.Owner, pid) }),
+		number("PID", func(u *view.Row) string { return ofOwner(u.Owner, pid) }),
 	}
 	if wide {
-		columns = append(columns, number("UID", func(u *model.Usage) string { return ofOwner(u.Owner, uid) }))
+		columns = append(columns, number("UID", func(u *view.Row) string { return ofOwner(u.Owner, uid) }))
 	}
 	columns = append(columns, usageColumns(s, wide)...)
 	if !wide {
 		return columns
 	}
 	return append(columns,
-		text("CGROUP", func(u *model.Usage) string { return ofOwner(u.Owner, cgroup) }),
-		text("UNIT", func(u *model.Usage) string { return ofOwner(u.Owner, unit) }),
-		text("CONTAINER", func(u *model.Usage) string { return ofOwner(u.Owner, human.Container) }),
-		text("EXE", func(u *model.Usage) string { return ofOwner(u.Owner, exe) }),
-		text("CMDLINE", func(u *model.Usage) string { return ofOwner(u.Owner, cmdline) }))
+		text("CGROUP", func(u *view.Row) string { return ofOwner(u.Owner, cgroup) }),
+		text("UNIT", func(u *view.Row) string { return ofOwner(u.Owner, unit) }),
+		text("CONTAINER", func(u *view.Row) string { return ofOwner(u.Owner, human.Container) }),
+		text("EXE", func(u *view.Row) string { return ofOwner(u.Owner, exe) }),
+		text("CMDLINE", func(u *view.Row) string { return ofOwner(u.Owner, cmdline) }))
 }
 
 // cgroupColumns are the columns of --by cgroup.
-func cgroupColumns(s *model.Window, wide bool) []column[model.Usage] {
-	return append([]column[model.Usage]{
+func cgroupColumns(s *model.Window, wide bool) []column[view.Row] {
+	return append([]column[view.Row]{
 		text("CGROUP", usageName),
-		text("UNIT", func(u *model.Usage) string { return ofOwner(u.Owner, unit) }),
-		text("CONTAINER", func(u *model.Usage) string { return ofOwner(u.Owner, human.Container) }),
+		text("UNIT", func(u *view.Row) string { return ofOwner(u.Owner, unit) }),
+		text("CONTAINER", func(u *view.Row) string { return ofOwner(u.Owner, human.Container) }),
 	}, usageColumns(s, wide)...)
 }
 
-func usageName(u *model.Usage) string { return human.Plain(u.Name) }
+func usageName(u *view.Row) string { return human.Plain(u.Name) }
 
 // usageColumns are what processes and cgroups have in common.
-func usageColumns(s *model.Window, wide bool) []column[model.Usage] {
+func usageColumns(s *model.Window, wide bool) []column[view.Row] {
 	return slices.Concat(
-		[]column[model.Usage]{number("FLOWS", func(u *model.Usage) string { return human.Commas(uint64(u.Flows)) })},
-		directionColumns("→ ", s, wide, func(u *model.Usage) *model.Counters { return &u.ToServer }),
-		directionColumns("← ", s, wide, func(u *model.Usage) *model.Counters { return &u.ToClient }),
-		signColumns(s, wide, func(u *model.Usage) (turn, response *model.Latency) { return &u.Turn, &u.Response },
-			func(u *model.Usage) *model.Tally { return &u.Tally }))
+		[]column[view.Row]{number("FLOWS", func(u *view.Row) string { return human.Commas(uint64(u.Flows)) })},
+		directionColumns("→ ", s, wide, func(u *view.Row) *model.Counters { return &u.ToServer }),
+		directionColumns("← ", s, wide, func(u *view.Row) *model.Counters { return &u.ToClient }),
+		signColumns(s, wide, func(u *view.Row) (turn, response *model.Latency) { return &u.Turn, &u.Response },
+			func(u *view.Row) *model.Tally { return &u.Tally }))
 }
 
 // directionColumns are the counters of one direction, their heads behind its arrow.

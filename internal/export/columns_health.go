@@ -16,8 +16,6 @@ func signColumns[T any](s *model.Window, wide bool, latency func(*T) (turn, resp
 	return append(errorColumns(s, signs), latencyColumns(s, wide, latency)...)
 }
 
-func flowSigns(f *model.Flow) *model.Tally { return &f.Tally }
-
 // errorColumns count the errors of a row; without any in the whole window they would only take the place
 // of others.
 func errorColumns[T any](s *model.Window, of func(*T) *model.Tally) []column[T] {

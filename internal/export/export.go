@@ -29,13 +29,13 @@ type Encoder interface {
 	Encode(w io.Writer, s *model.Window) error
 }
 
-// request is Options with the view they name.
+// request is Options with the layout of the view they name.
 type request struct {
 	Options
-	view view
+	layout *layout
 }
 
-func (r request) pick(s *model.Window) (selection, error) { return r.view.pick(r.Options, s) }
+func (r request) pick(s *model.Window) (selection, error) { return r.layout.pick(r.Options, s) }
 
 // formats is all there is to know about --output. People want to know who talks to whom, programs
 // add up for themselves.
@@ -64,10 +64,10 @@ func New(format string, o Options) (Encoder, error) {
 	if j < 0 {
 		return nil, fmt.Errorf("unknown view %q: need one of %s", by, strings.Join(Views(), ", "))
 	}
-	if err := views[j].CheckSort(o.Sort); err != nil {
+	if err := layouts[j].CheckSort(o.Sort); err != nil {
 		return nil, err
 	}
-	return formats[i].encoder(request{o, views[j]}), nil
+	return formats[i].encoder(request{o, &layouts[j]}), nil
 }
 
 // Formats lists the names New takes.

@@ -33,7 +33,7 @@ func (e jsonlEncoder) Encode(w io.Writer, s *model.Window) error {
 			return err
 		}
 		// Every row has fields, so behind its brace there is room for one more.
-		fmt.Fprintf(out, `{"kind":"%s",`, e.view.Name())
+		fmt.Fprintf(out, `{"kind":"%s",`, e.layout.Name)
 		if _, err := out.Write(object.Bytes()[1:]); err != nil {
 			return err
 		}

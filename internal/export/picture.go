@@ -4,11 +4,10 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
-	"github.com/lotrace/lotrace/internal/stats"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
 // pictureEncoder draws how long services took to answer.
@@ -20,12 +19,18 @@ type pictureEncoder struct{ Options }
 func NewPicture(o Options) Encoder { return pictureEncoder{o} }
 
 func (e pictureEncoder) Encode(w io.Writer, s *model.Window) error {
-	services, _, err := stats.ServiceView.Rows(s.Flows, "turns", 0)
+	roll := view.NewRoll(view.Service)
+	roll.Add(s.Flows)
+	rows, err := roll.Rows("turns", 0)
 	if err != nil {
 		return err
 	}
-	services = slices.DeleteFunc(services, func(v model.Service) bool { return v.Turn.Count == 0 && len(wrongsOf(&v)) == 0 })
-	var hidden []model.Service
+	var services, hidden []*view.Row
+	for v := range rows.All() {
+		if v.Turn.Count > 0 || len(wrongsOf(v)) > 0 {
+			services = append(services, v)
+		}
+	}
 	if e.Limit > 0 && e.Limit < len(services) {
 		services, hidden = services[:e.Limit], services[e.Limit:]
 	}
@@ -34,8 +39,8 @@ func (e pictureEncoder) Encode(w io.Writer, s *model.Window) error {
 	for _, line := range lines(titleOf(s), func(alarm string) string { return table.paint(red, alarm) }) {
 		fmt.Fprintln(out, line)
 	}
-	for i := range services {
-		e.draw(out, s, &services[i])
+	for _, v := range services {
+		e.draw(out, s, v)
 	}
 	switch {
 	case len(services) == 0:
@@ -61,7 +66,7 @@ func noAnswers(s *model.Window) string {
 	return none + human.Plain(s.Origin.Site().Device) + " in this window"
 }
 
-func (e pictureEncoder) draw(w io.Writer, s *model.Window, v *model.Service) {
+func (e pictureEncoder) draw(w io.Writer, s *model.Window, v *view.Row) {
 	fmt.Fprintf(w, "\n%s  %s %s  %s flows  %s turns  %s/s\n", human.Plain(v.Name), v.Proto, human.Address(&v.Server),
 		human.Commas(uint64(v.Flows)), human.Commas(v.Turn.Count), human.Frequency(v.Turn.Count, s.Duration))
 	for _, kind := range []struct {

@@ -6,21 +6,21 @@ import (
 	"strings"
 
 	"github.com/lotrace/lotrace/internal/human"
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
 // margin is what stands before the lines about a service that have no name of their own.
 const margin = "          "
 
 // parts draws where the time of a service's turns went.
-func (e pictureEncoder) parts(w io.Writer, v *model.Service) {
+func (e pictureEncoder) parts(w io.Writer, v *view.Row) {
 	if lines := human.Parts(&v.Breakdown, v.Turn.Count, e.room()); len(lines) > 0 {
 		fmt.Fprintf(w, "%-8s  %s\n", "parts", strings.Join(lines, "\n"+margin))
 	}
 }
 
 // wrongs names and counts what went wrong at a service.
-func (e pictureEncoder) wrongs(w io.Writer, v *model.Service) {
+func (e pictureEncoder) wrongs(w io.Writer, v *view.Row) {
 	label := "wrong"
 	for _, wrong := range wrongsOf(v) {
 		if e.Width > 0 {
@@ -32,10 +32,10 @@ func (e pictureEncoder) wrongs(w io.Writer, v *model.Service) {
 }
 
 // ailing says at how many of the services that a limit hid something went wrong; "" for none.
-func (e pictureEncoder) ailing(hidden []model.Service) string {
+func (e pictureEncoder) ailing(hidden []*view.Row) string {
 	n := uint64(0)
-	for i := range hidden {
-		if len(wrongsOf(&hidden[i])) > 0 {
+	for _, v := range hidden {
+		if len(wrongsOf(v)) > 0 {
 			n++
 		}
 	}
@@ -45,6 +45,6 @@ func (e pictureEncoder) ailing(hidden []model.Service) string {
 	return tableEncoder{request: request{Options: e.Options}}.paint(red, ", something wrong at "+human.Commas(n))
 }
 
-func wrongsOf(v *model.Service) []string {
+func wrongsOf(v *view.Row) []string {
 	return human.Wrongs(human.Plain(v.Name), v.Health, v.AcceptQueue)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
 func TestPicture(t *testing.T) {
@@ -39,14 +40,14 @@ func TestPicture(t *testing.T) {
 func TestWrongs(t *testing.T) {
 	tests := []struct {
 		name string
-		v    model.Service
+		v    view.Row
 		want string
 	}{
-		{"nothing", model.Service{}, ""},
-		{"a queue with room", model.Service{AcceptQueue: &model.AcceptQueue{Length: 127, Limit: 128}}, ""},
-		{"no queue at all", model.Service{AcceptQueue: &model.AcceptQueue{}}, ""},
-		{"a full queue", model.Service{AcceptQueue: &model.AcceptQueue{Length: 128, Limit: 128}}, "accept queue 128 of 128, 0 overflowed"},
-		{"one that was full", model.Service{AcceptQueue: &model.AcceptQueue{Limit: 8, Overflows: 2}}, "accept queue 0 of 8, 2 overflowed"},
+		{"nothing", view.Row{}, ""},
+		{"a queue with room", view.Row{AcceptQueue: &model.AcceptQueue{Length: 127, Limit: 128}}, ""},
+		{"no queue at all", view.Row{AcceptQueue: &model.AcceptQueue{}}, ""},
+		{"a full queue", view.Row{AcceptQueue: &model.AcceptQueue{Length: 128, Limit: 128}}, "accept queue 128 of 128, 0 overflowed"},
+		{"one that was full", view.Row{AcceptQueue: &model.AcceptQueue{Limit: 8, Overflows: 2}}, "accept queue 0 of 8, 2 overflowed"},
 		{"unread data", serviceWith(model.Health{Server: model.EndHealth{ReceiveQueue: 1, SendQueue: 1}}), ""},
 		{"refused", serviceWith(model.Health{Refused: 12}), "12 refused"},
 		{"still closed", serviceWith(model.Health{Server: model.EndHealth{ZeroWindow: time.Second}}), "receive window of redis closed since before, 1.00 s"},
@@ -64,6 +65,6 @@ func TestWrongs(t *testing.T) {
 	}
 }
 
-func serviceWith(h model.Health) model.Service {
-	return model.Service{Name: "redis", Tally: model.Tally{Health: &h}}
+func serviceWith(h model.Health) view.Row {
+	return view.Row{Name: "redis", Tally: model.Tally{Health: &h}}
 }

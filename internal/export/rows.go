@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
 type flowRow struct {
@@ -170,71 +171,71 @@ func newFlowRow(f *model.Flow) flowRow {
 	return row
 }
 
-// newServiceRow returns s's row; it points into s.
-func newServiceRow(s *model.Service) serviceRow {
+// newServiceRow returns r's row; it points into r.
+func newServiceRow(r *view.Row) any {
 	return serviceRow{
-		Service:  s.Name,
-		Netns:    s.Netns,
-		Proto:    s.Proto.String(),
-		Server:   newServer(&s.Server),
-		Flows:    s.Flows,
-		Clients:  s.Clients,
-		ToServer: direction(s.ToServer),
-		ToClient: direction(s.ToClient),
-		Turn:     newLatency(&s.Turn),
-		Response: newLatency(&s.Response),
-		Connect:  newLatency(&s.Connect),
+		Service:  r.Name,
+		Netns:    r.Netns,
+		Proto:    r.Proto.String(),
+		Server:   newServer(&r.Server),
+		Flows:    r.Flows,
+		Clients:  r.Clients,
+		ToServer: direction(r.ToServer),
+		ToClient: direction(r.ToClient),
+		Turn:     newLatency(&r.Turn),
+		Response: newLatency(&r.Response),
+		Connect:  newLatency(&r.Connect),
 
-		signs:       newSigns(s.Health, &s.Breakdown),
-		AcceptQueue: newAcceptQueue(s.AcceptQueue),
+		signs:       newSigns(r.Health, &r.Breakdown),
+		AcceptQueue: newAcceptQueue(r.AcceptQueue),
 	}
 }
 
-// newPairRow returns p's row; it points into p.
-func newPairRow(p *model.Pair) pairRow {
+// newPairRow returns r's row; it points into r.
+func newPairRow(r *view.Row) any {
 	return pairRow{
-		Pair:     p.Name(),
-		Netns:    p.Netns,
-		Proto:    p.Proto.String(),
-		Client:   endpoint{owner: newOwner(p.Client)},
-		Server:   newServer(&p.Server),
-		Flows:    p.Flows,
-		ToServer: direction(p.ToServer),
-		ToClient: direction(p.ToClient),
-		Turn:     newLatency(&p.Turn),
-		Response: newLatency(&p.Response),
-		Connect:  newLatency(&p.Connect),
-		signs:    newSigns(p.Health, &p.Breakdown),
+		Pair:     r.Name,
+		Netns:    r.Netns,
+		Proto:    r.Proto.String(),
+		Client:   endpoint{owner: newOwner(r.Client.Owner)},
+		Server:   newServer(&r.Server),
+		Flows:    r.Flows,
+		ToServer: direction(r.ToServer),
+		ToClient: direction(r.ToClient),
+		Turn:     newLatency(&r.Turn),
+		Response: newLatency(&r.Response),
+		Connect:  newLatency(&r.Connect),
+		signs:    newSigns(r.Health, &r.Breakdown),
 	}
 }
 
-// newProcessRow returns u's row; it points into u.
-func newProcessRow(u *model.Usage) processRow {
+// newProcessRow returns r's row; it points into r.
+func newProcessRow(r *view.Row) any {
 	return processRow{
-		Process:  newOwner(u.Owner),
-		Flows:    u.Flows,
-		Sent:     direction(u.ToServer),
-		Received: direction(u.ToClient),
-		Turn:     newLatency(&u.Turn),
-		Response: newLatency(&u.Response),
-		signs:    newSigns(u.Health, &u.Breakdown),
+		Process:  newOwner(r.Owner),
+		Flows:    r.Flows,
+		Sent:     direction(r.ToServer),
+		Received: direction(r.ToClient),
+		Turn:     newLatency(&r.Turn),
+		Response: newLatency(&r.Response),
+		signs:    newSigns(r.Health, &r.Breakdown),
 	}
 }
 
-// newCgroupRow returns u's row; it points into u.
-func newCgroupRow(u *model.Usage) cgroupRow {
-	o := newOwner(u.Owner)
+// newCgroupRow returns r's row; it points into r.
+func newCgroupRow(r *view.Row) any {
+	o := newOwner(r.Owner)
 	return cgroupRow{
 		Cgroup:        o.Cgroup,
 		Unit:          o.Unit,
 		Container:     o.Container,
 		ContainerName: o.ContainerName,
-		Flows:         u.Flows,
-		Sent:          direction(u.ToServer),
-		Received:      direction(u.ToClient),
-		Turn:          newLatency(&u.Turn),
-		Response:      newLatency(&u.Response),
-		signs:         newSigns(u.Health, &u.Breakdown),
+		Flows:         r.Flows,
+		Sent:          direction(r.ToServer),
+		Received:      direction(r.ToClient),
+		Turn:          newLatency(&r.Turn),
+		Response:      newLatency(&r.Response),
+		signs:         newSigns(r.Health, &r.Breakdown),
 	}
 }
 

@@ -20,7 +20,11 @@ func slowSheet(s *model.Window, limit int) sheet {
 		shown = shown[:min(limit, len(shown))]
 	}
 	var sh sheet
-	lay(&sh, slowColumns(slices.ContainsFunc(shown, func(t model.SlowTurnRow) bool { return t.Parts != nil })), shown)
+	columns := slowColumns(slices.ContainsFunc(shown, func(t model.SlowTurnRow) bool { return t.Parts != nil }))
+	putHeads(&sh, columns)
+	for i := range shown {
+		putRow(&sh, columns, &shown[i])
+	}
 	sh.dim = make([]bool, len(sh.rows))
 	sh.more = slowRest(s, s.Slow[len(shown):])
 	return sh

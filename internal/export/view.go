@@ -6,84 +6,76 @@ import (
 	"slices"
 
 	"github.com/lotrace/lotrace/internal/model"
-	"github.com/lotrace/lotrace/internal/stats"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
-// view is one value of Options.By. Views differ in the type of their rows; what encoders do with
-// rows is the same for all.
-type view interface {
-	Name() string
-	SortFields() []string
-	CheckSort(field string) error
-	pick(o Options, s *model.Window) (selection, error)
+// layout is how the rows of one view are shown.
+type layout struct {
+	*view.By
+	columns func(s *model.Window, wide bool) []column[view.Row]
+	row     func(*view.Row) any // as JSON has it
+	bars    bool                // wide draws histograms of turns
 }
 
-// selection is the rows of one view of a snapshot, sorted and cut to the limit.
-type selection interface {
-	limited() int              // rows that the limit cut off
-	fields() []csvColumn       // of each of rows
-	rows() iter.Seq[any]       // as JSON has them
-	fill(sh *sheet, wide bool) // with the columns that fit a terminal, or all
+// layouts is all there is to know about --by.
+var layouts = []layout{
+	{By: view.Pair, columns: pairColumns, row: newPairRow},
+	{By: view.Service, columns: serviceColumns, row: newServiceRow, bars: true},
+	{By: view.Flow, columns: flowColumns, row: func(r *view.Row) any { return newFlowRow(r.Flow) }},
+	{By: view.Process, columns: processColumns, row: newProcessRow},
+	{By: view.Cgroup, columns: cgroupColumns, row: newCgroupRow},
 }
 
-// views is all there is to know about --by.
-var views = []view{
-	&viewOf[model.Pair, pairRow]{View: stats.PairView, columns: pairColumns, row: newPairRow},
-	&viewOf[model.Service, serviceRow]{View: stats.ServiceView, columns: serviceColumns, row: newServiceRow,
-		bar: func(v *model.Service) *model.Latency { return &v.Turn }},
-	&viewOf[model.Flow, flowRow]{View: stats.FlowView, columns: flowColumns, row: newFlowRow,
-		dim: func(f *model.Flow) bool { return f.Closed }},
-	&viewOf[model.Usage, processRow]{View: stats.ProcessView, columns: processColumns, row: newProcessRow},
-	&viewOf[model.Usage, cgroupRow]{View: stats.CgroupView, columns: cgroupColumns, row: newCgroupRow},
+// selection is the rows of one view of a window, sorted and cut to the limit.
+type selection struct {
+	*layout
+	window *model.Window
+	picked view.Rows
+	total  int
 }
 
-// viewOf is a view with rows of T, which JSON and CSV show as R.
-type viewOf[T, R any] struct {
-	*stats.View[T]
-	columns func(s *model.Window, wide bool) []column[T]
-	row     func(*T) R
-	dim     func(*T) bool           // which rows matter less; nil: none
-	bar     func(*T) *model.Latency // what wide draws the histogram of; nil: nothing
+func (l *layout) pick(o Options, s *model.Window) (selection, error) {
+	roll := view.NewRoll(l.By)
+	roll.Add(s.Flows)
+	picked, err := roll.Rows(o.Sort, o.Limit)
+	return selection{l, s, picked, roll.Len()}, err
 }
 
-func (v *viewOf[T, R]) pick(o Options, s *model.Window) (selection, error) {
-	rows, total, err := v.Rows(s.Flows, o.Sort, o.Limit)
-	return &selectionOf[T, R]{v, s, rows, total}, err
+// limited is how many rows the limit cut off.
+func (sel *selection) limited() int { return sel.total - sel.picked.Len() }
+
+// fields are those of each of rows.
+func (sel *selection) fields() []csvColumn {
+	return csvColumns(reflect.TypeOf(sel.row(&view.Row{Flow: new(model.Flow)})), "", nil)
 }
 
-type selectionOf[T, R any] struct {
-	view     *viewOf[T, R]
-	snapshot *model.Window
-	picked   []T
-	total    int
-}
-
-func (sel *selectionOf[T, R]) limited() int { return sel.total - len(sel.picked) }
-
-func (sel *selectionOf[T, R]) fields() []csvColumn { return csvColumns(reflect.TypeFor[R](), "", nil) }
-
-func (sel *selectionOf[T, R]) rows() iter.Seq[any] {
+// rows are as JSON has them.
+func (sel *selection) rows() iter.Seq[any] {
 	return func(yield func(any) bool) {
-		for i := range sel.picked {
-			if !yield(sel.view.row(&sel.picked[i])) {
+		for row := range sel.picked.All() {
+			if !yield(sel.row(row.Clone())) {
 				return
 			}
 		}
 	}
 }
 
-func (sel *selectionOf[T, R]) fill(sh *sheet, wide bool) {
-	lay(sh, sel.view.columns(sel.snapshot, wide), sel.picked)
-	for i := range sel.picked {
-		sh.dim = append(sh.dim, sel.view.dim != nil && sel.view.dim(&sel.picked[i]))
+// fill lays out the columns that fit a terminal, or all.
+func (sel *selection) fill(sh *sheet, wide bool) {
+	columns := sel.columns(sel.window, wide)
+	putHeads(sh, columns)
+	var turns []*model.Latency
+	for row := range sel.picked.All() {
+		putRow(sh, columns, row)
+		sh.dim = append(sh.dim, row.Flow != nil && row.Flow.Closed)
+		turns = append(turns, &row.Turn)
 	}
-	if wide && sel.view.bar != nil {
-		sel.addBars(sh)
+	if wide && sel.bars {
+		addBars(sh, turns)
 	}
 }
 
-// lay puts rows under the heads of their columns.
-func lay[T any](sh *sheet, columns []column[T], rows []T) {
+func putHeads[T any](sh *sheet, columns []column[T]) {
 	for _, c := range columns {
 		sh.heads = append(sh.heads, c.head)
 		sh.texts = append(sh.texts, c.text)
@@ -91,21 +83,18 @@ func lay[T any](sh *sheet, columns []column[T], rows []T) {
 			sh.optional++
 		}
 	}
-	for i := range rows {
-		cells := make([]string, len(columns))
-		for j, c := range columns {
-			cells[j] = c.cell(&rows[i])
-		}
-		sh.rows = append(sh.rows, cells)
+}
+
+func putRow[T any](sh *sheet, columns []column[T], row *T) {
+	cells := make([]string, len(columns))
+	for i, c := range columns {
+		cells[i] = c.cell(row)
 	}
+	sh.rows = append(sh.rows, cells)
 }
 
 // addBars draws histograms into a last column.
-func (sel *selectionOf[T, R]) addBars(sh *sheet) {
-	latencies := make([]*model.Latency, len(sel.picked))
-	for i := range sel.picked {
-		latencies[i] = sel.view.bar(&sel.picked[i])
-	}
+func addBars(sh *sheet, latencies []*model.Latency) {
 	scale := scaleOf(latencies)
 	sh.heads, sh.texts = append(sh.heads, "HIST"), append(sh.texts, true)
 	for i, l := range latencies {
@@ -116,9 +105,9 @@ func (sel *selectionOf[T, R]) addBars(sh *sheet) {
 
 // Views lists the names that Options.By takes.
 func Views() []string {
-	names := make([]string, len(views))
-	for i, v := range views {
-		names[i] = v.Name()
+	names := make([]string, len(layouts))
+	for i := range layouts {
+		names[i] = layouts[i].Name
 	}
 	return names
 }
@@ -126,9 +115,9 @@ func Views() []string {
 // SortFields lists what Options.Sort takes, the default first: the fields of all views. New refuses
 // one that its view has not.
 func SortFields() []string {
-	fields := []string{stats.DefaultSort}
-	for _, v := range views {
-		for _, field := range v.SortFields() {
+	fields := []string{view.DefaultSort}
+	for i := range layouts {
+		for _, field := range layouts[i].SortWords() {
 			if !slices.Contains(fields, field) {
 				fields = append(fields, field)
 			}

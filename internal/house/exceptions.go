@@ -31,7 +31,6 @@ var exceptions = []exception{
 	{"internal/owner.TestHolderOf", 76, cases},
 	{"internal/stats.TestFailedReadingsAreNone", 88, cases},
 	{"internal/stats.TestOverflowIsFiltered", 73, cases},
-	{"internal/stats.TestSortFlows", 61, cases},
 	{"test/soak.TestSoak", 66, measured},
 
 	{"cmd/lotrace/live_strike_test.go", 408, idea},

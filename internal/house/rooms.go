@@ -9,11 +9,12 @@ type layer struct {
 
 // The layers, from the top.
 var layers = []layer{
-	{"commands", "faces players makers words doctor boundary engine process leaves", "what runs is not made of tests"},
-	{"faces", "words engine process leaves", "a face shows what it is given: it knows neither another face nor the kernel"},
+	{"commands", "faces players makers view words doctor boundary engine process leaves", "what runs is not made of tests"},
+	{"faces", "view words engine process leaves", "a face shows what it is given: it knows neither another face nor the kernel"},
 	{"players", "makers boundary engine process leaves", "a run knows what counts, and nobody who looks on"},
 	{"makers", "engine leaves", "what makes packets or turns of samples fills a sink, whichever it is"},
-	{"words", "engine leaves", "words serve faces and know none"},
+	{"view", "words leaves", "rows are made of windows, whoever counted them and whoever shows them"},
+	{"words", "leaves", "words serve faces and know none"},
 	{"doctor", "boundary process leaves", "it judges the machine, not traffic"},
 	{"boundary", "boundary process leaves", "the boundary reads the kernel and judges nothing"},
 	{"engine", "engine leaves", "the engine knows the model, not its users"},
@@ -39,8 +40,8 @@ var rooms = []room{
 		"charm.land/bubbletea/v2 github.com/charmbracelet/colorprofile github.com/cilium/ebpf github.com/vishvananda/netlink " +
 			"golang.org/x/sys"},
 
-	{"export", "faces", "frame human model stats", "github.com/olekukonko/tablewriter"},
-	{"tui", "faces", "filter human model stats", "charm.land/bubbletea/v2 github.com/charmbracelet/x/ansi"},
+	{"export", "faces", "frame human model view", "github.com/olekukonko/tablewriter"},
+	{"tui", "faces", "filter human model view", "charm.land/bubbletea/v2 github.com/charmbracelet/x/ansi"},
 	{"pcapng", "faces", "human model outfile", "github.com/gopacket/gopacket"},
 
 	{"live", "players", "filter loader machine model owner stats tap trace", "golang.org/x/sys"},
@@ -48,7 +49,9 @@ var rooms = []room{
 	{"tap", "makers", "frame model redact", ""},
 	{"trace", "makers", "frame model redact", ""},
 
-	{"human", "words", "model stats", ""},
+	{"view", "view", "human model", ""},
+
+	{"human", "words", "model", ""},
 
 	{"doctor", "doctor", "advice hook loader machine model rights", "golang.org/x/sys"},
 

@@ -208,3 +208,19 @@ func TestNoFlows(t *testing.T) {
 		}
 	}
 }
+
+func TestProcessName(t *testing.T) {
+	for want, o := range map[string]*model.Owner{
+		"curl":   {PID: 7, Comm: "curl"},
+		"pid 7":  {PID: 7},
+		"kernel": {Comm: model.KernelComm},
+		"?":      nil,
+	} {
+		if got := ProcessName(o); got != want {
+			t.Errorf("%+v: got %q, want %q", o, got, want)
+		}
+	}
+	if got := ProcessName(&model.Owner{}); got != "?" {
+		t.Errorf("several processes of several names: got %q, want ?", got)
+	}
+}

@@ -5,12 +5,25 @@ import (
 	"strconv"
 
 	"github.com/lotrace/lotrace/internal/model"
-	"github.com/lotrace/lotrace/internal/stats"
 )
+
+// UnknownName stands for a name nobody knows.
+const UnknownName = "?"
+
+// ProcessName is the process's display name, without its PID unless that is all there is.
+func ProcessName(o *model.Owner) string {
+	switch {
+	case o == nil || o.Comm == "" && o.PID == 0:
+		return UnknownName
+	case o.Comm == "":
+		return "pid " + strconv.FormatUint(uint64(o.PID), 10)
+	}
+	return o.Comm
+}
 
 // Process prints an owner: its name, its PID.
 func Process(o *model.Owner) string {
-	name := Plain(stats.ProcessName(o))
+	name := Plain(ProcessName(o))
 	if o == nil || o.PID == 0 || o.Comm == "" {
 		return name
 	}

@@ -33,6 +33,9 @@ const (
 // KernelComm is the Comm of the kernel itself.
 const KernelComm = "kernel"
 
+// NoUID is the UID of an Owner that stands for processes of several users. No process can have it.
+const NoUID = ^uint32(0)
+
 // Owner is the process behind an endpoint, or what several of them have in common. A nil *Owner is
 // an unknown one; the zero value of a field is an unknown field. Owners are shared and never change.
 type Owner struct {

@@ -15,8 +15,8 @@ import (
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
-	"github.com/lotrace/lotrace/internal/stats"
 	"github.com/lotrace/lotrace/internal/testkit"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
 const nsPerClockTick = 1e9 / 100 // USER_HZ
@@ -183,13 +183,15 @@ func checkOwner(t *testing.T, got, want *model.Owner, started uint64) {
 // checkProcesses wants the view by process to have one row of each name, and no other.
 func checkProcesses(t *testing.T, s *model.Window, names ...string) {
 	t.Helper()
-	usages, _, err := stats.ProcessView.Rows(s.Flows, "name", 0)
+	roll := view.NewRoll(view.Process)
+	roll.Add(s.Flows)
+	rows, err := roll.Rows("name", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for i := range usages {
-		got = append(got, usages[i].Name)
+	for row := range rows.All() {
+		got = append(got, row.Name)
 	}
 	if fmt.Sprint(got) != fmt.Sprint(names) {
 		t.Errorf("processes %v, want %v", got, names)

@@ -82,21 +82,7 @@ func busyEngine(tb testing.TB) (*Engine, *busySource) {
 	return e, s
 }
 
-func busyFlows(tb testing.TB) *model.Flows {
-	tb.Helper()
-	e, s := busyEngine(tb)
-	s.exchange()
-	w, err := e.Window()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if w.Flows.Len() != manyFlows {
-		tb.Fatalf("%d flows", w.Flows.Len())
-	}
-	return w.Flows
-}
-
-// Neither a window nor its rows allocate memory for each of many flows.
+// A window does not allocate memory for each of many flows.
 func TestAllocations(t *testing.T) {
 	const most = manyFlows / 10
 	e, s := busyEngine(t)
@@ -105,13 +91,6 @@ func TestAllocations(t *testing.T) {
 		window(t, e)
 	}); n > most {
 		t.Errorf("a window: %.0f allocations", n)
-	}
-	flows := busyFlows(t)
-	if n := testing.AllocsPerRun(3, func() { Pairs(flows) }); n > most {
-		t.Errorf("pairs: %.0f allocations", n)
-	}
-	if n := testing.AllocsPerRun(3, func() { Services(flows) }); n > most {
-		t.Errorf("services: %.0f allocations", n)
 	}
 }
 
@@ -137,18 +116,3 @@ func BenchmarkBusySweep(b *testing.B) {
 		}
 	}
 }
-
-func benchmarkRows[T any](b *testing.B, v *View[T]) {
-	flows := busyFlows(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, total, err := v.Rows(flows, "", 20); err != nil || total == 0 {
-			b.Fatalf("%d rows: %v", total, err)
-		}
-	}
-}
-
-func BenchmarkFlowRows(b *testing.B)    { benchmarkRows(b, FlowView) }
-func BenchmarkPairRows(b *testing.B)    { benchmarkRows(b, PairView) }
-func BenchmarkServiceRows(b *testing.B) { benchmarkRows(b, ServiceView) }
-func BenchmarkProcessRows(b *testing.B) { benchmarkRows(b, ProcessView) }

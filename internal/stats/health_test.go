@@ -259,8 +259,9 @@ func TestConnectedOnce(t *testing.T) {
 	n := 0
 	for range 3 {
 		s.packet(slot, 1, model.FlagSYN)
-		services := Services(window(t, e).Flows)
-		n += int(services[0].Connect.Count)
+		for f := range window(t, e).Flows.All() {
+			n += int(f.Connect.Count)
+		}
 		s.pass(time.Second)
 	}
 	if n != 1 {
@@ -285,34 +286,5 @@ func TestUntold(t *testing.T) {
 	s.now.Untold = 6
 	if w := window(t, e); w.Untold != 2 {
 		t.Errorf("%d flows untold, want 2", w.Untold)
-	}
-}
-
-// All views roll the same up, from the same flows.
-func TestRollUpsKeepSigns(t *testing.T) {
-	a, b, web := endpoint("127.0.0.1:50001", nil), endpoint("127.0.0.1:50002", nil), endpoint("127.0.0.1:80", nil)
-	one, two := flow(model.ProtoTCP, a, web, 1, 1), flow(model.ProtoTCP, b, web, 1, 1)
-	one.Handshake, one.Connect = time.Millisecond, model.Single(time.Millisecond)
-	two.Handshake = time.Second // in an earlier window
-	one.Health = &model.Health{Refused: 1, Drops: []model.DropCount{{Reason: "x", SKBs: 1}}}
-	two.Health = &model.Health{Client: model.EndHealth{Resets: 2}, Drops: []model.DropCount{{Reason: "x", SKBs: 2}}}
-	one.Breakdown, two.Breakdown = model.Breakdown{Turns: 1, Think: 5}, model.Breakdown{Turns: 2, Wait: 7}
-	flows := []model.Flow{one, two, flow(model.ProtoTCP, a, web, 1, 1)}
-	want := model.Tally{
-		Connect:   latencyOf(time.Millisecond),
-		Health:    &model.Health{Refused: 1, Client: model.EndHealth{Resets: 2}, Drops: []model.DropCount{{Reason: "x", SKBs: 3}}},
-		Breakdown: model.Breakdown{Turns: 3, Wait: 7, Think: 5},
-	}
-	for by, got := range map[string]model.Tally{
-		"service": Services(model.NewFlows(flows...))[0].Tally, "pair": Pairs(model.NewFlows(flows...))[0].Tally,
-		"process": Processes(model.NewFlows(flows...))[0].Tally, "cgroup": Cgroups(model.NewFlows(flows...))[0].Tally,
-	} {
-		got.ToServer, got.ToClient = model.Counters{}, model.Counters{}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("by %s: %s", by, diff)
-		}
-	}
-	if one.Health.Drops[0].SKBs != 1 || two.Health.Drops[0].SKBs != 2 {
-		t.Error("rolling up changed the flows")
 	}
 }

@@ -103,8 +103,8 @@ func TestAcceptQueues(t *testing.T) {
 		e := start(t, s, Config{})
 		s.now.Backlogs = test.then
 		s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN), 1, model.FlagSYN)
-		services := Services(window(t, e).Flows)
-		if diff := cmp.Diff(test.want, services[0].AcceptQueue, cmpopts.IgnoreFields(model.AcceptQueue{}, "ListenKey")); diff != "" {
+		f := onlyFlow(t, e)
+		if diff := cmp.Diff(test.want, f.AcceptQueue, cmpopts.IgnoreFields(model.AcceptQueue{}, "ListenKey")); diff != "" {
 			t.Errorf("%s: %s", test.name, diff)
 		}
 	}

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -264,4 +265,16 @@ func TestFailedFirstWalk(t *testing.T) {
 			t.Errorf("window %d: %+v", i, q)
 		}
 	}
+}
+
+func endpoint(addrPort string, owner *model.Owner) model.Endpoint {
+	ap := netip.MustParseAddrPort(addrPort)
+	return model.Endpoint{Addr: ap.Addr(), Port: ap.Port(), Owner: owner}
+}
+
+func comm(e *model.Endpoint) string {
+	if e.Owner == nil {
+		return ""
+	}
+	return e.Owner.Comm
 }

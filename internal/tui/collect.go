@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
-	"github.com/lotrace/lotrace/internal/stats"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
 // How much is remembered. What does not fit is added up in one row for the rest, or for single flows
@@ -96,8 +96,8 @@ func (m *Model) collectPairs() {
 			m.pairs = append(m.pairs, n)
 			n.proto, n.client, n.server = f.Proto, f.Client, f.Server
 		}
-		n.client.Owner = stats.Common(n.client.Owner, f.Client.Owner)
-		n.server.Owner = stats.Common(n.server.Owner, f.Server.Owner)
+		n.client.Owner = view.Common(n.client.Owner, f.Client.Owner)
+		n.server.Owner = view.Common(n.server.Owner, f.Server.Owner)
 		n.client.Addr, n.server.Addr = only(n.client.Addr, f.Client.Addr), only(n.server.Addr, f.Server.Addr)
 		n.add(f)
 		n.flows = append(n.flows, int32(i))
@@ -108,7 +108,7 @@ func (m *Model) collectPairs() {
 			m.services = append(m.services, s)
 			s.proto, s.server = n.proto, n.server
 		}
-		s.server.Owner = stats.Common(s.server.Owner, n.server.Owner)
+		s.server.Owner = view.Common(s.server.Owner, n.server.Owner)
 		s.merge(n)
 		s.adopt(n)
 		n.parent = s
@@ -199,7 +199,7 @@ func (m *Model) collectUsage(kind kind, keyOf func(*model.Owner) key) {
 			n.client.Owner = o
 			m.pairs = append(m.pairs, n)
 		}
-		n.client.Owner = stats.Common(n.client.Owner, o)
+		n.client.Owner = view.Common(n.client.Owner, o)
 		return n
 	}
 	for i := range m.flows.Len() {

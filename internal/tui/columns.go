@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/lotrace/lotrace/internal/human"
-	"github.com/lotrace/lotrace/internal/stats"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
 // column is one column of the table, and one thing that rows are sorted by.
@@ -172,7 +172,7 @@ func serviceName(n *node) string {
 	if p := n.parent; p != nil && server.Owner == nil {
 		server.Owner = p.server.Owner // one that has not accepted yet is known by its others
 	}
-	name := human.Plain(stats.ServiceName(n.proto, &server))
+	name := human.Plain(view.ServiceName(n.proto, &server))
 	if !n.proto.HasPorts() || name == human.Address(&n.server) {
 		return name
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
-	"github.com/lotrace/lotrace/internal/stats"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
 // kind is what a row stands for.
@@ -23,7 +23,7 @@ const (
 // key names a node. It has no pointers, so that a hundred thousand flows find theirs quickly.
 type key struct {
 	client, server         [16]byte
-	owner                  stats.Identity
+	owner                  [16]byte // view.Identify
 	netns                  uint32
 	clientPort, serverPort uint16
 	proto                  model.Proto
@@ -130,7 +130,7 @@ func (n *node) closedFor(now time.Time) string {
 
 func pairKey(f *model.Flow) key {
 	k := serviceKey(f)
-	k.kind, k.owner = kindPair, stats.Identify(f.Client.Owner)
+	k.kind, k.owner = kindPair, view.Identify(f.Client.Owner)
 	return k
 }
 
@@ -141,11 +141,11 @@ func serviceKey(f *model.Flow) key {
 }
 
 func (k key) service() key {
-	k.kind, k.owner = kindService, stats.Identity{}
+	k.kind, k.owner = kindService, [16]byte{}
 	return k
 }
 
-func processKey(o *model.Owner) key { return key{kind: kindProcess, owner: stats.Identify(o)} }
+func processKey(o *model.Owner) key { return key{kind: kindProcess, owner: view.Identify(o)} }
 
 func flowKey(f *model.Flow) key {
 	k := serviceKey(f)

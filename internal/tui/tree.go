@@ -165,7 +165,7 @@ func compareKeys(a, b *key) int {
 		cmp.Compare(a.kind, b.kind), cmp.Compare(a.proto, b.proto),
 		bytes.Compare(a.server[:], b.server[:]), cmp.Compare(a.serverPort, b.serverPort),
 		bytes.Compare(a.client[:], b.client[:]), cmp.Compare(a.clientPort, b.clientPort),
-		a.owner.Compare(b.owner), cmp.Compare(a.netns, b.netns),
+		bytes.Compare(a.owner[:], b.owner[:]), cmp.Compare(a.netns, b.netns),
 	)
 }
 

@@ -1,6 +1,7 @@
-package stats
+package view
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -73,54 +74,59 @@ func TestSortFlows(t *testing.T) {
 			given := slices.Clone(rows)
 			slices.Reverse(given)
 			for limit, want := range map[int]int{0: 3, 1: 1, 2: 2, 3: 3, 4: 3} {
-				got, total, err := FlowView.Rows(model.NewFlows(given...), tt.field, limit)
+				r := rollOf(Flow, model.NewFlows(given...))
+				got, err := r.Rows(tt.field, limit)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if total != len(given) {
-					t.Errorf("limit %d: got %d rows in all, want %d", limit, total, len(given))
-				}
 				var ports []uint16
-				for _, f := range got {
+				for f := range got.All() {
 					ports = append(ports, f.Client.Port)
 				}
-				if !slices.Equal(ports, tt.want[:want]) {
-					t.Errorf("limit %d: got order %v, want %v", limit, ports, tt.want[:want])
+				if r.Len() != len(given) || !slices.Equal(ports, tt.want[:want]) {
+					t.Errorf("limit %d of %d rows: got order %v, want %v", limit, r.Len(), ports, tt.want[:want])
 				}
 			}
 		})
 	}
 }
 
-// rolled is the view of rows that are rolled up already.
-func rolled[T any](v *View[T], rows []T) *View[T] {
-	same := *v
-	same.rollUp = func(*model.Flows) []T { return rows }
-	return &same
+// rolled returns a roll-up with rows that have names already.
+func rolled(by *By, rows []Row) *Roll {
+	r := NewRoll(by)
+	r.rows = slices.Clone(rows)
+	for i := range r.rows {
+		row := &r.rows[i]
+		row.Key = Key{
+			client: Identify(cmp.Or(row.Owner, row.Client.Owner)), server: row.Server.Addr.As16(),
+			serverPort: row.Server.Port, proto: uint32(row.Proto), netns: row.Netns,
+		}
+	}
+	return r
 }
 
-// checkOrders sorts rows by each field and holds the initials of the rows against want.
-func checkOrders[T any](t *testing.T, v *View[T], rows []T, initial func(*T) byte, want map[string]string) {
+// checkOrders sorts rows by each word and holds the initials of the rows against want.
+func checkOrders(t *testing.T, by *By, rows []Row, initial func(*Row) byte, want map[string]string) {
 	t.Helper()
 	given := slices.Clone(rows)
 	slices.Reverse(given)
-	for field, want := range want {
-		got, _, err := rolled(v, given).Rows(nil, field, 0)
+	for word, want := range want {
+		got, err := rolled(by, given).Rows(word, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var order []byte
-		for i := range got {
-			order = append(order, initial(&got[i]))
+		for row := range got.All() {
+			order = append(order, initial(row))
 		}
 		if string(order) != want {
-			t.Errorf("by %s: got order %s, want %s", field, order, want)
+			t.Errorf("by %s: got order %s, want %s", word, order, want)
 		}
 	}
 }
 
 func TestSortServices(t *testing.T) {
-	rows := []model.Service{
+	rows := []Row{
 		{Name: "b", Proto: model.ProtoTCP, Server: endpoint("127.0.0.1:1", nil), Flows: 2, Clients: 1},
 		{Name: "c", Proto: model.ProtoTCP, Server: endpoint("127.0.0.1:2", nil), Flows: 1, Clients: 3},
 		{Name: "a", Proto: model.ProtoUDP, Server: endpoint("127.0.0.1:3", nil), Flows: 3, Clients: 2},
@@ -128,7 +134,7 @@ func TestSortServices(t *testing.T) {
 	rows[1].ToClient.Bytes = 9
 	rows[0].Turn, rows[2].Turn = latencyOf(time.Second, time.Second), latencyOf(time.Minute)
 	rows[1].Health = &model.Health{Client: model.EndHealth{Resets: 1}}
-	checkOrders(t, ServiceView, rows, func(s *model.Service) byte { return s.Name[0] }, map[string]string{
+	checkOrders(t, Service, rows, func(s *Row) byte { return s.Name[0] }, map[string]string{
 		"":        "cba",
 		"bytes":   "cba",
 		"-bytes":  "bac",
@@ -147,16 +153,16 @@ func TestSortServices(t *testing.T) {
 func TestSortPairs(t *testing.T) {
 	web := endpoint("127.0.0.1:80", nil)
 	db := endpoint("127.0.0.1:22", nil)
-	rows := []model.Pair{
-		{ClientName: "b", ServiceName: "y", Proto: model.ProtoTCP, Client: process(9, 1, "b"), Server: web, Flows: 2},
-		{ClientName: "c", ServiceName: "x", Proto: model.ProtoTCP, Server: web, Flows: 1},
-		{ClientName: "a", ServiceName: "z", Proto: model.ProtoUDP, Client: process(7, 2, "a"), Server: db, Flows: 3},
+	rows := []Row{
+		{Name: "b → y", ClientName: "b", ServiceName: "y", Proto: model.ProtoTCP, Client: model.Endpoint{Owner: process(9, 1, "b")}, Server: web, Flows: 2},
+		{Name: "c → x", ClientName: "c", ServiceName: "x", Proto: model.ProtoTCP, Server: web, Flows: 1},
+		{Name: "a → z", ClientName: "a", ServiceName: "z", Proto: model.ProtoUDP, Client: model.Endpoint{Owner: process(7, 2, "a")}, Server: db, Flows: 3},
 	}
 	rows[0].ToServer = model.Counters{Bytes: 5, Packets: 1}
 	rows[2].ToClient = model.Counters{Bytes: 9}
 	rows[1].Turn = latencyOf(time.Second)
 	rows[2].Health = &model.Health{Server: model.EndHealth{SocketDrops: 1}}
-	checkOrders(t, PairView, rows, func(p *model.Pair) byte { return p.ClientName[0] }, map[string]string{
+	checkOrders(t, Pair, rows, func(p *Row) byte { return p.ClientName[0] }, map[string]string{
 		"":        "abc",
 		"packets": "bca", // those without a packet: by key
 		"payload": "cba", // all by key: protocol, server, client; an unknown one first
@@ -173,7 +179,7 @@ func TestSortPairs(t *testing.T) {
 }
 
 func TestSortUsages(t *testing.T) {
-	rows := []model.Usage{
+	rows := []Row{
 		{Name: "b", Flows: 2, Tally: model.Tally{ToServer: model.Counters{Bytes: 30, Packets: 1}, ToClient: model.Counters{Bytes: 1, Packets: 9}}},
 		{Name: "c", Flows: 1, Tally: model.Tally{ToServer: model.Counters{Bytes: 20, Packets: 2}, ToClient: model.Counters{Bytes: 20, Packets: 2}}},
 		{Name: "a", Flows: 3, Tally: model.Tally{ToServer: model.Counters{Bytes: 10, Packets: 3}, ToClient: model.Counters{Bytes: 2, Packets: 3}}},
@@ -194,46 +200,47 @@ func TestSortUsages(t *testing.T) {
 		"-name":    "cba",
 		"skbs":     "abc", // all equal: by name
 	}
-	checkOrders(t, ProcessView, rows, func(u *model.Usage) byte { return u.Name[0] }, want)
-	checkOrders(t, CgroupView, rows, func(u *model.Usage) byte { return u.Name[0] }, want)
+	checkOrders(t, Process, rows, func(u *Row) byte { return u.Name[0] }, want)
+	checkOrders(t, Cgroup, rows, func(u *Row) byte { return u.Name[0] }, want)
 
 	// Processes of one name come in the order of their age, the PID notwithstanding.
-	nginx := []model.Usage{{Name: "nginx", Owner: process(9, 1, "x")}, {Name: "nginx", Owner: process(8, 2, "y")},
+	nginx := []Row{{Name: "nginx", Owner: process(9, 1, "x")}, {Name: "nginx", Owner: process(8, 2, "y")},
 		{Name: "nginx", Owner: process(8, 3, "z")}}
-	checkOrders(t, ProcessView, nginx, func(u *model.Usage) byte { return u.Owner.Comm[0] }, map[string]string{"name": "xyz", "-name": "xyz"})
+	checkOrders(t, Process, nginx, func(u *Row) byte { return u.Owner.Comm[0] }, map[string]string{"name": "xyz", "-name": "xyz"})
 }
 
-// Every listed field sorts, from either end.
-func TestSortFields(t *testing.T) {
-	checkFields(t, FlowView, "packets bytes payload skbs retransmits turns p50 p99 max errors client server proto state first last")
-	checkFields(t, ServiceView, "packets bytes payload skbs retransmits turns p50 p99 max errors flows clients name server proto")
-	checkFields(t, PairView, "packets bytes payload skbs retransmits turns p50 p99 max errors flows name client server proto")
-	checkFields(t, ProcessView, "packets bytes payload skbs retransmits turns p50 p99 max errors sent received flows name")
-	checkFields(t, CgroupView, "packets bytes payload skbs retransmits turns p50 p99 max errors sent received flows name")
-}
-
-func checkFields[T any](t *testing.T, v *View[T], want string) {
-	t.Helper()
-	if got := strings.Join(v.SortFields(), " "); got != want {
-		t.Errorf("by %s: got %s, want %s", v.Name(), got, want)
-	}
-	for _, field := range v.SortFields() {
-		for _, sign := range []string{"", "-"} {
-			if _, _, err := rolled(v, make([]T, 2)).Rows(nil, sign+field, 0); err != nil {
-				t.Error(err)
+// Every word sorts, from either end, and all views mean the same by it.
+func TestSortWords(t *testing.T) {
+	const numbers = "packets bytes payload skbs retransmits turns p50 p99 max errors sent received "
+	for by, want := range map[*By]string{
+		Flow:    numbers + "client server proto state first last",
+		Service: numbers + "flows clients name server proto",
+		Pair:    numbers + "flows name client server proto",
+		Process: numbers + "flows name",
+		Cgroup:  numbers + "flows name",
+	} {
+		if got := strings.Join(by.SortWords(), " "); got != want {
+			t.Errorf("by %s: got %s, want %s", by.Name, got, want)
+		}
+		r := rollOf(by, model.NewFlows(crowd(1, 2)...))
+		for _, word := range by.SortWords() {
+			for _, sign := range []string{"", "-"} {
+				if _, err := r.Rows(sign+word, 0); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 	}
 }
 
-func TestSortUnknownField(t *testing.T) {
-	const want = `unknown sort field "flows" for rows by flow: need one of packets, bytes, payload, skbs, retransmits, turns, p50, p99, max, errors, client, server, proto, state, first, last`
-	if _, _, err := FlowView.Rows(nil, "-flows", 0); err == nil || err.Error() != want {
+func TestSortUnknownWord(t *testing.T) {
+	const want = `unknown sort field "flows" for rows by flow: need one of packets, bytes, payload, skbs, retransmits, turns, p50, p99, max, errors, sent, received, client, server, proto, state, first, last`
+	if _, err := NewRoll(Flow).Rows("-flows", 0); err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
 	}
-	for _, field := range []string{"state", "--bytes", "-", "BYTES"} {
-		if ServiceView.CheckSort(field) == nil {
-			t.Errorf("%q: got no error", field)
+	for _, word := range []string{"state", "--bytes", "-", "BYTES"} {
+		if Service.CheckSort(word) == nil {
+			t.Errorf("%q: got no error", word)
 		}
 	}
 }
@@ -244,22 +251,54 @@ func BenchmarkRows(b *testing.B) {
 		rows[i] = sortRow(uint16(i), "127.0.0.1:80", uint64(i*7919%10_007), 0, "established", 0)
 	}
 	packed := model.NewFlows(rows...)
-	for name, limit := range map[string]int{"all": 0, "screen": 20} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				if _, _, err := FlowView.Rows(packed, "bytes", limit); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-	b.Run("pairs", func(b *testing.B) {
-		packed := model.NewFlows(crowd(1, 10_000)...)
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, _, err := PairView.Rows(packed, "bytes", 20); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
+	b.Run("all", func(b *testing.B) { benchmarkRows(b, Flow, packed, "bytes", 0) })
+	b.Run("screen", func(b *testing.B) { benchmarkRows(b, Flow, packed, "bytes", 20) })
+	b.Run("pairs", func(b *testing.B) { benchmarkRows(b, Pair, model.NewFlows(crowd(1, 10_000)...), "bytes", 20) })
 }
+
+func benchmarkRows(b *testing.B, by *By, flows *model.Flows, word string, limit int) {
+	b.ReportAllocs()
+	for b.Loop() {
+		r := rollOf(by, flows)
+		rows, err := r.Rows(word, limit)
+		if err != nil || rows.Len() == 0 {
+			b.Fatalf("%d rows: %v", rows.Len(), err)
+		}
+	}
+}
+
+// busyFlows are as many services, a datagram each, of one client.
+func busyFlows() *model.Flows {
+	flows := make([]model.Flow, 10_000)
+	client, server := process(1, 1, "client"), process(2, 1, "server")
+	for i := range flows {
+		addr := netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)})
+		flows[i] = model.Flow{
+			Netns: 1, Proto: model.ProtoUDP,
+			Client: endpoint("127.0.0.1:40000", client),
+			Server: model.Endpoint{Addr: addr, Port: 9000, Owner: server},
+			Tally:  model.Tally{ToServer: model.Counters{Packets: 1, SKBs: 1, Bytes: 100}},
+		}
+	}
+	return model.NewFlows(flows...)
+}
+
+// No rows allocate memory for each of many flows.
+func TestAllocations(t *testing.T) {
+	flows := busyFlows()
+	for _, by := range All() {
+		if n := testing.AllocsPerRun(3, func() {
+			r := rollOf(by, flows)
+			if _, err := r.Rows("", 20); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 1_000 {
+			t.Errorf("by %s: %.0f allocations", by.Name, n)
+		}
+	}
+}
+
+func BenchmarkFlowRows(b *testing.B)    { benchmarkRows(b, Flow, busyFlows(), "", 20) }
+func BenchmarkPairRows(b *testing.B)    { benchmarkRows(b, Pair, busyFlows(), "", 20) }
+func BenchmarkServiceRows(b *testing.B) { benchmarkRows(b, Service, busyFlows(), "", 20) }
+func BenchmarkProcessRows(b *testing.B) { benchmarkRows(b, Process, busyFlows(), "", 20) }

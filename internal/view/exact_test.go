@@ -1,4 +1,4 @@
-package stats
+package view
 
 import (
 	"math/rand/v2"
@@ -76,7 +76,7 @@ func TestRollUpsAreExact(t *testing.T) {
 		}
 		var up, down model.Counters
 		n := 0
-		for _, s := range Services(model.NewFlows(flows...)) {
+		for _, s := range rowsOf(Service, model.NewFlows(flows...)) {
 			up.Add(s.ToServer)
 			down.Add(s.ToClient)
 			n += s.Flows
@@ -85,7 +85,7 @@ func TestRollUpsAreExact(t *testing.T) {
 			t.Errorf("seed %d: services make %d flows, %+v and %+v, want %+v and %+v", seed, n, up, down, toServer, toClient)
 		}
 		up, down, n = model.Counters{}, model.Counters{}, 0
-		for _, p := range Pairs(model.NewFlows(flows...)) {
+		for _, p := range rowsOf(Pair, model.NewFlows(flows...)) {
 			up.Add(p.ToServer)
 			down.Add(p.ToClient)
 			n += p.Flows
@@ -95,7 +95,7 @@ func TestRollUpsAreExact(t *testing.T) {
 		}
 		all := toServer
 		all.Add(toClient)
-		for by, usages := range map[string][]model.Usage{"process": Processes(model.NewFlows(flows...)), "cgroup": Cgroups(model.NewFlows(flows...))} {
+		for by, usages := range map[string][]Row{"process": rowsOf(Process, model.NewFlows(flows...)), "cgroup": rowsOf(Cgroup, model.NewFlows(flows...))} {
 			var sent, received model.Counters
 			for _, u := range usages {
 				sent.Add(u.ToServer)
@@ -121,13 +121,13 @@ func TestRollUpsKeepTurns(t *testing.T) {
 				perProcess.Add(&of)
 			}
 		}
-		for _, s := range Services(model.NewFlows(flows...)) {
+		for _, s := range rowsOf(Service, model.NewFlows(flows...)) {
 			services.Add(&model.Tally{Turn: s.Turn, Response: s.Response})
 		}
-		for _, p := range Pairs(model.NewFlows(flows...)) {
+		for _, p := range rowsOf(Pair, model.NewFlows(flows...)) {
 			pairs.Add(&model.Tally{Turn: p.Turn, Response: p.Response})
 		}
-		for _, u := range Processes(model.NewFlows(flows...)) {
+		for _, u := range rowsOf(Process, model.NewFlows(flows...)) {
 			processes.Add(&model.Tally{Turn: u.Turn, Response: u.Response})
 		}
 		if !reflect.DeepEqual(services, once) || !reflect.DeepEqual(pairs, once) {
@@ -147,22 +147,26 @@ func TestRollUpsIgnoreOrder(t *testing.T) {
 	flows := crowd(1, 300)
 	backwards := slices.Clone(flows)
 	slices.Reverse(backwards)
-	sameRows(t, ServiceView, flows, backwards)
-	sameRows(t, PairView, flows, backwards)
-	sameRows(t, ProcessView, flows, backwards)
-	sameRows(t, CgroupView, flows, backwards)
+	for _, by := range []*By{Service, Pair, Process, Cgroup} {
+		want, got := sorted(t, by, flows, "name"), sorted(t, by, backwards, "name")
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("by %s:\ngot  %+v\nwant %+v", by.Name, got, want)
+		}
+	}
 }
 
-func sameRows[T any](t *testing.T, v *View[T], flows, reordered []model.Flow) {
+// sorted returns all rows of flows, in the order of a word.
+func sorted(t *testing.T, by *By, flows []model.Flow, word string) (all []Row) {
 	t.Helper()
-	want, _, err := v.Rows(model.NewFlows(flows...), "name", 0)
+	r := rollOf(by, model.NewFlows(flows...))
+	rows, err := r.Rows(word, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, _, err := v.Rows(model.NewFlows(reordered...), "name", 0)
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("by %s, error %v:\ngot  %+v\nwant %+v", v.Name(), err, got, want)
+	for row := range rows.All() {
+		all = append(all, *row)
 	}
+	return all
 }
 
 // The worst case of a roll-up: 10,000 flows with histograms, all of one service.
@@ -172,7 +176,7 @@ func BenchmarkMerge(b *testing.B) {
 	merge := func(b *testing.B) {
 		packed := model.NewFlows(flows...)
 		for b.Loop() {
-			Services(packed)
+			rowsOf(Service, packed)
 		}
 	}
 	for i := range flows {

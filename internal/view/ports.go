@@ -1,4 +1,4 @@
-package stats
+package view
 
 // portNames are the services a developer's machine usually runs, under their names in the IANA
 // "Service Name and Transport Protocol Port Number Registry"; where the registry's name is not the

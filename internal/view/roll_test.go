@@ -1,8 +1,12 @@
-package stats
+package view
 
 import (
 	"reflect"
+	"slices"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -17,28 +21,47 @@ func flow(proto model.Proto, client, server model.Endpoint, toServer, toClient u
 	}
 }
 
+// rowsOf returns all rows of flows, in the order in which those name them.
+func rowsOf(by *By, flows *model.Flows) []Row { return rowsIn(rollOf(by, flows)) }
+
+func rollOf(by *By, flows *model.Flows) *Roll {
+	r := NewRoll(by)
+	r.Add(flows)
+	return r
+}
+
+func rowsIn(r *Roll) []Row {
+	for i := range r.rows {
+		r.named(&r.rows[i])
+	}
+	return slices.Clone(r.rows)
+}
+
 func TestServicesGroups(t *testing.T) {
 	a, b := endpoint("127.0.0.1:50001", nil), endpoint("127.0.0.2:50002", nil)
 	web := endpoint("127.0.0.1:8000", nil)
 	other := flow(model.ProtoTCP, a, web, 5, 6)
 	other.Netns = 2
-	got := Services(model.NewFlows(
+	got := rowsOf(Service, model.NewFlows(
 		flow(model.ProtoTCP, a, web, 10, 100),
 		flow(model.ProtoUDP, a, web, 3, 4),
 		flow(model.ProtoTCP, b, web, 20, 200),
 		other,
 		flow(model.ProtoTCP, endpoint("127.0.0.1:50003", nil), web, 30, 300),
 	))
-	want := []model.Service{
-		{Name: "127.0.0.1:8000", Netns: 1, Proto: model.ProtoTCP, Server: web, Flows: 3, Clients: 2,
+	want := []Row{
+		{Name: "127.0.0.1:8000", ServiceName: "127.0.0.1:8000", Netns: 1, Proto: model.ProtoTCP, Server: web, Flows: 3, Clients: 2,
 			Tally: model.Tally{ToServer: model.Counters{Packets: 3, Bytes: 60}, ToClient: model.Counters{Packets: 6, Bytes: 600, Retransmits: 3}},
 		},
-		{Name: "127.0.0.1:8000", Netns: 1, Proto: model.ProtoUDP, Server: web, Flows: 1, Clients: 1,
+		{Name: "127.0.0.1:8000", ServiceName: "127.0.0.1:8000", Netns: 1, Proto: model.ProtoUDP, Server: web, Flows: 1, Clients: 1,
 			Tally: model.Tally{ToServer: model.Counters{Packets: 1, Bytes: 3}, ToClient: model.Counters{Packets: 2, Bytes: 4, Retransmits: 1}},
 		},
-		{Name: "127.0.0.1:8000", Netns: 2, Proto: model.ProtoTCP, Server: web, Flows: 1, Clients: 1,
+		{Name: "127.0.0.1:8000", ServiceName: "127.0.0.1:8000", Netns: 2, Proto: model.ProtoTCP, Server: web, Flows: 1, Clients: 1,
 			Tally: model.Tally{ToServer: model.Counters{Packets: 1, Bytes: 5}, ToClient: model.Counters{Packets: 2, Bytes: 6, Retransmits: 1}},
 		},
+	}
+	for i := range got {
+		got[i].Key = Key{}
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -49,7 +72,7 @@ func TestServicesGroups(t *testing.T) {
 func TestServicesCountsClientProcesses(t *testing.T) {
 	api, job := process(10, 1, "api"), process(11, 2, "job")
 	db := endpoint("127.0.0.1:5432", nil)
-	got := Services(model.NewFlows(
+	got := rowsOf(Service, model.NewFlows(
 		flow(model.ProtoTCP, endpoint("127.0.0.1:50001", api), db, 1, 1),
 		flow(model.ProtoTCP, endpoint("127.0.0.2:50002", api), db, 1, 1),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:50003", job), db, 1, 1),
@@ -76,7 +99,7 @@ func TestServiceName(t *testing.T) {
 		{model.Proto(47), endpoint("127.0.0.1:0", nil), "47"},
 	}
 	for _, tt := range tests {
-		got := Services(model.NewFlows(flow(tt.proto, endpoint("127.0.0.1:50001", nil), tt.server, 1, 1)))
+		got := rowsOf(Service, model.NewFlows(flow(tt.proto, endpoint("127.0.0.1:50001", nil), tt.server, 1, 1)))
 		if got[0].Name != tt.want {
 			t.Errorf("%v %v: got %q, want %q", tt.proto, tt.server, got[0].Name, tt.want)
 		}
@@ -125,7 +148,7 @@ func TestServiceOwner(t *testing.T) {
 			for _, o := range tt.owners {
 				flows = append(flows, flow(model.ProtoTCP, endpoint("127.0.0.1:50001", nil), endpoint("127.0.0.1:80", o), 1, 1))
 			}
-			if got := Services(model.NewFlows(flows...))[0].Server.Owner; !reflect.DeepEqual(got, tt.want) {
+			if got := rowsOf(Service, model.NewFlows(flows...))[0].Server.Owner; !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 		})
@@ -173,10 +196,10 @@ func TestPairs(t *testing.T) {
 		{"curl → nginx", curl, 2, 14, 16},
 		{"? → nginx", nil, 3, 3, 0},
 	}
-	pairs := Pairs(model.NewFlows(flows...))
+	pairs := rowsOf(Pair, model.NewFlows(flows...))
 	var got []pairRow
 	for _, p := range pairs {
-		got = append(got, pairRow{p.Name(), p.Client, p.Flows, p.ToServer.Bytes, p.ToClient.Bytes})
+		got = append(got, pairRow{p.Name, p.Client.Owner, p.Flows, p.ToServer.Bytes, p.ToClient.Bytes})
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -192,22 +215,6 @@ func TestPairs(t *testing.T) {
 	}
 }
 
-func TestProcessName(t *testing.T) {
-	for want, o := range map[string]*model.Owner{
-		"curl":   process(7, 1, "curl"),
-		"pid 7":  process(7, 1, ""),
-		"kernel": {Comm: model.KernelComm},
-		"?":      nil,
-	} {
-		if got := ProcessName(o); got != want {
-			t.Errorf("%+v: got %q, want %q", o, got, want)
-		}
-	}
-	if got := ProcessName(&model.Owner{}); got != "?" {
-		t.Errorf("several processes of several names: got %q, want ?", got)
-	}
-}
-
 // usageRow is what the tests of Processes and Cgroups look at.
 type usageRow struct {
 	name           string
@@ -215,7 +222,7 @@ type usageRow struct {
 	sent, received uint64
 }
 
-func usageRows(usages []model.Usage) []usageRow {
+func usageRows(usages []Row) []usageRow {
 	var rows []usageRow
 	for _, u := range usages {
 		rows = append(rows, usageRow{u.Name, u.Flows, u.ToServer.Bytes, u.ToClient.Bytes})
@@ -228,7 +235,7 @@ func TestProcesses(t *testing.T) {
 	apiToo := *api
 	apiToo.Cmdline = "api --serve"
 	kernel := &model.Owner{Comm: model.KernelComm}
-	got := Processes(model.NewFlows(
+	got := rowsOf(Process, model.NewFlows(
 		flow(model.ProtoTCP, endpoint("127.0.0.1:1", api), endpoint("127.0.0.1:80", reused), 10, 100),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:2", &apiToo), endpoint("127.0.0.1:81", kernel), 1, 2),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:3", api), endpoint("127.0.0.1:82", &apiToo), 1000, 2000),
@@ -262,7 +269,7 @@ func TestCgroups(t *testing.T) {
 	worker.UID = 33
 	api := in(process(3, 1, "api"), "/api.scope", "")
 	stray := process(4, 1, "stray")
-	got := Cgroups(model.NewFlows(
+	got := rowsOf(Cgroup, model.NewFlows(
 		flow(model.ProtoTCP, endpoint("127.0.0.1:1", api), endpoint("127.0.0.1:80", worker), 10, 100),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:2", stray), endpoint("127.0.0.1:80", master), 1, 2),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:3", worker), endpoint("127.0.0.1:80", master), 1000, 2000),
@@ -292,18 +299,77 @@ func TestPairIsNamedByOtherPairs(t *testing.T) {
 	flow := func(client, server *model.Owner, at string) model.Flow {
 		return model.Flow{Proto: model.ProtoTCP, Client: endpoint("127.0.0.1:40000", client), Server: endpoint(at, server)}
 	}
-	pairs := Pairs(model.NewFlows(
+	pairs := rowsOf(Pair, model.NewFlows(
 		flow(psql, nil, "127.0.0.1:5432"),
 		flow(nginx, postgres, "127.0.0.1:5432"),
 		flow(nginx, nil, "127.0.0.1:6379"),
 	))
 	want := []string{"psql → postgres", "nginx → postgres", "nginx → redis"}
 	for i := range pairs {
-		if got := pairs[i].Name(); got != want[i] {
+		if got := pairs[i].Name; got != want[i] {
 			t.Errorf("pair %d: %s, want %s", i, got, want[i])
 		}
 	}
 	if pairs[0].Server.Owner != nil {
 		t.Errorf("its server is %+v, want it unknown", pairs[0].Server.Owner)
 	}
+}
+
+// All views roll the same up, from the same flows.
+func TestRollUpsKeepSigns(t *testing.T) {
+	a, b, web := endpoint("127.0.0.1:50001", nil), endpoint("127.0.0.1:50002", nil), endpoint("127.0.0.1:80", nil)
+	one, two := flow(model.ProtoTCP, a, web, 1, 1), flow(model.ProtoTCP, b, web, 1, 1)
+	one.Handshake, one.Connect = time.Millisecond, model.Single(time.Millisecond)
+	two.Handshake = time.Second // in an earlier window
+	one.Health = &model.Health{Refused: 1, Drops: []model.DropCount{{Reason: "x", SKBs: 1}}}
+	two.Health = &model.Health{Client: model.EndHealth{Resets: 2}, Drops: []model.DropCount{{Reason: "x", SKBs: 2}}}
+	one.Breakdown, two.Breakdown = model.Breakdown{Turns: 1, Think: 5}, model.Breakdown{Turns: 2, Wait: 7}
+	flows := []model.Flow{one, two, flow(model.ProtoTCP, a, web, 1, 1)}
+	want := model.Tally{
+		Connect:   latencyOf(time.Millisecond),
+		Health:    &model.Health{Refused: 1, Client: model.EndHealth{Resets: 2}, Drops: []model.DropCount{{Reason: "x", SKBs: 3}}},
+		Breakdown: model.Breakdown{Turns: 3, Wait: 7, Think: 5},
+	}
+	for by, got := range map[string]model.Tally{
+		"service": rowsOf(Service, model.NewFlows(flows...))[0].Tally, "pair": rowsOf(Pair, model.NewFlows(flows...))[0].Tally,
+		"process": rowsOf(Process, model.NewFlows(flows...))[0].Tally, "cgroup": rowsOf(Cgroup, model.NewFlows(flows...))[0].Tally,
+	} {
+		got.ToServer, got.ToClient = model.Counters{}, model.Counters{}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("by %s: %s", by, diff)
+		}
+	}
+	if one.Health.Drops[0].SKBs != 1 || two.Health.Drops[0].SKBs != 2 {
+		t.Error("rolling up changed the flows")
+	}
+}
+
+// What is added bit by bit makes the rows that it makes at once, and so it does in memory that was used before.
+func TestRollGrows(t *testing.T) {
+	for _, by := range []*By{Service, Pair, Process, Cgroup} {
+		r := NewRoll(by)
+		r.Add(model.NewFlows(crowd(7, 300)...))
+		for seed := range uint64(5) {
+			flows := crowd(seed, 200)
+			r.Reset()
+			r.Add(model.NewFlows(flows[:50]...))
+			r.Add(model.NewFlows(flows[50:]...))
+			got, want := rowsIn(r), rowsOf(by, model.NewFlows(flows...))
+			if diff := cmp.Diff(want, got, cmp.Comparer(sameRow)); diff != "" {
+				t.Fatalf("by %s, seed %d: %s", by.Name, seed, diff)
+			}
+		}
+	}
+}
+
+// sameRow leaves open whether an empty histogram has memory.
+func sameRow(a, b Row) bool {
+	for _, row := range []*Row{&a, &b} {
+		for _, l := range []*model.Latency{&row.Turn, &row.Response, &row.Connect} {
+			if l.Count == 0 {
+				l.Histogram = nil
+			}
+		}
+	}
+	return reflect.DeepEqual(a, b)
 }

@@ -1,0 +1,53 @@
+package view
+
+import (
+	"slices"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// By is one way to look at flows: what makes them one row, and what that can be sorted by.
+type By struct {
+	Name   string                  // as --by takes it
+	number uint32                  // tells its keys from those of other views
+	key    func(*model.Flow) Key   // of a row for both ends; nil:
+	ofEnd  func(*model.Owner) Key  // of a row for each end
+	each   bool                    // every flow is a row
+	counts bool                    // a row counts its clients
+	name   func(r *Roll, row *Row) // sets the row's names
+	labels []string                // what its rows can be sorted by that is no measure
+	lacks  []string                // measures that its rows do not have
+}
+
+const (
+	byPair uint32 = iota
+	byService
+	byFlow
+	byProcess
+	byCgroup
+)
+
+// The views. A new one is one more entry of all.
+var (
+	Pair    = &By{Name: "pair", number: byPair, key: pairKey, name: (*Roll).namePair, labels: []string{"name", "client", "server", "proto"}, lacks: []string{"clients"}}
+	Service = &By{Name: "service", number: byService, key: serviceKey, name: (*Roll).nameService, counts: true, labels: []string{"name", "server", "proto"}}
+	Flow    = &By{Name: "flow", number: byFlow, key: flowKey, each: true, labels: []string{"client", "server", "proto", "state", "first", "last"}, lacks: []string{"flows", "clients"}}
+	Process = &By{Name: "process", number: byProcess, ofEnd: processKey, name: (*Roll).nameProcess, labels: []string{"name"}, lacks: []string{"clients"}}
+	Cgroup  = &By{Name: "cgroup", number: byCgroup, ofEnd: cgroupKey, name: (*Roll).nameCgroup, labels: []string{"name"}, lacks: []string{"clients"}}
+
+	all = []*By{Pair, Service, Flow, Process, Cgroup}
+)
+
+// All lists the views, the default first.
+func All() []*By { return slices.Clone(all) }
+
+// Measures returns what the view's rows have numbers of.
+func (b *By) Measures() []*Measure {
+	var has []*Measure
+	for _, m := range Measures {
+		if !slices.Contains(b.lacks, m.Name) {
+			has = append(has, m)
+		}
+	}
+	return has
+}

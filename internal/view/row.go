@@ -1,0 +1,198 @@
+// Package view makes rows of flows: it rolls them up, names, measures and sorts them. Every face shows its rows,
+// and every number of one comes out of the table of measures.
+package view
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"net/netip"
+	"strings"
+	"unique"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// Row is all flows with one key. What a view does not have is the zero value.
+type Row struct {
+	Key
+	Name        string // display name
+	ClientName  string // by pair: the two parts of its name
+	ServiceName string
+	Netns       uint32
+	Proto       model.Proto
+	Client      model.Endpoint // by pair the owner, nil of all that are unknown, and the address if all have one
+	Server      model.Endpoint // its owner is what all known processes behind it have in common
+	Owner       *model.Owner   // the process, or what all of the cgroup have in common; nil: unknown
+	Flows       int            // one that a process talks to itself on counts once
+	Clients     int            // by service: distinct processes; distinct addresses of those that are unknown
+	model.Tally                // ToServer is what a process or a cgroup sent itself, whichever end it is
+	AcceptQueue *model.AcceptQueue
+	Flow        *model.Flow // by flow: the flow itself
+}
+
+// Key names a row of one view for as long as its flows last. It holds no padding, so that it is hashed and
+// compared as one piece of memory.
+type Key struct {
+	server                 [16]byte
+	client                 [16]byte // by flow its address, by pair and process an identity
+	cgroup                 unique.Handle[string]
+	netns                  uint32
+	clientPort, serverPort uint16
+	proto                  uint32
+	view                   uint32 // By.number
+}
+
+// Identify returns what tells processes apart, and sorts by their age; of an unknown one it is zero, and of the
+// kernel itself, which was never started, the next.
+func Identify(o *model.Owner) (identity [16]byte) {
+	if o == nil {
+		return identity
+	}
+	identity[0] = 1
+	if o.TGID != 0 {
+		binary.BigEndian.PutUint64(identity[4:], o.StartNS)
+		binary.BigEndian.PutUint32(identity[12:], o.TGID)
+	}
+	return identity
+}
+
+func serviceKey(f *model.Flow) Key {
+	return Key{server: f.Server.Addr.As16(), netns: f.Netns, serverPort: f.Server.Port, proto: uint32(f.Proto)}
+}
+
+// pairKey has all unknown clients of a service in one pair.
+func pairKey(f *model.Flow) Key {
+	k := serviceKey(f)
+	k.client = Identify(f.Client.Owner)
+	return k
+}
+
+func flowKey(f *model.Flow) Key {
+	k := serviceKey(f)
+	k.client, k.clientPort = f.Client.Addr.As16(), f.Client.Port
+	return k
+}
+
+func processKey(o *model.Owner) Key { return Key{client: Identify(o)} }
+
+func cgroupKey(o *model.Owner) Key {
+	if o == nil || o.Cgroup == "" {
+		return Key{}
+	}
+	return Key{cgroup: unique.Make(o.Cgroup)}
+}
+
+// Compare brings rows that nothing else tells apart into one order.
+func (k *Key) Compare(o *Key) int {
+	return cmp.Or(
+		cmp.Compare(k.view, o.view),
+		compareProto(model.Proto(k.proto), model.Proto(o.proto)),
+		k.clientEnd().Compare(o.clientEnd()),
+		k.serverEnd().Compare(o.serverEnd()),
+		bytes.Compare(k.client[:], o.client[:]),
+		cmp.Compare(k.netns, o.netns),
+		strings.Compare(k.cgroupPath(), o.cgroupPath()),
+	)
+}
+
+// clientEnd is the zero AddrPort but by flow.
+func (k *Key) clientEnd() netip.AddrPort {
+	if k.view != byFlow {
+		return netip.AddrPort{}
+	}
+	return endOf(k.client, k.clientPort)
+}
+
+func (k *Key) serverEnd() netip.AddrPort { return endOf(k.server, k.serverPort) }
+
+func endOf(addr [16]byte, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(addr).Unmap(), port)
+}
+
+func (k *Key) cgroupPath() string {
+	if k.cgroup == (unique.Handle[string]{}) {
+		return ""
+	}
+	return k.cgroup.Value()
+}
+
+func compareProto(a, b model.Proto) int {
+	if a == b {
+		return 0
+	}
+	return strings.Compare(a.String(), b.String())
+}
+
+// reset empties the row, which keeps its memory.
+func (r *Row) reset() {
+	turn, response, connect := r.Turn.Histogram, r.Response.Histogram, r.Connect.Histogram
+	clear(turn)
+	clear(response)
+	clear(connect)
+	*r = Row{}
+	r.Turn.Histogram, r.Response.Histogram, r.Connect.Histogram = turn, response, connect
+}
+
+// joinClient adds the client of a flow that join adds next.
+func (r *Row) joinClient(f *model.Flow) {
+	if r.Flows == 0 {
+		r.Client.Addr = f.Client.Addr
+	}
+	if r.Client.Addr != f.Client.Addr {
+		r.Client.Addr = netip.Addr{}
+	}
+	r.Client.Owner = Common(r.Client.Owner, f.Client.Owner)
+}
+
+// join adds a flow to a row of its server.
+func (r *Row) join(f *model.Flow) {
+	if r.Flows == 0 {
+		r.Netns, r.Proto, r.Server = f.Netns, f.Proto, f.Server
+	}
+	r.Server.Owner = Common(r.Server.Owner, f.Server.Owner)
+	r.Flows++
+	r.Add(&f.Tally)
+	if r.AcceptQueue == nil {
+		r.AcceptQueue = f.AcceptQueue
+	}
+	r.Name, r.ClientName, r.ServiceName = "", "", ""
+}
+
+// use adds a flow of which one end is the row's.
+func (r *Row) use(f *model.Flow, asServer bool) {
+	tally, owner := f.Tally, f.Client.Owner
+	if asServer {
+		tally.ToServer, tally.ToClient = f.ToClient, f.ToServer
+		owner = f.Server.Owner
+	}
+	r.Owner = Common(r.Owner, owner)
+	r.Flows++
+	r.Add(&tally)
+	r.Name = ""
+}
+
+// useAgain adds the other end of a flow that the row talks to itself on.
+func (r *Row) useAgain(f *model.Flow) {
+	r.Owner = Common(r.Owner, f.Server.Owner)
+	r.ToServer.Add(f.ToClient)
+	r.ToClient.Add(f.ToServer)
+}
+
+// show makes the row that of one flow, which it points to.
+func (r *Row) show(k Key, f *model.Flow) {
+	*r = Row{
+		Key: k, Netns: f.Netns, Proto: f.Proto, Client: f.Client, Server: f.Server,
+		Flows: 1, Tally: f.Tally, AcceptQueue: f.AcceptQueue, Flow: f,
+	}
+}
+
+// Clone returns a row that no later one of its roll-up changes. It shares histograms.
+func (r *Row) Clone() *Row {
+	c := *r
+	if r.Flow != nil {
+		f := *r.Flow
+		c.Flow = &f
+	}
+	return &c
+}
