@@ -25,8 +25,19 @@ func number[T any](head string, cell func(*T) string) column[T] {
 	return column[T]{head: head, cell: cell}
 }
 
-// flowColumns are the columns of --by flow: those that fit a terminal, or all there are.
-func flowColumns(s *model.Window, wide bool) []column[view.Row] {
+// identity is the columns that say which row it is: those before its measures, and those behind them.
+type identity struct{ before, behind []column[view.Row] }
+
+// columnsOf are the columns that fit a terminal, or all there are.
+func (l *layout) columnsOf(s *model.Window, wide bool) []column[view.Row] {
+	id := l.identity(s, wide)
+	if wide {
+		return slices.Concat(id.before, l.wideMeasures(s), id.behind)
+	}
+	return slices.Concat(id.before, l.fewMeasures(s), id.behind)
+}
+
+func flowIdentity(s *model.Window, wide bool) identity {
 	endpoint, state := human.End, shortState
 	if wide {
 		endpoint, state = fullEndpoint, human.OrDash
@@ -37,83 +48,49 @@ func flowColumns(s *model.Window, wide bool) []column[view.Row] {
 		text("PROTO", func(f *view.Row) string { return f.Proto.String() }),
 		text("STATE", func(f *view.Row) string { return state(f.Flow.State) }),
 	}
-	toServer := directionColumns("→ ", s, wide, func(f *view.Row) *model.Counters { return &f.ToServer })
-	toClient := directionColumns("← ", s, wide, func(f *view.Row) *model.Counters { return &f.ToClient })
-	signs := signColumns(s, wide, func(f *view.Row) (turn, response *model.Latency) { return &f.Turn, &f.Response },
-		func(f *view.Row) *model.Tally { return &f.Tally })
 	if !wide {
-		return slices.Concat(columns, toServer, toClient, signs)
+		return identity{before: columns}
 	}
-	columns = append(columns, text("ROLE", func(f *view.Row) string { return human.OrDash(string(f.Flow.RoleSource)) }))
-	columns = append(columns, toServer...)
-	columns = append(columns,
-		number("→ SRTT", func(f *view.Row) string { return unlessZero(f.Flow.ClientSRTT, human.Span) }),
-		number("→ CWND", func(f *view.Row) string { return unlessZero(f.Flow.ClientCwnd, decimal) }))
-	columns = append(columns, toClient...)
-	columns = append(columns,
-		number("← SRTT", func(f *view.Row) string { return unlessZero(f.Flow.ServerSRTT, human.Span) }),
-		number("← CWND", func(f *view.Row) string { return unlessZero(f.Flow.ServerCwnd, decimal) }))
-	columns = append(columns, signs...)
-	return append(columns,
-		number("CONNECT", func(f *view.Row) string { return unlessZero(f.Flow.Handshake, human.Latency) }),
-		number("CROSSED", func(f *view.Row) string { return human.Amount(f.Crossed) }),
-		number("FIRST", func(f *view.Row) string { return human.Age(f.Flow.FirstSeen, s.End) }),
-		number("LAST", func(f *view.Row) string { return human.Age(f.Flow.LastSeen, s.End) }))
+	return identity{
+		append(columns, text("ROLE", func(f *view.Row) string { return human.OrDash(string(f.Flow.RoleSource)) })),
+		[]column[view.Row]{
+			number("FIRST", func(f *view.Row) string { return human.Age(f.Flow.FirstSeen, s.End) }),
+			number("LAST", func(f *view.Row) string { return human.Age(f.Flow.LastSeen, s.End) }),
+		},
+	}
 }
 
-// serviceColumns are the columns of --by service. The name tells the process already, so only wide
-// repeats it.
-func serviceColumns(s *model.Window, wide bool) []column[view.Row] {
+// serviceIdentity has the process in the name, so only wide repeats it.
+func serviceIdentity(_ *model.Window, wide bool) identity {
 	endpoint := human.ShortAddress
 	if wide {
 		endpoint = fullEndpoint
 	}
-	columns := []column[view.Row]{
-		text("SERVICE", func(v *view.Row) string { return human.Plain(v.Name) }),
+	return identity{before: []column[view.Row]{
+		text("SERVICE", rowName),
 		text("SERVER", func(v *view.Row) string { return endpoint(&v.Server) }),
 		text("PROTO", func(v *view.Row) string { return v.Proto.String() }),
-		number("FLOWS", func(v *view.Row) string { return human.Commas(uint64(v.Flows)) }),
-		number("CLIENTS", func(v *view.Row) string { return human.Commas(uint64(v.Clients)) }),
-	}
-	columns = slices.Concat(columns,
-		directionColumns("→ ", s, wide, func(v *view.Row) *model.Counters { return &v.ToServer }),
-		directionColumns("← ", s, wide, func(v *view.Row) *model.Counters { return &v.ToClient }),
-		signColumns(s, wide, func(v *view.Row) (turn, response *model.Latency) { return &v.Turn, &v.Response },
-			func(v *view.Row) *model.Tally { return &v.Tally }))
-	if !wide {
-		return columns
-	}
-	return append(columns,
-		latencyColumn("CONNECT", func(v *view.Row) *model.Latency { return &v.Connect }, quantile(0.50)),
-		number("ACCEPTQ", func(v *view.Row) string { return acceptQueueText(v.AcceptQueue) }))
+	}}
 }
 
-// pairColumns are the columns of --by pair.
-func pairColumns(s *model.Window, wide bool) []column[view.Row] {
+func pairIdentity(_ *model.Window, wide bool) identity {
 	columns := []column[view.Row]{
 		text("CLIENT", pairClient),
 		text("SERVICE", func(p *view.Row) string { return human.Plain(p.ServiceName) }),
 	}
-	if wide {
-		columns = append(columns, text("SERVER", func(p *view.Row) string { return fullEndpoint(&p.Server) }))
-	}
-	columns = append(columns,
-		text("PROTO", func(p *view.Row) string { return p.Proto.String() }),
-		number("FLOWS", func(p *view.Row) string { return human.Commas(uint64(p.Flows)) }))
-	columns = slices.Concat(columns,
-		directionColumns("→ ", s, wide, func(p *view.Row) *model.Counters { return &p.ToServer }),
-		directionColumns("← ", s, wide, func(p *view.Row) *model.Counters { return &p.ToClient }),
-		signColumns(s, wide, func(p *view.Row) (turn, response *model.Latency) { return &p.Turn, &p.Response },
-			func(p *view.Row) *model.Tally { return &p.Tally }))
+	proto := text("PROTO", func(p *view.Row) string { return p.Proto.String() })
 	if !wide {
-		return columns
+		return identity{before: append(columns, proto)}
 	}
-	return append(columns,
-		latencyColumn("CONNECT", func(p *view.Row) *model.Latency { return &p.Connect }, quantile(0.50)),
-		text("→ UNIT", func(p *view.Row) string { return ofOwner(p.Client.Owner, unit) }),
-		text("→ CONTAINER", func(p *view.Row) string { return ofOwner(p.Client.Owner, human.Container) }),
-		text("← UNIT", func(p *view.Row) string { return ofOwner(p.Server.Owner, unit) }),
-		text("← CONTAINER", func(p *view.Row) string { return ofOwner(p.Server.Owner, human.Container) }))
+	return identity{
+		append(columns, text("SERVER", func(p *view.Row) string { return fullEndpoint(&p.Server) }), proto),
+		[]column[view.Row]{
+			text("→ UNIT", func(p *view.Row) string { return ofOwner(p.Client.Owner, unit) }),
+			text("→ CONTAINER", func(p *view.Row) string { return ofOwner(p.Client.Owner, human.Container) }),
+			text("← UNIT", func(p *view.Row) string { return ofOwner(p.Server.Owner, unit) }),
+			text("← CONTAINER", func(p *view.Row) string { return ofOwner(p.Server.Owner, human.Container) }),
+		},
+	}
 }
 
 // pairClient names the process with its PID: by name alone, two clients would be two equal rows.
@@ -124,64 +101,35 @@ func pairClient(p *view.Row) string {
 	return human.Process(p.Client.Owner)
 }
 
-// processColumns are the columns of --by process.
-func processColumns(s *model.Window, wide bool) []column[view.Row] {
+func processIdentity(_ *model.Window, wide bool) identity {
 	columns := []column[view.Row]{
-		text("PROCESS", usageName),
+		text("PROCESS", rowName),
 		number("PID", func(u *view.Row) string { return ofOwner(u.Owner, pid) }),
 	}
-	if wide {
-		columns = append(columns, number("UID", func(u *view.Row) string { return ofOwner(u.Owner, uid) }))
-	}
-	columns = append(columns, usageColumns(s, wide)...)
 	if !wide {
-		return columns
+		return identity{before: columns}
 	}
-	return append(columns,
-		text("CGROUP", func(u *view.Row) string { return ofOwner(u.Owner, cgroup) }),
+	return identity{
+		append(columns, number("UID", func(u *view.Row) string { return ofOwner(u.Owner, uid) })),
+		[]column[view.Row]{
+			text("CGROUP", func(u *view.Row) string { return ofOwner(u.Owner, cgroup) }),
+			text("UNIT", func(u *view.Row) string { return ofOwner(u.Owner, unit) }),
+			text("CONTAINER", func(u *view.Row) string { return ofOwner(u.Owner, human.Container) }),
+			text("EXE", func(u *view.Row) string { return ofOwner(u.Owner, exe) }),
+			text("CMDLINE", func(u *view.Row) string { return ofOwner(u.Owner, cmdline) }),
+		},
+	}
+}
+
+func cgroupIdentity(*model.Window, bool) identity {
+	return identity{before: []column[view.Row]{
+		text("CGROUP", rowName),
 		text("UNIT", func(u *view.Row) string { return ofOwner(u.Owner, unit) }),
 		text("CONTAINER", func(u *view.Row) string { return ofOwner(u.Owner, human.Container) }),
-		text("EXE", func(u *view.Row) string { return ofOwner(u.Owner, exe) }),
-		text("CMDLINE", func(u *view.Row) string { return ofOwner(u.Owner, cmdline) }))
+	}}
 }
 
-// cgroupColumns are the columns of --by cgroup.
-func cgroupColumns(s *model.Window, wide bool) []column[view.Row] {
-	return append([]column[view.Row]{
-		text("CGROUP", usageName),
-		text("UNIT", func(u *view.Row) string { return ofOwner(u.Owner, unit) }),
-		text("CONTAINER", func(u *view.Row) string { return ofOwner(u.Owner, human.Container) }),
-	}, usageColumns(s, wide)...)
-}
-
-func usageName(u *view.Row) string { return human.Plain(u.Name) }
-
-// usageColumns are what processes and cgroups have in common.
-func usageColumns(s *model.Window, wide bool) []column[view.Row] {
-	return slices.Concat(
-		[]column[view.Row]{number("FLOWS", func(u *view.Row) string { return human.Commas(uint64(u.Flows)) })},
-		directionColumns("→ ", s, wide, func(u *view.Row) *model.Counters { return &u.ToServer }),
-		directionColumns("← ", s, wide, func(u *view.Row) *model.Counters { return &u.ToClient }),
-		signColumns(s, wide, func(u *view.Row) (turn, response *model.Latency) { return &u.Turn, &u.Response },
-			func(u *view.Row) *model.Tally { return &u.Tally }))
-}
-
-// directionColumns are the counters of one direction, their heads behind its arrow.
-func directionColumns[T any](arrow string, s *model.Window, wide bool, of func(*T) *model.Counters) []column[T] {
-	columns := []column[T]{
-		number(arrow+"PACKETS", func(row *T) string { return human.Amount(of(row).Packets) }),
-		number(arrow+"BYTES", func(row *T) string { return human.Size(of(row).Bytes) }),
-	}
-	if !wide {
-		return columns
-	}
-	return append(columns,
-		number(arrow+"PACKETS/S", func(row *T) string { return human.Rate(of(row).Packets, s.Duration, human.Amount) }),
-		number(arrow+"BYTES/S", func(row *T) string { return human.Rate(of(row).Bytes, s.Duration, human.Size) }),
-		number(arrow+"SKBS", func(row *T) string { return human.Amount(of(row).SKBs) }),
-		number(arrow+"PAYLOAD", func(row *T) string { return human.Size(of(row).PayloadBytes) }),
-		number(arrow+"RETRANS", func(row *T) string { return human.Amount(of(row).Retransmits) }))
-}
+func rowName(r *view.Row) string { return human.Plain(r.Name) }
 
 // shortState is the word ss prints in its own table, where it differs from that of its filters.
 func shortState(state string) string {

@@ -26,7 +26,7 @@ type flowRow struct {
 	FirstSeen  *string   `json:"first_seen"`
 	LastSeen   *string   `json:"last_seen"`
 	Closed     bool      `json:"closed"`
-	signs
+	tally
 	AcceptNs    *int64 `json:"accept_ns"`
 	FirstByteNs *int64 `json:"first_byte_ns"`
 }
@@ -43,7 +43,7 @@ type serviceRow struct {
 	Turn     latency   `json:"turn"`
 	Response latency   `json:"response"`
 	Connect  latency   `json:"connect"`
-	signs
+	tally
 	AcceptQueue *acceptQueue `json:"accept_queue"`
 }
 
@@ -59,7 +59,7 @@ type pairRow struct {
 	Turn     latency   `json:"turn"`
 	Response latency   `json:"response"`
 	Connect  latency   `json:"connect"`
-	signs
+	tally
 }
 
 type processRow struct {
@@ -69,7 +69,7 @@ type processRow struct {
 	Received direction `json:"received"`
 	Turn     latency   `json:"turn"`
 	Response latency   `json:"response"`
-	signs
+	tally
 }
 
 type cgroupRow struct {
@@ -82,7 +82,7 @@ type cgroupRow struct {
 	Received      direction `json:"received"`
 	Turn          latency   `json:"turn"`
 	Response      latency   `json:"response"`
-	signs
+	tally
 }
 
 type endpoint struct {
@@ -157,7 +157,7 @@ func newFlowRow(f *model.Flow) flowRow {
 		LastSeen:   timestamp(f.LastSeen),
 		Closed:     f.Closed,
 
-		signs:       newSigns(f.Health, &f.Breakdown),
+		tally:       newTally(&f.Tally),
 		AcceptNs:    nanoseconds(f.Accept),
 		FirstByteNs: nanoseconds(f.FirstByte),
 	}
@@ -186,7 +186,7 @@ func newServiceRow(r *view.Row) any {
 		Response: newLatency(&r.Response),
 		Connect:  newLatency(&r.Connect),
 
-		signs:       newSigns(r.Health, &r.Breakdown),
+		tally:       newTally(&r.Tally),
 		AcceptQueue: newAcceptQueue(r.AcceptQueue),
 	}
 }
@@ -205,7 +205,7 @@ func newPairRow(r *view.Row) any {
 		Turn:     newLatency(&r.Turn),
 		Response: newLatency(&r.Response),
 		Connect:  newLatency(&r.Connect),
-		signs:    newSigns(r.Health, &r.Breakdown),
+		tally:    newTally(&r.Tally),
 	}
 }
 
@@ -218,7 +218,7 @@ func newProcessRow(r *view.Row) any {
 		Received: direction(r.ToClient),
 		Turn:     newLatency(&r.Turn),
 		Response: newLatency(&r.Response),
-		signs:    newSigns(r.Health, &r.Breakdown),
+		tally:    newTally(&r.Tally),
 	}
 }
 
@@ -235,7 +235,7 @@ func newCgroupRow(r *view.Row) any {
 		Received:      direction(r.ToClient),
 		Turn:          newLatency(&r.Turn),
 		Response:      newLatency(&r.Response),
-		signs:         newSigns(r.Health, &r.Breakdown),
+		tally:         newTally(&r.Tally),
 	}
 }
 

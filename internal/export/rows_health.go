@@ -9,8 +9,9 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// signs are how the flows of a row are doing, beyond their counts and their turns.
-type signs struct {
+// tally is what rows of every view have, beyond their counts and their turns. What is added to model.Tally goes
+// behind these.
+type tally struct {
 	Errors    uint64     `json:"errors"`
 	Health    *health    `json:"health"`
 	Drops     drops      `json:"drops"`
@@ -78,8 +79,9 @@ type slowRow struct {
 	ThinkNs    *int64   `json:"think_ns"`
 }
 
-func newSigns(h *model.Health, b *model.Breakdown) signs {
-	row := signs{Errors: h.Errors(), Drops: drops{}, Breakdown: newBreakdown(b)}
+func newTally(t *model.Tally) tally {
+	h := t.Health
+	row := tally{Errors: h.Errors(), Drops: drops{}, Breakdown: newBreakdown(&t.Breakdown)}
 	if h == nil {
 		return row
 	}

@@ -12,18 +12,18 @@ import (
 // layout is how the rows of one view are shown.
 type layout struct {
 	*view.By
-	columns func(s *model.Window, wide bool) []column[view.Row]
-	row     func(*view.Row) any // as JSON has it
-	bars    bool                // wide draws histograms of turns
+	identity func(s *model.Window, wide bool) identity
+	row      func(*view.Row) any // as JSON has it
+	bars     bool                // wide draws histograms of turns
 }
 
 // layouts is all there is to know about --by.
 var layouts = []layout{
-	{By: view.Pair, columns: pairColumns, row: newPairRow},
-	{By: view.Service, columns: serviceColumns, row: newServiceRow, bars: true},
-	{By: view.Flow, columns: flowColumns, row: func(r *view.Row) any { return newFlowRow(r.Flow) }},
-	{By: view.Process, columns: processColumns, row: newProcessRow},
-	{By: view.Cgroup, columns: cgroupColumns, row: newCgroupRow},
+	{By: view.Pair, identity: pairIdentity, row: newPairRow},
+	{By: view.Service, identity: serviceIdentity, row: newServiceRow, bars: true},
+	{By: view.Flow, identity: flowIdentity, row: func(r *view.Row) any { return newFlowRow(r.Flow) }},
+	{By: view.Process, identity: processIdentity, row: newProcessRow},
+	{By: view.Cgroup, identity: cgroupIdentity, row: newCgroupRow},
 }
 
 // selection is the rows of one view of a window, sorted and cut to the limit.
@@ -62,7 +62,7 @@ func (sel *selection) rows() iter.Seq[any] {
 
 // fill lays out the columns that fit a terminal, or all.
 func (sel *selection) fill(sh *sheet, wide bool) {
-	columns := sel.columns(sel.window, wide)
+	columns := sel.columnsOf(sel.window, wide)
 	putHeads(sh, columns)
 	var turns []*model.Latency
 	for row := range sel.picked.All() {

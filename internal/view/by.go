@@ -16,7 +16,6 @@ type By struct {
 	counts bool                    // a row counts its clients
 	name   func(r *Roll, row *Row) // sets the row's names
 	labels []string                // what its rows can be sorted by that is no measure
-	lacks  []string                // measures that its rows do not have
 }
 
 const (
@@ -29,25 +28,14 @@ const (
 
 // The views. A new one is one more entry of all.
 var (
-	Pair    = &By{Name: "pair", number: byPair, key: pairKey, name: (*Roll).namePair, labels: []string{"name", "client", "server", "proto"}, lacks: []string{"clients"}}
+	Pair    = &By{Name: "pair", number: byPair, key: pairKey, name: (*Roll).namePair, labels: []string{"name", "client", "server", "proto"}}
 	Service = &By{Name: "service", number: byService, key: serviceKey, name: (*Roll).nameService, counts: true, labels: []string{"name", "server", "proto"}}
-	Flow    = &By{Name: "flow", number: byFlow, key: flowKey, each: true, labels: []string{"client", "server", "proto", "state", "first", "last"}, lacks: []string{"flows", "clients"}}
-	Process = &By{Name: "process", number: byProcess, ofEnd: processKey, name: (*Roll).nameProcess, labels: []string{"name"}, lacks: []string{"clients"}}
-	Cgroup  = &By{Name: "cgroup", number: byCgroup, ofEnd: cgroupKey, name: (*Roll).nameCgroup, labels: []string{"name"}, lacks: []string{"clients"}}
+	Flow    = &By{Name: "flow", number: byFlow, key: flowKey, each: true, labels: []string{"client", "server", "proto", "state", "first", "last"}}
+	Process = &By{Name: "process", number: byProcess, ofEnd: processKey, name: (*Roll).nameProcess, labels: []string{"name"}}
+	Cgroup  = &By{Name: "cgroup", number: byCgroup, ofEnd: cgroupKey, name: (*Roll).nameCgroup, labels: []string{"name"}}
 
 	all = []*By{Pair, Service, Flow, Process, Cgroup}
 )
 
 // All lists the views, the default first.
 func All() []*By { return slices.Clone(all) }
-
-// Measures returns what the view's rows have numbers of.
-func (b *By) Measures() []*Measure {
-	var has []*Measure
-	for _, m := range Measures {
-		if !slices.Contains(b.lacks, m.Name) {
-			has = append(has, m)
-		}
-	}
-	return has
-}

@@ -1,47 +1,72 @@
 package view
 
 import (
-	"time"
-
-	"github.com/lotrace/lotrace/internal/model"
+	"slices"
+	"strings"
 )
 
-// Measure is one number of a row.
+// Measure is one number of a row. Whoever shows it, sorts by it or filters by it takes it from Measures.
 type Measure struct {
-	Name string
-	Of   func(*Row) (n uint64, known bool)
+	Name   string // where JSON has it in a row; of what it has not, a name of its own
+	Leaves string // what it is made of in JSON where that is not Name alone; names, joined by blanks
+	Sort   string // the word that rows are sorted by it with; "": none
+	Head   string // of its column in tables, behind the arrow of its direction; "": it has none
+	Calm   bool   // a 0 is drawn as nothing
+	Unit   Unit
+	By     string // the views whose rows have it, joined by blanks; "": all
+	Help   string // as docs/columns.md has it, if it has a column
+	Of     func(*Row) (n uint64, known bool)
 }
 
-// Measures is all of them.
-var Measures = []*Measure{
-	{Name: "packets", Of: both(func(c *model.Counters) uint64 { return c.Packets })},
-	{Name: "bytes", Of: both(func(c *model.Counters) uint64 { return c.Bytes })},
-	{Name: "payload", Of: both(func(c *model.Counters) uint64 { return c.PayloadBytes })},
-	{Name: "skbs", Of: both(func(c *model.Counters) uint64 { return c.SKBs })},
-	{Name: "retransmits", Of: both(func(c *model.Counters) uint64 { return c.Retransmits })},
-	{Name: "turns", Of: func(r *Row) (uint64, bool) { return r.Turn.Count, true }},
-	{Name: "p50", Of: turn(func(l *model.Latency) time.Duration { return l.Quantile(0.50) })},
-	{Name: "p99", Of: turn(func(l *model.Latency) time.Duration { return l.Quantile(0.99) })},
-	{Name: "max", Of: turn(func(l *model.Latency) time.Duration { return l.Max })},
-	{Name: "errors", Of: func(r *Row) (uint64, bool) { return r.Health.Errors(), true }},
-	{Name: "sent", Of: func(r *Row) (uint64, bool) { return r.ToServer.Bytes, true }},
-	{Name: "received", Of: func(r *Row) (uint64, bool) { return r.ToClient.Bytes, true }},
-	{Name: "flows", Of: func(r *Row) (uint64, bool) { return uint64(r.Flows), true }},
-	{Name: "clients", Of: func(r *Row) (uint64, bool) { return uint64(r.Clients), true }},
-}
+// Unit is what a number counts, which says how it is drawn.
+type Unit uint8
 
-func both(of func(*model.Counters) uint64) func(*Row) (uint64, bool) {
-	return func(r *Row) (uint64, bool) { return of(&r.ToServer) + of(&r.ToClient), true }
-}
+// The units. A rate's number is that of the whole window.
+const (
+	Count Unit = iota
+	Segments
+	Bytes
+	Nanoseconds
+	RoughNanoseconds // of which the first digits count
+	CountPerSecond
+	BytesPerSecond
+	TurnsPerSecond // which may be seldom
+)
 
-func turn(of func(*model.Latency) time.Duration) func(*Row) (uint64, bool) {
-	return func(r *Row) (uint64, bool) { return uint64(of(&r.Turn)), r.Turn.Count > 0 }
-}
+// Measures is all of them, in the order of columns.
+var Measures = slices.Concat(
+	sums,
+	rowCounts,
+	direction("to_server", "→ ", "client", sent),
+	direction("to_client", "← ", "server", received),
+	turns, responses, troubles, parts, lives,
+)
 
 // MeasureNamed returns the measure of that name; nil if there is none.
 func MeasureNamed(name string) *Measure {
 	for _, m := range Measures {
 		if m.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// Measures returns what the view's rows have numbers of.
+func (b *By) Measures() []*Measure {
+	var has []*Measure
+	for _, m := range Measures {
+		if m.By == "" || slices.Contains(strings.Fields(m.By), b.Name) {
+			has = append(has, m)
+		}
+	}
+	return has
+}
+
+// sorting returns the measure that rows are sorted by with a word; nil if it is no measure.
+func (b *By) sorting(word string) *Measure {
+	for _, m := range b.Measures() {
+		if m.Sort == word {
 			return m
 		}
 	}

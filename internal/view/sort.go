@@ -69,7 +69,9 @@ func (o *order) compare(a, b *rank) int {
 func (b *By) SortWords() []string {
 	var words []string
 	for _, m := range b.Measures() {
-		words = append(words, m.Name)
+		if m.Sort != "" {
+			words = append(words, m.Sort)
+		}
 	}
 	return append(words, b.labels...)
 }
@@ -90,7 +92,7 @@ func (b *By) order(word string) (*order, error) {
 	if i := slices.IndexFunc(labels, func(l label) bool { return l.name == name }); i >= 0 {
 		o.of, o.end, o.names, text = labels[i].of, labels[i].end, true, labels[i].text
 	} else {
-		m := MeasureNamed(name)
+		m := b.sorting(name)
 		o.of = func(k *rank, r *Row) { k.value, _ = m.Of(r) }
 	}
 	switch {

@@ -211,14 +211,15 @@ func TestSortUsages(t *testing.T) {
 
 // Every word sorts, from either end, and all views mean the same by it.
 func TestSortWords(t *testing.T) {
-	const numbers = "packets bytes payload skbs retransmits turns p50 p99 max errors sent received "
+	const numbers = "sent received turns p50 p99 max errors "
 	for by, want := range map[*By]string{
 		Flow:    numbers + "client server proto state first last",
-		Service: numbers + "flows clients name server proto",
-		Pair:    numbers + "flows name client server proto",
-		Process: numbers + "flows name",
-		Cgroup:  numbers + "flows name",
+		Service: "flows clients " + numbers + "name server proto",
+		Pair:    "flows " + numbers + "name client server proto",
+		Process: "flows " + numbers + "name",
+		Cgroup:  "flows " + numbers + "name",
 	} {
+		want = "packets bytes payload skbs retransmits " + want
 		if got := strings.Join(by.SortWords(), " "); got != want {
 			t.Errorf("by %s: got %s, want %s", by.Name, got, want)
 		}
@@ -234,7 +235,7 @@ func TestSortWords(t *testing.T) {
 }
 
 func TestSortUnknownWord(t *testing.T) {
-	const want = `unknown sort field "flows" for rows by flow: need one of packets, bytes, payload, skbs, retransmits, turns, p50, p99, max, errors, sent, received, client, server, proto, state, first, last`
+	const want = `unknown sort field "flows" for rows by flow: need one of packets, bytes, payload, skbs, retransmits, sent, received, turns, p50, p99, max, errors, client, server, proto, state, first, last`
 	if _, err := NewRoll(Flow).Rows("-flows", 0); err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
 	}

@@ -1,0 +1,158 @@
+package view
+
+import (
+	"time"
+
+	"github.com/lotrace/lotrace/internal/model"
+)
+
+// sums are of both directions.
+var sums = []*Measure{
+	sum("packets", "packets", Count, "device packets, both directions", func(c *model.Counters) uint64 { return c.Packets }),
+	sum("bytes", "bytes", Bytes, "device bytes, both directions", func(c *model.Counters) uint64 { return c.Bytes }),
+	sum("payload", "payload_bytes", Bytes, "payload bytes, both directions", func(c *model.Counters) uint64 { return c.PayloadBytes }),
+	sum("skbs", "skbs", Count, "skbs, both directions", func(c *model.Counters) uint64 { return c.SKBs }),
+	sum("retransmits", "retransmits", Count, "TCP segments sent again, both directions", func(c *model.Counters) uint64 { return c.Retransmits }),
+}
+
+func sum(word, leaf string, unit Unit, help string, of func(*model.Counters) uint64) *Measure {
+	return &Measure{
+		Name: word, Leaves: "to_server." + leaf + " to_client." + leaf, Sort: word, Unit: unit, Help: help,
+		Of: func(r *Row) (uint64, bool) { return of(&r.ToServer) + of(&r.ToClient), true },
+	}
+}
+
+var rowCounts = []*Measure{
+	{Name: "flows", Sort: "flows", Head: "FLOWS", By: "service pair process cgroup",
+		Help: "connections and conversations in this row", Of: func(r *Row) (uint64, bool) { return uint64(r.Flows), true }},
+	{Name: "clients", Sort: "clients", Head: "CLIENTS", By: "service",
+		Help: "distinct client processes; addresses where those are unknown", Of: func(r *Row) (uint64, bool) { return uint64(r.Clients), true }},
+}
+
+func sent(r *Row) (*model.Counters, string)     { return &r.ToServer, "sent" }
+func received(r *Row) (*model.Counters, string) { return &r.ToClient, "received" }
+
+// direction is what one side sent, and what its socket knows of the way.
+func direction(path, arrow, end string, of func(*Row) (*model.Counters, string)) []*Measure {
+	_, word := of(&Row{})
+	counter := func(leaf, head, sort string, unit Unit, help string, n func(*model.Counters) uint64) *Measure {
+		m := &Measure{Name: path + "." + leaf, Sort: sort, Unit: unit, Help: help, Of: func(r *Row) (uint64, bool) {
+			c, _ := of(r)
+			return n(c), true
+		}}
+		if head != "" {
+			m.Head = arrow + head
+		}
+		return m
+	}
+	rate := func(leaf, head string, unit Unit, help string, n func(*model.Counters) uint64) *Measure {
+		m := counter(leaf+"_per_s", head, "", unit, help, n)
+		m.Leaves = path + "." + leaf
+		return m
+	}
+	packets := func(c *model.Counters) uint64 { return c.Packets }
+	bytes := func(c *model.Counters) uint64 { return c.Bytes }
+	return []*Measure{
+		counter("packets", "PACKETS", "", Count, "device packets, as `ip -s link show lo` counts them", packets),
+		counter("bytes", "BYTES", word, Bytes, "device bytes: from the IP header on", bytes),
+		rate("packets", "PACKETS/S", CountPerSecond, "packets a second", packets),
+		rate("bytes", "BYTES/S", BytesPerSecond, "bytes a second", bytes),
+		counter("skbs", "SKBS", "", Count, "what the stack handed down; one can be many packets", func(c *model.Counters) uint64 { return c.SKBs }),
+		counter("payload_bytes", "PAYLOAD", "", Bytes, "bytes above TCP or UDP, without what TCP sent again",
+			func(c *model.Counters) uint64 { return c.PayloadBytes }),
+		counter("retransmits", "RETRANS", "", Count, "packets that TCP sent again", func(c *model.Counters) uint64 { return c.Retransmits }),
+		counter("retrans_bytes", "", "", Bytes, "payload that TCP sent again", func(c *model.Counters) uint64 { return c.RetransBytes }),
+		{Name: "srtt_ns." + end, Head: arrow + "SRTT", Unit: RoughNanoseconds, By: "flow", Help: "the sending socket's smoothed round trip",
+			Of: ofFlow(func(f *model.Flow) time.Duration {
+				if end == "client" {
+					return f.ClientSRTT
+				}
+				return f.ServerSRTT
+			})},
+		{Name: "cwnd." + end, Head: arrow + "CWND", Unit: Segments, By: "flow", Help: "the sending socket's congestion window, in segments",
+			Of: ofFlow(func(f *model.Flow) uint32 {
+				if end == "client" {
+					return f.ClientCwnd
+				}
+				return f.ServerCwnd
+			})},
+	}
+}
+
+// ofFlow takes 0 for unknown.
+func ofFlow[T time.Duration | uint32](of func(*model.Flow) T) func(*Row) (uint64, bool) {
+	return func(r *Row) (uint64, bool) {
+		n := of(r.Flow)
+		return uint64(n), n > 0
+	}
+}
+
+var (
+	turns = latency("turn", func(r *Row) *model.Latency { return &r.Turn }, described{
+		"count": {"turns", "TURNS", "answered requests"},
+		"p50":   {"p50", "P50", "turns, from a request's last byte to its answer's first: half were no longer"},
+		"p90":   {"", "P90", "nine in ten turns were no longer"},
+		"p99":   {"p99", "P99", "99 in a hundred turns were no longer"},
+		"max":   {"max", "MAX", "the longest turn"},
+		"rate":  {"", "REQ/S", "answered requests a second"},
+		"sum":   {"", "", "all turns together"},
+		"min":   {"", "", "the shortest turn"},
+	})
+	responses = latency("response", func(r *Row) *model.Latency { return &r.Response }, described{
+		"count": {"", "", "answers that have ended"},
+		"p50":   {"", "RESP P50", "the same to the answer's last byte"},
+		"p90":   {"", "", "nine in ten responses were no longer"},
+		"p99":   {"", "RESP P99", "the same to the answer's last byte"},
+		"max":   {"", "", "the longest response"},
+		"sum":   {"", "", "all responses together"},
+		"min":   {"", "", "the shortest response"},
+	})
+	connects = only("service pair", latency("connect", func(r *Row) *model.Latency { return &r.Connect }, described{
+		"count": {"", "", "handshakes that ended"},
+		"p50":   {"", "CONNECT", "from the SYN to the end of the handshake; of several connections the median"},
+		"p90":   {"", "", "nine in ten handshakes took no longer"},
+		"p99":   {"", "", "99 in a hundred handshakes took no longer"},
+		"max":   {"", "", "the longest handshake"},
+		"sum":   {"", "", "all handshakes together"},
+		"min":   {"", "", "the shortest handshake"},
+	}))
+)
+
+// described has the sort word, the head and the help of each number of a latency.
+type described map[string][3]string
+
+func latency(path string, of func(*Row) *model.Latency, as described) []*Measure {
+	length := func(name string, d func(*model.Latency) time.Duration) *Measure {
+		return &Measure{Name: path + "." + name + "_ns", Sort: as[name][0], Head: as[name][1], Help: as[name][2], Unit: Nanoseconds,
+			Of: func(r *Row) (uint64, bool) {
+				l := of(r)
+				return uint64(d(l)), l.Count > 0
+			}}
+	}
+	quantile := func(name string, q float64) *Measure {
+		return length(name, func(l *model.Latency) time.Duration { return l.Quantile(q) })
+	}
+	count := func(r *Row) (uint64, bool) { return of(r).Count, true }
+	measures := []*Measure{
+		{Name: path + ".count", Sort: as["count"][0], Head: as["count"][1], Help: as["count"][2], Calm: true, Of: count},
+		{Name: path + ".sum_ns", Unit: Nanoseconds, Help: as["sum"][2], Of: func(r *Row) (uint64, bool) { return uint64(of(r).Sum), true }},
+		length("min", func(l *model.Latency) time.Duration { return l.Min }),
+		quantile("p50", 0.50),
+		quantile("p90", 0.90),
+		quantile("p99", 0.99),
+		length("max", func(l *model.Latency) time.Duration { return l.Max }),
+	}
+	if rate, has := as["rate"]; has {
+		measures = append(measures[:1:1], append([]*Measure{{Name: path + ".count_per_s", Leaves: path + ".count",
+			Head: rate[1], Help: rate[2], Calm: true, Unit: TurnsPerSecond, Of: count}}, measures[1:]...)...)
+	}
+	return measures
+}
+
+// only has the measures in rows of those views alone.
+func only(by string, measures []*Measure) []*Measure {
+	for _, m := range measures {
+		m.By = by
+	}
+	return measures
+}
