@@ -15,7 +15,6 @@ var exceptions = []exception{
 	{"internal/export.flowRow", 21, "a row of JSON is as wide as its schema, with docs/json.md beside it"},
 	{"internal/owner.Resolver", 25, "one lock guards the work that waits and the answers that are known, and most of it is behind that lock"},
 	{"internal/tui.Model", 41, "a program of Bubble Tea is one value, and all that a key may change is in it"},
-	{"internal/tui.node", 21, "a node of the tree keeps what its columns show, so that none is looked up while drawing"},
 
 	{"bench.TestPageBlock", 61, cases},
 	{"cmd/lotrace.TestTraceTellsEveryTurn", 73, measured},

@@ -26,9 +26,9 @@ func (m *Model) collect() {
 	}
 	switch m.group {
 	case groupProcess:
-		m.collectUsage(kindProcess, processKey)
+		m.collectUsage(kindProcess)
 	case groupCgroup:
-		m.collectUsage(kindCgroup, m.cgroupKey)
+		m.collectUsage(kindCgroup)
 	case groupFlow:
 		m.collectFlows()
 	default:
@@ -45,31 +45,68 @@ func (m *Model) matches(f *model.Flow) bool {
 	return false
 }
 
-// find returns the node of that name, ready for this collection, and whether it is new to it. Past maxNodes
-// rest stands for it.
-func (m *Model) find(k, rest key) (n *node, first bool) {
-	n = m.nodes[k]
-	if n == nil && m.counts[k.kind] >= maxNodes {
-		if n = m.rests[k.kind]; n == nil {
-			k = rest
-		}
+// admit returns the node of that name, which it makes if there is room for one; nil if there is none.
+func (m *Model) admit(kind kind, k view.Key) *node {
+	n := m.nodes[k]
+	if n == nil && m.counts[kind] < maxNodes {
+		n = m.newNode(kind, k)
 	}
-	if n == nil {
-		n = &node{key: k, open: k.kind == kindService, rank: unranked}
-		if k.kind != kindService {
-			n.past = new(history)
-		}
-		m.nodes[k] = n
-		m.counts[k.kind]++
-		if k.rest {
-			m.rests[k.kind] = n
-		}
+	return n
+}
+
+func (m *Model) newNode(kind kind, k view.Key) *node {
+	n := &node{key: k, kind: kind, open: kind == kindService, rank: unranked}
+	if kind != kindService {
+		n.past = new(history)
 	}
-	if n.pass == m.pass {
-		return n, false
+	m.nodes[k] = n
+	m.counts[kind]++
+	return n
+}
+
+// find returns the node of that name, ready for this collection.
+func (m *Model) find(kind kind, k view.Key) *node {
+	n := m.nodes[k]
+	if n == nil { // that for the rest
+		n = m.newNode(kind, k)
 	}
 	n.begin(m.pass, m.clock.frame)
-	return n, true
+	return n
+}
+
+// roll empties the roll-up of a kind, and makes it anew if there is none.
+func (m *Model) roll(kind kind) *view.Roll {
+	r := m.rolls[kind]
+	if r == nil {
+		r = view.NewRoll(kinds[kind])
+		r.Slot = func(k view.Key) *view.Slot {
+			if n := m.admit(kind, k); n != nil {
+				return &n.slot
+			}
+			return nil
+		}
+		r.Match = m.matches
+		m.rolls[kind] = r
+	}
+	r.Reset()
+	return r
+}
+
+// nodesOf returns a node for each row of a kind, in their order.
+func (m *Model) nodesOf(kind kind, nodes []*node) []*node {
+	m.begin(kind)
+	nodes = nodes[:0]
+	r := m.rolls[kind]
+	for i := range r.Len() {
+		row := r.At(i)
+		n := m.find(kind, row.Key)
+		n.row, n.proto, n.client, n.server = row, row.Proto, row.Client, row.Server
+		if kind == kindProcess || kind == kindCgroup {
+			n.client.Owner = row.Owner
+		}
+		nodes = append(nodes, n)
+	}
+	return nodes
 }
 
 // begin notes since when nodes of a kind are kept up without a gap.
@@ -83,47 +120,31 @@ func (m *Model) begin(k kind) {
 }
 
 func (m *Model) collectPairs() {
-	m.begin(kindService)
-	m.begin(kindPair)
-	m.pairs, m.services = m.pairs[:0], m.services[:0]
-	for i := range m.flows.Len() {
-		f := m.flows.At(i)
-		if !m.matches(f) {
-			continue
-		}
-		n, first := m.find(pairKey(f), key{kind: kindPair, rest: true})
-		if first {
-			m.pairs = append(m.pairs, n)
-			n.proto, n.client, n.server = f.Proto, f.Client, f.Server
-		}
-		n.client.Owner = view.Common(n.client.Owner, f.Client.Owner)
-		n.server.Owner = view.Common(n.server.Owner, f.Server.Owner)
-		n.client.Addr, n.server.Addr = only(n.client.Addr, f.Client.Addr), only(n.server.Addr, f.Server.Addr)
-		n.add(f)
-		n.flows = append(n.flows, int32(i))
+	pairs, services := m.roll(kindPair), m.roll(kindService)
+	pairs.Add(m.flows)
+	services.Merge(pairs)
+	m.pairs, m.services = m.nodesOf(kindPair, m.pairs), m.nodesOf(kindService, m.services)
+	for i, n := range m.pairs {
+		n.parent = m.services[services.Of(i)]
+		n.parent.adopt(n)
 	}
 	for _, n := range m.pairs {
-		s, first := m.find(n.key.service(), key{kind: kindService, rest: true})
-		if first {
-			m.services = append(m.services, s)
-			s.proto, s.server = n.proto, n.server
-		}
-		s.server.Owner = view.Common(s.server.Owner, n.server.Owner)
-		s.merge(n)
-		s.adopt(n)
-		n.parent = s
-	}
-	for _, n := range m.pairs {
-		n.remember(&m.clock)
+		n.remember(&m.clock, &n.row.Tally)
 	}
 	for _, s := range m.services {
 		if s.solo == nil {
-			s.remember(&m.clock)
+			s.remember(&m.clock, &s.row.Tally)
 		}
 	}
-	for _, n := range m.pairs {
+	for i, n := range m.pairs {
 		if n.open {
-			m.listFlows(n, n.flows)
+			m.all = m.all[:0]
+			for f := range m.flows.Len() {
+				if pairs.Of(f) == int32(i) {
+					m.all = append(m.all, int32(f))
+				}
+			}
+			m.listFlows(n, m.all)
 		}
 	}
 }
@@ -145,25 +166,24 @@ func (m *Model) listFlows(parent *node, flows []int32) {
 	m.unlisted += len(flows) - len(listed)
 	for _, i := range listed {
 		f := m.flows.At(int(i))
-		k := flowKey(f)
-		known := m.nodes[k]
-		if known == nil && m.counts[kindFlow] >= maxNodes {
+		k := view.Flow.KeyOf(f)
+		known := m.nodes[k] != nil
+		if m.admit(kindFlow, k) == nil {
 			m.unlisted++
 			continue
 		}
-		n, _ := m.find(k, k)
-		if known == nil && f.FirstSeen.Before(m.snapshot.Start) {
+		n := m.find(kindFlow, k)
+		if !known && f.FirstSeen.Before(m.snapshot.Start) {
 			n.since = m.clock.now()
 		}
 		n.parent, n.proto, n.client, n.server = parent, f.Proto, f.Client, f.Server
-		n.add(f)
-		n.flows = append(n.flows, i)
+		n.place = int(i)
 		if n.flow == nil {
 			n.flow = new(model.Flow)
 		}
 		*n.flow = *f
 		n.flow.Turn.Histogram, n.flow.Response.Histogram = nil, nil
-		n.remember(&m.clock)
+		n.remember(&m.clock, &f.Tally)
 	}
 }
 
@@ -189,57 +209,12 @@ func (m *Model) largest(flows []int32, most int) []int32 {
 }
 
 // collectUsage adds up both ends of each flow under their owners.
-func (m *Model) collectUsage(kind kind, keyOf func(*model.Owner) key) {
-	rest := key{kind: kind, rest: true}
-	m.begin(kind)
-	m.pairs = m.pairs[:0]
-	find := func(o *model.Owner) *node {
-		n, first := m.find(keyOf(o), rest)
-		if first {
-			n.client.Owner = o
-			m.pairs = append(m.pairs, n)
-		}
-		n.client.Owner = view.Common(n.client.Owner, o)
-		return n
-	}
-	for i := range m.flows.Len() {
-		f := m.flows.At(i)
-		if !m.matches(f) {
-			continue
-		}
-		client, server := find(f.Client.Owner), find(f.Server.Owner)
-		client.now.toServer += f.ToServer.Bytes
-		client.now.toClient += f.ToClient.Bytes
-		server.now.toServer += f.ToClient.Bytes
-		server.now.toClient += f.ToServer.Bytes
-		client.addSigns(f)
-		client.flows = append(client.flows, int32(i))
-		if client != server {
-			server.addSigns(f)
-			server.flows = append(server.flows, int32(i))
-		}
-	}
+func (m *Model) collectUsage(kind kind) {
+	m.roll(kind).Add(m.flows)
+	m.pairs = m.nodesOf(kind, m.pairs)
 	for _, n := range m.pairs {
-		n.remember(&m.clock)
+		n.remember(&m.clock, &n.row.Tally)
 	}
-}
-
-// cgroupKey numbers cgroups by their paths.
-func (m *Model) cgroupKey(o *model.Owner) key {
-	k := key{kind: kindCgroup}
-	if o == nil || o.Cgroup == "" {
-		return k
-	}
-	id, known := m.cgroups[o.Cgroup]
-	if !known {
-		if len(m.cgroups) >= maxNodes {
-			return key{kind: kindCgroup, rest: true}
-		}
-		id = uint32(len(m.cgroups) + 1)
-		m.cgroups[o.Cgroup] = id
-	}
-	k.netns = id
-	return k
 }
 
 // forget drops the nodes that were not seen for so long that nothing shows them any more.
@@ -247,21 +222,16 @@ func (m *Model) forget() {
 	frames, _, _ := m.clock.window(max(m.window, leastMemory))
 	for k, n := range m.nodes {
 		last := n.frame + uint64(frames)
-		if n.kind() == kindFlow && m.showClosed {
+		if n.kind == kindFlow && m.showClosed {
 			last = n.frame + slots
 		}
 		if last > m.clock.frame || n == m.cursor {
 			continue
 		}
 		delete(m.nodes, k)
-		m.counts[k.kind]--
-		if k.rest {
-			m.rests[k.kind] = nil
-		}
+		m.counts[n.kind]--
 	}
 }
 
 // leastMemory is how long a row stays although nothing happens on it.
 const leastMemory = 10 * time.Second
-
-func (n *node) kind() kind { return n.key.kind }

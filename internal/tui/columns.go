@@ -109,7 +109,7 @@ func quantileCell(q float64) func(*Model, *node) string {
 }
 
 func protoCell(_ *Model, n *node) string {
-	if n.key.rest || n.kind() == kindProcess || n.kind() == kindCgroup {
+	if n.key.IsRest() || n.kind == kindProcess || n.kind == kindCgroup {
 		return ""
 	}
 	return n.proto.String()
@@ -117,28 +117,31 @@ func protoCell(_ *Model, n *node) string {
 
 // connections is how many flows the node had in the newest frame.
 func (n *node) connections(m *Model) int {
-	if n.pass != m.pass {
+	switch {
+	case n.pass != m.pass:
 		return 0
+	case n.kind == kindFlow:
+		return 1
 	}
-	return n.now.flows
+	return n.row.Flows
 }
 
 // clientCell names a row's first column: who asks, or whatever the row stands for.
 func (m *Model) clientCell(n *node) string {
-	switch n.kind() {
+	switch n.kind {
 	case kindService:
 		return human.Counted(uint64(len(n.kids)), "client")
 	case kindPair, kindProcess:
 		switch {
-		case n.key.rest:
+		case n.key.IsRest():
 			return "others"
-		case n.client.Owner == nil && n.kind() == kindPair && n.client.Addr.IsValid():
+		case n.client.Owner == nil && n.kind == kindPair && n.client.Addr.IsValid():
 			return n.client.Addr.String()
 		}
 		return human.Process(n.client.Owner)
 	case kindCgroup:
 		switch {
-		case n.key.rest:
+		case n.key.IsRest():
 			return "others"
 		case n.client.Owner == nil || n.client.Owner.Cgroup == "":
 			return "?"
@@ -154,7 +157,7 @@ func (m *Model) clientCell(n *node) string {
 
 // serverCell names the service, or says more of a usage.
 func (m *Model) serverCell(n *node) string {
-	switch n.kind() {
+	switch n.kind {
 	case kindFlow:
 		return m.flowServer(n)
 	case kindProcess, kindCgroup:
@@ -165,7 +168,7 @@ func (m *Model) serverCell(n *node) string {
 }
 
 func serviceName(n *node) string {
-	if n.key.rest {
+	if n.key.IsRest() {
 		return "others"
 	}
 	server := n.server
@@ -200,9 +203,9 @@ func (m *Model) flowServer(n *node) string {
 func usageDetail(n *node) string {
 	o := n.client.Owner
 	switch {
-	case o == nil || n.key.rest:
+	case o == nil || n.key.IsRest():
 		return ""
-	case n.kind() == kindProcess:
+	case n.kind == kindProcess:
 		return human.Plain(cmp.Or(o.Cmdline, o.Exe))
 	}
 	return human.Plain(cmp.Or(o.Unit, human.Container(o)))

@@ -28,44 +28,26 @@ func (m *Model) detail() []string {
 	return append(lines, m.slowTurns(n)...)
 }
 
-// parts is what is added up only when somebody looks.
+// parts is what a node's flows did in the newest frame.
 type parts struct {
 	model.Tally
 	queue *model.AcceptQueue
 }
 
 func (m *Model) inspect(n *node) *parts {
-	p := &parts{}
-	if m.snapshot == nil || n.pass != m.pass {
-		return p
+	switch {
+	case m.snapshot == nil || n.pass != m.pass:
+		return &parts{}
+	case n.kind == kindFlow:
+		f := m.flows.At(n.place).Clone()
+		return &parts{f.Tally, f.AcceptQueue}
 	}
-	for _, i := range m.flowsOf(n) {
-		f := m.flows.At(int(i))
-		p.Add(&f.Tally)
-		if p.queue == nil {
-			p.queue = f.AcceptQueue
-		}
-	}
-	return p
-}
-
-// flowsOf are the node's flows in the newest frame.
-func (m *Model) flowsOf(n *node) []int32 {
-	if n.kind() != kindService {
-		return n.flows
-	}
-	var all []int32
-	for _, pair := range m.pairs {
-		if pair.parent == n {
-			all = append(all, pair.flows...)
-		}
-	}
-	return all
+	return &parts{n.row.Tally, n.row.AcceptQueue}
 }
 
 func (m *Model) titleOf(n *node) string {
 	title := m.clientCell(n)
-	switch n.kind() {
+	switch n.kind {
 	case kindFlow:
 		title = human.End(&n.client) + " → " + human.End(&n.server)
 	case kindService, kindPair:
@@ -73,7 +55,7 @@ func (m *Model) titleOf(n *node) string {
 	default:
 	}
 	pieces := []string{title, protoCell(m, n)}
-	if n.kind() == kindFlow {
+	if n.kind == kindFlow {
 		pieces = append(pieces, n.flow.State)
 	} else {
 		pieces = append(pieces, human.Counted(uint64(n.connections(m)), "flow"))
@@ -88,7 +70,7 @@ func (m *Model) titleOf(n *node) string {
 func (m *Model) ends(n *node) []string {
 	var client, server []string
 	heads := [2]string{"CLIENT", "SERVER"}
-	switch n.kind() {
+	switch n.kind {
 	case kindProcess, kindCgroup:
 		client, heads = ownerFields(n.client.Owner), [2]string{strings.ToUpper(m.group.String()), ""}
 		server = make([]string, len(client))
@@ -121,10 +103,14 @@ func (m *Model) ends(n *node) []string {
 // oneFlow is the node's flow, if it has one only.
 func (m *Model) oneFlow(n *node) *model.Flow {
 	switch {
-	case n.kind() == kindFlow:
+	case n.kind == kindFlow:
 		return n.flow
-	case n.pass == m.pass && n.kind() == kindPair && len(n.flows) == 1:
-		return m.flows.At(int(n.flows[0]))
+	case n.pass == m.pass && n.kind == kindPair && n.row.Flows == 1:
+		for i := range m.flows.Len() {
+			if at := m.rolls[kindPair].Of(i); at >= 0 && m.rolls[kindPair].At(int(at)) == n.row {
+				return m.flows.At(i)
+			}
+		}
 	}
 	return nil
 }
@@ -241,7 +227,7 @@ func (m *Model) latencies(n *node, p *parts) []string {
 	if turn.Count > 0 {
 		lines = append(lines, human.Bars(&turn, room)...)
 	}
-	for i, text := range human.Parts(&p.Breakdown, n.now.turn.Count, room) {
+	for i, text := range human.Parts(&p.Breakdown, p.Turn.Count, room) {
 		name := ""
 		if i == 0 {
 			name = "parts"

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/filter"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
 // Options say how the view begins. The zero value is by service, sorted by bytes.
@@ -68,12 +69,11 @@ type Model struct {
 	snapshot  *model.Window // the newest
 	flows     *model.Flows  // its flows; a copy while paused
 	clock     clock
-	nodes     map[key]*node
-	rests     [kindCgroup + 1]*node // of nodes, those for the rest; most flows may be theirs
+	nodes     map[view.Key]*node
 	counts    [kindCgroup + 1]int
+	rolls     [kindCgroup + 1]*view.Roll
 	begun     [kindCgroup + 1]moment // since which nodes of a kind are kept up
 	collected [kindCgroup + 1]uint64 // frame in which they were last
-	cgroups   map[string]uint32
 	pass      uint64
 
 	slow []model.SlowTurnRow // newest first
@@ -173,10 +173,8 @@ func (m *Model) take(s *model.Window) {
 // restart forgets what rows did before the newest frame.
 func (m *Model) restart() {
 	m.clock = clock{}
-	m.nodes = make(map[key]*node)
-	m.cgroups = make(map[string]uint32)
+	m.nodes = make(map[view.Key]*node)
 	m.slow = nil
-	clear(m.rests[:])
 	clear(m.counts[:])
 	clear(m.begun[:])
 	clear(m.collected[:])

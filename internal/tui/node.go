@@ -2,7 +2,6 @@ package tui
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
@@ -20,20 +19,22 @@ const (
 	kindCgroup
 )
 
-// key names a node. It has no pointers, so that a hundred thousand flows find theirs quickly.
-type key struct {
-	client, server         [16]byte
-	owner                  [16]byte // view.Identify
-	netns                  uint32
-	clientPort, serverPort uint16
-	proto                  model.Proto
-	kind                   kind
-	rest                   bool // of all those that there is no room for
+// kinds are the views that rows of a kind are of.
+var kinds = [...]*view.By{view.Service, view.Pair, view.Flow, view.Process, view.Cgroup}
+
+// collected is what a collection left in a node.
+type collected struct {
+	pass  uint64 // which one it was part of last
+	slot  view.Slot
+	row   *view.Row // what its flows did in that; of a flow nil
+	place int       // of a flow: which it was in it
 }
 
 // node is one row, and what is remembered of it.
 type node struct {
-	key    key
+	collected
+	key    view.Key
+	kind   kind
 	proto  model.Proto
 	client model.Endpoint // of a pair or a process only its owner counts
 	server model.Endpoint
@@ -42,10 +43,7 @@ type node struct {
 	open   bool
 	rank   int // place among its siblings; unranked: it has none yet
 
-	pass  uint64 // the collection that it was part of last
 	frame uint64 // the slot that it was part of last
-	flows []int32
-	now   sum
 	past  *history
 	solo  *node  // of a service: the only pair that it ever had, whose past is its own
 	since moment // what was before is not in its history, though something may have been
@@ -61,46 +59,10 @@ type node struct {
 
 const unranked = 1 << 30
 
-// sum is what the flows of a node did in the newest frame.
-type sum struct {
-	toServer, toClient uint64 // bytes
-	turn               model.Latency
-	errors             uint64
-	flows, closed      int
-}
-
-// begin empties the node for a new collection.
+// begin readies the node for a new collection.
 func (n *node) begin(pass, frame uint64) {
 	n.pass, n.frame = pass, frame
-	n.flows, n.kids = n.flows[:0], n.kids[:0]
-	turn := n.now.turn
-	clear(turn.Histogram)
-	n.now = sum{turn: model.Latency{Histogram: turn.Histogram}}
-}
-
-func (n *node) add(f *model.Flow) {
-	n.now.toServer += f.ToServer.Bytes
-	n.now.toClient += f.ToClient.Bytes
-	n.addSigns(f)
-}
-
-func (n *node) addSigns(f *model.Flow) {
-	n.now.turn.Add(&f.Turn)
-	n.now.errors += f.Health.Errors()
-	n.now.flows++
-	if f.Closed {
-		n.now.closed++
-	}
-}
-
-// merge adds a pair to its service.
-func (n *node) merge(pair *node) {
-	n.now.toServer += pair.now.toServer
-	n.now.toClient += pair.now.toClient
-	n.now.turn.Add(&pair.now.turn)
-	n.now.errors += pair.now.errors
-	n.now.flows += pair.now.flows
-	n.now.closed += pair.now.closed
+	n.kids = n.kids[:0]
 }
 
 // adopt makes a service share the past of its pair, as long as that is its only one. It comes before the
@@ -115,8 +77,8 @@ func (n *node) adopt(pair *node) {
 }
 
 // remember puts the newest frame into the node's history.
-func (n *node) remember(c *clock) {
-	n.past.put(c, sample{toServer: n.now.toServer, toClient: n.now.toClient, errors: n.now.errors}, &n.now.turn)
+func (n *node) remember(c *clock, now *model.Tally) {
+	n.past.put(c, sample{toServer: now.ToServer.Bytes, toClient: now.ToClient.Bytes, errors: now.Health.Errors()}, &now.Turn)
 }
 
 // closedFor says how long before now the flow was closed.
@@ -126,37 +88,4 @@ func (n *node) closedFor(now time.Time) string {
 		return fmt.Sprintf("%d%ss", d/time.Second, noBreak)
 	}
 	return d.String()
-}
-
-func pairKey(f *model.Flow) key {
-	k := serviceKey(f)
-	k.kind, k.owner = kindPair, view.Identify(f.Client.Owner)
-	return k
-}
-
-func serviceKey(f *model.Flow) key {
-	return key{
-		kind: kindService, server: f.Server.Addr.As16(), netns: f.Netns, serverPort: f.Server.Port, proto: f.Proto,
-	}
-}
-
-func (k key) service() key {
-	k.kind, k.owner = kindService, [16]byte{}
-	return k
-}
-
-func processKey(o *model.Owner) key { return key{kind: kindProcess, owner: view.Identify(o)} }
-
-func flowKey(f *model.Flow) key {
-	k := serviceKey(f)
-	k.kind, k.client, k.clientPort = kindFlow, f.Client.Addr.As16(), f.Client.Port
-	return k
-}
-
-// only returns a if both are the same, and nothing otherwise.
-func only(a, b netip.Addr) netip.Addr {
-	if a == b {
-		return a
-	}
-	return netip.Addr{}
 }

@@ -35,18 +35,11 @@ func (m *Model) slowOf(n *node) (turns []*model.SlowTurnRow) {
 // isOf reports whether the turn is one of the node's. Rows for the rest have none.
 func (m *Model) isOf(n *node, t *model.SlowTurnRow) bool {
 	f := model.Flow{Netns: t.Netns, Proto: t.Proto, Client: t.Client, Server: t.Server}
-	switch n.kind() {
-	case kindService:
-		return n.key == serviceKey(&f)
-	case kindPair:
-		return n.key == pairKey(&f)
-	case kindFlow:
-		return n.key == flowKey(&f)
-	case kindProcess:
-		return n.key == processKey(t.Client.Owner) || n.key == processKey(t.Server.Owner)
-	default:
-		return n.key == m.cgroupKey(t.Client.Owner) || n.key == m.cgroupKey(t.Server.Owner)
+	by := kinds[n.kind]
+	if n.kind == kindProcess || n.kind == kindCgroup {
+		return n.key == by.KeyOfEnd(t.Client.Owner) || n.key == by.KeyOfEnd(t.Server.Owner)
 	}
+	return n.key == by.KeyOf(&f)
 }
 
 // slowTurns lists the last turns that took long.
@@ -65,7 +58,7 @@ func (m *Model) slowTurns(n *node) []string {
 		if p := t.Parts; p != nil {
 			text += fmt.Sprintf("  delivery %s, wait %s, think %s", human.Latency(p.Delivery), human.Latency(p.Wait), human.Latency(p.Think))
 		}
-		if n.kind() != kindFlow {
+		if n.kind != kindFlow {
 			text += "  " + m.paint(faint, human.End(&t.Client)+" → "+human.End(&t.Server))
 		}
 		lines = append(lines, text)

@@ -1,7 +1,6 @@
 package tui
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 )
@@ -22,7 +21,7 @@ func (m *Model) arrange(anew bool) {
 		n.kids = n.kids[:0]
 		n.frames, n.truly = frames, truly
 		since := n.since
-		if begun := m.begun[n.key.kind]; begun.compare(since) > 0 {
+		if begun := m.begun[n.kind]; begun.compare(since) > 0 {
 			since = begun
 		}
 		if known := m.clock.frame - since.frame + 1; known <= uint64(frames) {
@@ -32,7 +31,7 @@ func (m *Model) arrange(anew bool) {
 		n.shown = n.past.sum(m.clock.frame, n.frames)
 	}
 	for _, n := range m.nodes {
-		if n.key.kind == kindFlow && n.flow.Closed && !m.showClosed {
+		if n.kind == kindFlow && n.flow.Closed && !m.showClosed {
 			continue
 		}
 		switch {
@@ -48,11 +47,11 @@ func (m *Model) arrange(anew bool) {
 }
 
 // isTop reports whether the grouping has the node at the first level.
-func (m *Model) isTop(n *node) bool { return n.key.kind == m.group.top() && m.matchesFlow(n) }
+func (m *Model) isTop(n *node) bool { return n.kind == m.group.top() && m.matchesFlow(n) }
 
 // belongs reports whether the node stands below another in this grouping.
 func (m *Model) belongs(n *node) bool {
-	switch n.key.kind {
+	switch n.kind {
 	case kindPair:
 		return m.group == groupService
 	case kindFlow:
@@ -64,7 +63,7 @@ func (m *Model) belongs(n *node) bool {
 
 // matchesFlow asks the filter about a flow that is remembered only.
 func (m *Model) matchesFlow(n *node) bool {
-	return n.key.kind != kindFlow || m.filter == nil || n.pass == m.pass || m.filter.Match(n.flow)
+	return n.kind != kindFlow || m.filter == nil || n.pass == m.pass || m.filter.Match(n.flow)
 }
 
 // add puts siblings in order and, with what is open below them, into the table. A service with a single
@@ -73,7 +72,7 @@ func (m *Model) add(siblings []*node, depth int, anew bool) {
 	m.order(siblings, anew)
 	for _, n := range siblings {
 		shown := n
-		if n.key.kind == kindService && len(n.kids) == 1 {
+		if n.kind == kindService && len(n.kids) == 1 {
 			shown = n.kids[0]
 		}
 		m.rows = append(m.rows, row{shown, depth})
@@ -100,7 +99,7 @@ func (m *Model) order(siblings []*node, anew bool) {
 				return c
 			}
 		}
-		return cmp.Or(m.compare(a, b), compareKeys(&a.key, &b.key))
+		return cmp.Or(m.compare(a, b), a.key.CompareService(&b.key), a.key.Compare(&b.key))
 	})
 	if kept := m.onPath(siblings); kept >= 0 && !anew && siblings[kept].rank < unranked {
 		n := siblings[kept]
@@ -159,16 +158,6 @@ func (m *Model) compare(a, b *node) int {
 	return c
 }
 
-// compareKeys brings rows that a column does not tell apart into one order.
-func compareKeys(a, b *key) int {
-	return cmp.Or(
-		cmp.Compare(a.kind, b.kind), cmp.Compare(a.proto, b.proto),
-		bytes.Compare(a.server[:], b.server[:]), cmp.Compare(a.serverPort, b.serverPort),
-		bytes.Compare(a.client[:], b.client[:]), cmp.Compare(a.clientPort, b.clientPort),
-		bytes.Compare(a.owner[:], b.owner[:]), cmp.Compare(a.netns, b.netns),
-	)
-}
-
 // cursorIndex is which row the cursor is on.
 func (m *Model) cursorIndex() int {
 	if m.cursor == nil {
@@ -222,13 +211,13 @@ func (m *Model) expand(open bool) {
 	n := at.node
 	m.cursor = n
 	switch {
-	case !open && (!n.open || n.key.kind == kindFlow):
+	case !open && (!n.open || n.kind == kindFlow):
 		if at.depth > 0 && n.parent != nil {
 			m.cursor = n.parent
 			m.clamp()
 		}
 		return
-	case n.key.kind == kindService || n.key.kind == kindPair:
+	case n.kind == kindService || n.kind == kindPair:
 		n.open = open
 	}
 	m.collect()

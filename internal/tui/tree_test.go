@@ -128,7 +128,7 @@ func TestWindows(t *testing.T) {
 		t.Errorf("three seconds: %v", got)
 	}
 	press(m, "right", "down") // its connection was there before, and nobody counted
-	if f := m.rows[1].node; f.kind() != kindFlow || perSecond(f.shown.toServer, f) != 600 {
+	if f := m.rows[1].node; f.kind != kindFlow || perSecond(f.shown.toServer, f) != 600 {
 		t.Errorf("the connection: %v a second over %v", perSecond(f.shown.toServer, f), f.truly)
 	}
 	press(m, "g", "g", "g") // by process
@@ -194,7 +194,7 @@ func TestPastOfAService(t *testing.T) {
 	m := screenOf(t, Options{}, 80, 24, nil, "2")
 	past := func(of kind) (sums []sample) {
 		for _, n := range m.nodes {
-			if n.kind() == of {
+			if n.kind == of {
 				sums = append(sums, n.past.sum(m.clock.frame, slots))
 			}
 		}

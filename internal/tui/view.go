@@ -117,7 +117,7 @@ func (m *Model) sparkHead(cells int) string {
 
 func (m *Model) line(columns []placed, r row, chosen bool) string {
 	idle := r.frame != m.clock.frame
-	faded := idle || r.kind() == kindFlow && r.flow.Closed
+	faded := idle || r.kind == kindFlow && r.flow.Closed
 	var b strings.Builder
 	for i, c := range columns {
 		if i > 0 {
@@ -146,7 +146,7 @@ func (m *Model) cell(c placed, r row) (string, style) {
 		return fit(m.spark(r.node, c.wide), c.wide), good
 	case c.field == "client":
 		style := normal
-		if r.kind() == kindService {
+		if r.kind == kindService {
 			style = strong
 		}
 		return fit(branch(r)+c.cell(m, r.node), c.wide), style
@@ -162,7 +162,7 @@ func (m *Model) cell(c placed, r row) (string, style) {
 func branch(r row) string {
 	indent := strings.Repeat("  ", r.depth)
 	switch {
-	case r.kind() != kindService && r.kind() != kindPair:
+	case r.kind != kindService && r.kind != kindPair:
 		return indent
 	case r.open:
 		return indent + "▾ "

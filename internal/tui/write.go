@@ -119,11 +119,11 @@ var literal = strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`)
 
 func (m *Model) termOf(n *node) (string, error) {
 	nobody := fmt.Errorf("no filter says %s", human.OrDash(m.clientCell(n)))
-	if n.key.rest {
+	if n.key.IsRest() {
 		return "", nobody
 	}
 	owner := n.client.Owner
-	switch n.kind() {
+	switch n.kind {
 	case kindProcess:
 		if owner == nil || owner.PID == 0 {
 			return "", nobody
@@ -140,7 +140,7 @@ func (m *Model) termOf(n *node) (string, error) {
 	if n.proto.HasPorts() {
 		term += fmt.Sprintf(" port:%d", n.server.Port)
 	}
-	if n.kind() == kindFlow {
+	if n.kind == kindFlow {
 		term += fmt.Sprintf(" addr:%s", n.client.Addr)
 		if n.proto.HasPorts() {
 			term += fmt.Sprintf(" port:%d", n.client.Port)

@@ -39,3 +39,20 @@ var (
 
 // All lists the views, the default first.
 func All() []*By { return slices.Clone(all) }
+
+// Rest is the key of the row for flows that there is no other row for.
+func (b *By) Rest() Key { return Key{view: b.number, rest: 1} }
+
+// KeyOf is the key of the row that a flow is in. Views with a row for each end have none.
+func (b *By) KeyOf(f *model.Flow) Key {
+	k := b.key(f)
+	k.view = b.number
+	return k
+}
+
+// KeyOfEnd is the key of the row that an end of a flow is in, of views with a row for each.
+func (b *By) KeyOfEnd(o *model.Owner) Key {
+	k := b.ofEnd(o)
+	k.view = b.number
+	return k
+}

@@ -44,13 +44,13 @@ func (r *Roll) namePair(row *Row) {
 func (r *Roll) serverOf(row *Row) *model.Owner {
 	if r.servers == nil {
 		r.servers = make(map[Key]*model.Owner)
-		for i := range r.rows {
-			if p := &r.rows[i]; p.Server.Owner == nil {
+		for i := range r.n {
+			if p := r.At(i); p.Server.Owner == nil {
 				r.servers[p.service()] = nil
 			}
 		}
-		for i := range r.rows {
-			p := &r.rows[i]
+		for i := range r.n {
+			p := r.At(i)
 			if owner, wanted := r.servers[p.service()]; wanted {
 				r.servers[p.service()] = Common(owner, p.Server.Owner)
 			}

@@ -9,16 +9,33 @@ import (
 // Roll rolls flows up to the rows of a view, which come in the order in which flows first name them. It keeps
 // its memory from one Reset to the next, and is for one goroutine.
 type Roll struct {
+	Match func(*model.Flow) bool // which flows count, asked once for each; nil: all. By flow it is not asked
+	Slot  func(Key) *Slot        // where to note the key's row, or nil if By.Rest is to have its flows; nil: every key has a row
+
 	by      *By
-	rows    []Row
+	round   uint64 // another one after each Reset
+	n       int
+	chunks  [][]Row // of chunkRows each, so that rows stay where they are
 	places  map[Key]int32
-	of      []int32        // per flow of the newest Add, its row, or the rows of both its ends
-	flows   []*model.Flows // by flow: what was added, borrowed until Reset
+	rest    int32                  // the row for the rest; -1: there is none yet
+	ends    map[*model.Owner]int32 // rows of owners, nobody's included
+	of      []int32                // per flow of the newest Add, its row
+	flows   []*model.Flows         // by flow: what was added, borrowed until Reset
 	servers map[Key]*model.Owner
 	first   []client            // per row: the client that came first
 	others  map[client]struct{} // clients beyond the first
 	one     Row                 // by flow: the row that is looked at
 }
+
+// Slot is where a Roll notes which row a key has, for somebody who remembers keys for longer than it does. The
+// zero value is ready.
+type Slot struct {
+	round uint64 // of its Roll
+	at    int32
+}
+
+// chunkRows is how many rows get their memory at once.
+const chunkRows = 32
 
 // client tells the clients of one row apart: by process, or by address while it is unknown.
 type client struct {
@@ -29,23 +46,26 @@ type client struct {
 
 // NewRoll returns a roll-up without a row.
 func NewRoll(by *By) *Roll {
-	return &Roll{by: by}
+	return &Roll{by: by, round: 1, places: make(map[Key]int32), rest: -1, ends: make(map[*model.Owner]int32)}
 }
 
 // Reset takes all rows away.
 func (r *Roll) Reset() {
-	for i := range r.rows {
-		r.rows[i].reset()
+	for i := range r.n {
+		r.At(i).reset()
 	}
-	r.rows, r.flows, r.first, r.servers = r.rows[:0], r.flows[:0], r.first[:0], nil
+	r.n, r.of, r.flows, r.first, r.servers = 0, r.of[:0], r.flows[:0], r.first[:0], nil
+	r.rest = -1
+	r.round++
 	clear(r.places)
+	clear(r.ends)
 	clear(r.others)
 }
 
 // Len is how many rows there are.
 func (r *Roll) Len() int {
 	if !r.by.each {
-		return len(r.rows)
+		return r.n
 	}
 	n := 0
 	for _, flows := range r.flows {
@@ -53,6 +73,13 @@ func (r *Roll) Len() int {
 	}
 	return n
 }
+
+// At returns row i, valid until the next Reset. By flow there is none.
+func (r *Roll) At(i int) *Row { return &r.chunks[i/chunkRows][i%chunkRows] }
+
+// Of returns which row flow i of the newest Add is in, -1 if it does not count; after Merge, which row that of pair i
+// is in. Views with a row for each end do not know it.
+func (r *Roll) Of(i int) int32 { return r.of[i] }
 
 // Add adds flows, which stay as they are. By flow each is another row, so those of one flow in several windows
 // are to be folded before; they must stay until the next Reset.
@@ -70,20 +97,16 @@ func (r *Roll) Add(flows *model.Flows) {
 
 func (r *Roll) addPairs(flows *model.Flows) {
 	r.of = slices.Grow(r.of[:0], flows.Len())
-	r.expect(flows.Len())
 	for f := range flows.All() {
-		r.of = append(r.of, r.place(r.by.key(f)))
-	}
-	r.grow()
-	i := -1
-	for f := range flows.All() {
-		i++
-		row := &r.rows[r.of[i]]
-		if row.Flows == 0 {
-			row.Key = r.key(r.by.key(f))
+		if r.Match != nil && !r.Match(f) {
+			r.of = append(r.of, -1)
+			continue
 		}
+		at := r.place(r.by.key(f))
+		r.of = append(r.of, at)
+		row := r.At(int(at))
 		if r.by.counts {
-			r.count(row, r.of[i], f)
+			r.count(row, at, f)
 		} else {
 			row.joinClient(f)
 		}
@@ -92,66 +115,79 @@ func (r *Roll) addPairs(flows *model.Flows) {
 }
 
 func (r *Roll) addEnds(flows *model.Flows) {
-	r.of = slices.Grow(r.of[:0], 2*flows.Len())
-	r.expect(0)
-	var newest [2]*model.Owner // flows of one owner often come together
-	var at [2]int32
+	r.of = r.of[:0]
 	for f := range flows.All() {
-		for end, owner := range [...]*model.Owner{f.Client.Owner, f.Server.Owner} {
-			if owner == nil || owner != newest[end] {
-				newest[end], at[end] = owner, r.place(r.by.ofEnd(owner))
-			}
-		}
-		r.of = append(r.of, at[0], at[1])
-	}
-	r.grow()
-	i := 0
-	for f := range flows.All() {
-		client, server := r.of[i], r.of[i+1]
-		i += 2
-		if row := &r.rows[client]; row.Flows == 0 {
-			row.Key = r.key(r.by.ofEnd(f.Client.Owner))
-		}
-		if row := &r.rows[server]; row.Flows == 0 {
-			row.Key = r.key(r.by.ofEnd(f.Server.Owner))
-		}
-		r.rows[client].use(f, false)
-		if client == server {
-			r.rows[client].useAgain(f)
+		if r.Match != nil && !r.Match(f) {
 			continue
 		}
-		r.rows[server].use(f, true)
+		client, server := r.end(f.Client.Owner), r.end(f.Server.Owner)
+		r.At(int(client)).use(f, false)
+		if client == server {
+			r.At(int(client)).useAgain(f)
+			continue
+		}
+		r.At(int(server)).use(f, true)
 	}
 }
 
-// key returns the key as one of the view.
-func (r *Roll) key(k Key) Key {
-	k.view = r.by.number
-	return k
+// end returns the number of an owner's row.
+func (r *Roll) end(o *model.Owner) int32 {
+	at, known := r.ends[o]
+	if !known {
+		at = r.place(r.by.ofEnd(o))
+		r.ends[o] = at
+	}
+	return at
 }
 
-// place returns the number of a key's row, which grow makes.
+// Merge adds the rows of pairs to those of their services.
+func (r *Roll) Merge(pairs *Roll) {
+	r.of = r.of[:0]
+	for i := range pairs.n {
+		pair := pairs.At(i)
+		at := r.place(pair.service())
+		r.of = append(r.of, at)
+		r.At(int(at)).merge(pair)
+	}
+}
+
+// place returns the number of a key's row, which it makes if there is none.
 func (r *Roll) place(k Key) int32 {
-	k = r.key(k)
+	k.view = r.by.number
+	if k.rest == 1 {
+		return r.placeOfRest()
+	}
+	if r.Slot != nil {
+		slot := r.Slot(k)
+		if slot == nil {
+			return r.placeOfRest()
+		}
+		if slot.round != r.round {
+			slot.round, slot.at = r.round, r.newRow(k)
+		}
+		return slot.at
+	}
 	at, known := r.places[k]
 	if !known {
-		at = int32(len(r.places))
+		at = r.newRow(k)
 		r.places[k] = at
 	}
 	return at
 }
 
-// expect makes the first Add's places, of which there are at most so many, but rarely.
-func (r *Roll) expect(most int) {
-	if r.places == nil {
-		r.places = make(map[Key]int32, most)
+func (r *Roll) placeOfRest() int32 {
+	if r.rest < 0 {
+		r.rest = r.newRow(r.by.Rest())
 	}
+	return r.rest
 }
 
-// grow makes empty rows for new keys. They are large, so it is done at once when their number is
-// known.
-func (r *Roll) grow() {
-	r.rows = slices.Grow(r.rows, len(r.places)-len(r.rows))[:len(r.places)]
+func (r *Roll) newRow(k Key) int32 {
+	if r.n++; r.n > len(r.chunks)*chunkRows {
+		r.chunks = append(r.chunks, make([]Row, chunkRows))
+	}
+	r.At(r.n - 1).Key = k
+	return int32(r.n - 1)
 }
 
 // count notes the flow's client.
@@ -162,8 +198,9 @@ func (r *Roll) count(row *Row, number int32, f *model.Flow) {
 	}
 	if row.Clients == 0 {
 		row.Clients = 1
-		r.first = slices.Grow(r.first, len(r.rows)-len(r.first))[:len(r.rows)]
-		r.first[number] = c
+		for len(r.first) <= int(number) {
+			r.first = append(r.first, c)
+		}
 		return
 	}
 	if c == r.first[number] {

@@ -2,7 +2,6 @@ package view
 
 import (
 	"reflect"
-	"slices"
 	"testing"
 	"time"
 
@@ -30,11 +29,11 @@ func rollOf(by *By, flows *model.Flows) *Roll {
 	return r
 }
 
-func rowsIn(r *Roll) []Row {
-	for i := range r.rows {
-		r.named(&r.rows[i])
+func rowsIn(r *Roll) (rows []Row) {
+	for i := range r.Len() {
+		rows = append(rows, *r.named(r.At(i)))
 	}
-	return slices.Clone(r.rows)
+	return rows
 }
 
 func TestServicesGroups(t *testing.T) {

@@ -39,7 +39,8 @@ type Key struct {
 	cgroup                 unique.Handle[string]
 	netns                  uint32
 	clientPort, serverPort uint16
-	proto                  uint32
+	proto                  uint16
+	rest                   uint16 // 1: of flows that there is no other row for
 	view                   uint32 // By.number
 }
 
@@ -58,7 +59,7 @@ func Identify(o *model.Owner) (identity [16]byte) {
 }
 
 func serviceKey(f *model.Flow) Key {
-	return Key{server: f.Server.Addr.As16(), netns: f.Netns, serverPort: f.Server.Port, proto: uint32(f.Proto)}
+	return Key{server: f.Server.Addr.As16(), netns: f.Netns, serverPort: f.Server.Port, proto: uint16(f.Proto)}
 }
 
 // pairKey has all unknown clients of a service in one pair.
@@ -83,6 +84,9 @@ func cgroupKey(o *model.Owner) Key {
 	return Key{cgroup: unique.Make(o.Cgroup)}
 }
 
+// IsRest reports whether the row is that of By.Rest.
+func (k *Key) IsRest() bool { return k.rest == 1 }
+
 // Compare brings rows that nothing else tells apart into one order.
 func (k *Key) Compare(o *Key) int {
 	return cmp.Or(
@@ -93,6 +97,15 @@ func (k *Key) Compare(o *Key) int {
 		bytes.Compare(k.client[:], o.client[:]),
 		cmp.Compare(k.netns, o.netns),
 		strings.Compare(k.cgroupPath(), o.cgroupPath()),
+	)
+}
+
+// CompareService brings rows into an order that has those of one service together.
+func (k *Key) CompareService(o *Key) int {
+	return cmp.Or(
+		cmp.Compare(k.proto, o.proto),
+		bytes.Compare(k.server[:], o.server[:]), cmp.Compare(k.serverPort, o.serverPort),
+		bytes.Compare(k.client[:], o.client[:]), cmp.Compare(k.clientPort, o.clientPort),
 	)
 }
 
@@ -156,7 +169,23 @@ func (r *Row) join(f *model.Flow) {
 	if r.AcceptQueue == nil {
 		r.AcceptQueue = f.AcceptQueue
 	}
-	r.Name, r.ClientName, r.ServiceName = "", "", ""
+	if r.Name != "" {
+		r.Name, r.ClientName, r.ServiceName = "", "", ""
+	}
+}
+
+// merge adds a pair to the row of its service.
+func (r *Row) merge(pair *Row) {
+	if r.Flows == 0 {
+		r.Netns, r.Proto, r.Server = pair.Netns, pair.Proto, pair.Server
+	}
+	r.Server.Owner = Common(r.Server.Owner, pair.Server.Owner)
+	r.Flows += pair.Flows
+	r.Add(&pair.Tally)
+	if r.AcceptQueue == nil {
+		r.AcceptQueue = pair.AcceptQueue
+	}
+	r.Name, r.ServiceName = "", ""
 }
 
 // use adds a flow of which one end is the row's.

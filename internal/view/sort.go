@@ -184,13 +184,15 @@ func (r *Roll) ranks(o *order) iter.Seq[*rank] {
 // row returns the row of a rank; by flow it is valid until the next.
 func (r *Roll) row(k *rank) *Row {
 	if !r.by.each {
-		return &r.rows[k.at]
+		return r.At(int(k.at))
 	}
 	at := int(k.at)
 	for _, flows := range r.flows {
 		if at < flows.Len() {
 			f := flows.At(at)
-			r.one.show(r.key(flowKey(f)), f)
+			key := flowKey(f)
+			key.view = byFlow
+			r.one.show(key, f)
 			break
 		}
 		at -= flows.Len()

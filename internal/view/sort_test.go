@@ -94,12 +94,13 @@ func TestSortFlows(t *testing.T) {
 // rolled returns a roll-up with rows that have names already.
 func rolled(by *By, rows []Row) *Roll {
 	r := NewRoll(by)
-	r.rows = slices.Clone(rows)
-	for i := range r.rows {
-		row := &r.rows[i]
+	r.chunks = [][]Row{make([]Row, chunkRows)}
+	r.n = copy(r.chunks[0], rows)
+	for i := range rows {
+		row := r.At(i)
 		row.Key = Key{
 			client: Identify(cmp.Or(row.Owner, row.Client.Owner)), server: row.Server.Addr.As16(),
-			serverPort: row.Server.Port, proto: uint32(row.Proto), netns: row.Netns,
+			serverPort: row.Server.Port, proto: uint16(row.Proto), netns: row.Netns,
 		}
 	}
 	return r
