@@ -36,9 +36,6 @@ func encoderOf(e tui.Export) (func(io.Writer) error, error) {
 		}, nil
 	}
 	encoder, err := export.New(e.Format, export.Options{By: e.By, Sort: e.Sort})
-	if err != nil { // a screen sorts by more than files do
-		encoder, err = export.New(e.Format, export.Options{By: e.By})
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -49,6 +49,9 @@ func TestKeepSaysWhy(t *testing.T) {
 	if _, err := (keeper{}).write(tui.Export{Format: "json", By: "nothing", Snapshot: &model.Window{}}); err == nil {
 		t.Error("rows by nothing")
 	}
+	if _, err := (keeper{}).write(tui.Export{Format: "json", By: "flow", Sort: "flows", Snapshot: &model.Window{}}); err == nil {
+		t.Error("rows in an order that they do not have")
+	}
 	if err := os.Remove(mustGetwd(t)); err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func TestDefaultView(t *testing.T) {
 // Every field of every view is offered, and every one offered is some view's.
 func TestSortFields(t *testing.T) {
 	if got, want := strings.Join(SortFields(), " "), "bytes packets payload skbs retransmits flows sent received turns p50 p99 max errors name client server proto"+
-		" clients state first last"; got != want {
+		" clients state first last command unit"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	for _, field := range SortFields() {

@@ -11,31 +11,33 @@ import (
 
 // column is one column of the table, and one thing that rows are sorted by.
 type column struct {
-	field string // as Options.Sort has it
-	head  string // "" : it is no column, rows are only sorted by it
-	width int    // of a number; texts share what is left
-	drop  int    // which goes first where there is no room: the largest; 0: none does
-	text  bool   // left-aligned, and sorted in its order; numbers begin with the largest
+	field   string // as Options.Sort has it
+	measure string // whose head it has
+	head    string // "" : it is no column, rows are only sorted by it
+	width   int    // of a number; texts share what is left
+	drop    int    // which goes first where there is no room: the largest; 0: none does
+	text    bool   // left-aligned, and sorted in its order; numbers begin with the largest
 
 	cell     func(m *Model, n *node) string
 	compare  func(m *Model, a, b *node) int
 	quantile float64 // compare is about that one, of turns
+	ranked   bool    // compare is about what rank notes
 	style    style
 }
 
 // columns is in the order of the screen. What usages call differently is in headOf.
-var columns = []*column{
+var columns = withHeads([]*column{
 	{field: "bytes", compare: byNumber(func(n *node) float64 { return perSecond(n.shown.toServer+n.shown.toClient, n) })},
 	{field: "client", head: "CLIENT", text: true, cell: (*Model).clientCell, compare: byLabel},
 	{field: "server", head: "SERVER", text: true, cell: (*Model).serverCell, compare: byLabel},
 	{field: "proto", head: "PROTO", width: 5, drop: 9, text: true, cell: protoCell, compare: byLabel},
-	{field: "sent", head: "→/s", width: 7, style: toServer,
+	{field: "sent", measure: "to_server.bytes_per_s", width: 7, style: toServer,
 		cell:    func(_ *Model, n *node) string { return rateCell(n.shown.toServer, n, human.Size) },
 		compare: byNumber(func(n *node) float64 { return perSecond(n.shown.toServer, n) })},
-	{field: "received", head: "←/s", width: 7, drop: 1, style: toClient,
+	{field: "received", measure: "to_client.bytes_per_s", width: 7, drop: 1, style: toClient,
 		cell:    func(_ *Model, n *node) string { return rateCell(n.shown.toClient, n, human.Size) },
 		compare: byNumber(func(n *node) float64 { return perSecond(n.shown.toClient, n) })},
-	{field: "turns", head: "REQ/S", width: 6, drop: 4,
+	{field: "turns", measure: "turn.count_per_s", width: 6, drop: 4,
 		cell: func(_ *Model, n *node) string {
 			if v := perSecond(n.shown.turns, n); 0 < v && v < 99.95 {
 				return strconv.FormatFloat(v, 'f', 1, 64)
@@ -43,14 +45,24 @@ var columns = []*column{
 			return rateCell(n.shown.turns, n, human.Short)
 		},
 		compare: byNumber(func(n *node) float64 { return perSecond(n.shown.turns, n) })},
-	{field: "p50", head: "P50", width: 7, drop: 5, quantile: .5, cell: quantileCell(.5), compare: byQuantile},
-	{field: "p99", head: "P99", width: 7, drop: 3, quantile: .99, cell: quantileCell(.99), compare: byQuantile},
-	{field: "errors", head: "ERR", width: 5, drop: 2, style: alarm,
+	{field: "p50", measure: "turn.p50_ns", width: 7, drop: 5, quantile: .5, cell: quantileCell(.5), compare: byQuantile},
+	{field: "p99", measure: "turn.p99_ns", width: 7, drop: 3, quantile: .99, cell: quantileCell(.99), compare: byQuantile},
+	{field: "errors", measure: "errors", width: 5, drop: 2, style: alarm,
 		cell:    func(_ *Model, n *node) string { return countCell(n.shown.errors) },
 		compare: byNumber(func(n *node) float64 { return float64(n.shown.errors) })},
-	{field: "flows", head: "CONN", width: 5, drop: 6,
+	{field: "flows", measure: "flows", width: 5, drop: 6,
 		cell:    func(m *Model, n *node) string { return countCell(uint64(n.connections(m))) },
 		compare: func(m *Model, a, b *node) int { return cmp.Compare(a.connections(m), b.connections(m)) }},
+})
+
+// withHeads gives columns the heads of their measures.
+func withHeads(columns []*column) []*column {
+	for _, c := range columns {
+		if m := view.MeasureNamed(c.measure); m != nil {
+			c.head = cmp.Or(m.Live, m.Head)
+		}
+	}
+	return columns
 }
 
 // The last column draws the newest frames, as many as there is room for; it is the first to go.
@@ -58,15 +70,6 @@ const (
 	leastSpark = 8
 	sparkDrop  = 8
 )
-
-// SortFields lists what Options.Sort takes, the default first; a leading "-" reverses.
-func SortFields() []string {
-	fields := make([]string, len(columns))
-	for i, c := range columns {
-		fields[i] = c.field
-	}
-	return fields
-}
 
 func byNumber(of func(*node) float64) func(*Model, *node, *node) int {
 	return func(_ *Model, a, b *node) int { return cmp.Compare(of(a), of(b)) }

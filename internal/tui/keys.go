@@ -140,6 +140,9 @@ func (m *Model) nextSort() {
 	for {
 		at = (at + 1) % len(columns)
 		c := columns[at]
+		if !m.group.sorts(c) {
+			continue
+		}
 		if c.head == "" || slices.ContainsFunc(shown, func(s placed) bool { return s.column == c }) {
 			m.sortBy(c, false)
 			return

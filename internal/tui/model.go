@@ -107,12 +107,9 @@ func New(o Options) (*Model, error) {
 		m.group = group(at)
 	}
 	if o.Sort != "" {
-		field, reversed := strings.CutPrefix(o.Sort, "-")
-		at := slices.Index(SortFields(), field)
-		if at < 0 {
-			return nil, fmt.Errorf("unknown sort field %q: need one of %s", field, strings.Join(SortFields(), ", "))
+		if err := m.setSort(o.Sort); err != nil {
+			return nil, err
 		}
-		m.sort, m.reversed = columns[at], reversed
 	}
 	m.restart()
 	return m, nil
@@ -205,6 +202,9 @@ func (m *Model) setFilter(f *filter.Filter) {
 
 func (m *Model) setGroup(g group) {
 	m.group = g
+	if !g.sorts(m.sort) {
+		m.sort = columns[0]
+	}
 	m.cursor, m.scroll = nil, 0
 	m.collect()
 	m.arrange(true)

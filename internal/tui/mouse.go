@@ -23,7 +23,7 @@ func (m *Model) click(x, y int) {
 // clickHead sorts by a column, and the other way round by the same one again.
 func (m *Model) clickHead(x int) {
 	for _, c := range m.layout() {
-		if c.column != nil && c.at <= x && x < c.at+c.wide {
+		if c.column != nil && m.group.sorts(c.column) && c.at <= x && x < c.at+c.wide {
 			m.sortBy(c.column, c.column == m.sort && !m.reversed)
 		}
 	}

@@ -28,6 +28,8 @@ type collected struct {
 	slot  view.Slot
 	row   *view.Row // what its flows did in that; of a flow nil
 	place int       // of a flow: which it was in it
+
+	number uint64 // what rows are sorted by, if that is a number of the newest frame
 }
 
 // node is one row, and what is remembered of it.

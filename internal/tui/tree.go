@@ -85,6 +85,8 @@ func (m *Model) add(siblings []*node, depth int, anew bool) {
 func (m *Model) order(siblings []*node, anew bool) {
 	for _, n := range siblings {
 		switch {
+		case m.sort.ranked:
+			m.rank(n)
 		case m.sort.text:
 			n.label = m.sort.cell(m, n)
 		case m.sort.quantile > 0:

@@ -305,24 +305,6 @@ func TestColumnsDrop(t *testing.T) {
 	}
 }
 
-func TestOptions(t *testing.T) {
-	for _, o := range []Options{{By: "client"}, {Sort: "packets"}, {Sort: "--p99"}} {
-		if _, err := New(o); err == nil {
-			t.Errorf("%+v: no error", o)
-		}
-	}
-	for _, by := range Groups() {
-		for _, field := range SortFields() {
-			for _, sign := range []string{"", "-"} {
-				m := screenOf(t, Options{By: by, Sort: sign + field}, 200, 60, shops(2))
-				if m.group.String() != by || m.sort.field != field || m.reversed != (sign != "") || len(m.rows) == 0 {
-					t.Errorf("by %s, %s%s: %d rows by %s, %s", by, sign, field, len(m.rows), m.group, m.sort.field)
-				}
-			}
-		}
-	}
-}
-
 // A frame that took longer, as after ^Z, is no peak.
 func TestDrawingsAreRates(t *testing.T) {
 	long := servers(2, 400)

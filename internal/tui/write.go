@@ -15,7 +15,7 @@ import (
 // Export is what is on the screen, for a file. It is the writer's: no frame touches it.
 type Export struct {
 	Format   string // "json", "csv" or "filter"
-	By, Sort string // as Options has them
+	By, Sort string // as files have them
 	Snapshot *model.Window
 	Filter   string // only for "filter": an expression that the rows on the screen match
 }
@@ -37,10 +37,7 @@ func (m *Model) write(format string) tea.Cmd {
 		m.say(notice, "there is nothing to write yet")
 		return nil
 	}
-	e := Export{Format: format, By: m.group.String(), Sort: m.sort.field}
-	if m.group == groupService {
-		e.By = groupPair.String() // they are what stands below the services
-	}
+	e := Export{Format: format, By: m.group.by().Name, Sort: m.group.word(m.sort)}
 	if m.reversed {
 		e.Sort = "-" + e.Sort
 	}

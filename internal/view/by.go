@@ -31,8 +31,8 @@ var (
 	Pair    = &By{Name: "pair", number: byPair, key: pairKey, name: (*Roll).namePair, labels: []string{"name", "client", "server", "proto"}}
 	Service = &By{Name: "service", number: byService, key: serviceKey, name: (*Roll).nameService, counts: true, labels: []string{"name", "server", "proto"}}
 	Flow    = &By{Name: "flow", number: byFlow, key: flowKey, each: true, labels: []string{"client", "server", "proto", "state", "first", "last"}}
-	Process = &By{Name: "process", number: byProcess, ofEnd: processKey, name: (*Roll).nameProcess, labels: []string{"name"}}
-	Cgroup  = &By{Name: "cgroup", number: byCgroup, ofEnd: cgroupKey, name: (*Roll).nameCgroup, labels: []string{"name"}}
+	Process = &By{Name: "process", number: byProcess, ofEnd: processKey, name: (*Roll).nameProcess, labels: []string{"name", "command"}}
+	Cgroup  = &By{Name: "cgroup", number: byCgroup, ofEnd: cgroupKey, name: (*Roll).nameCgroup, labels: []string{"name", "unit"}}
 
 	all = []*By{Pair, Service, Flow, Process, Cgroup}
 )

@@ -11,6 +11,7 @@ type Measure struct {
 	Leaves string // what it is made of in JSON where that is not Name alone; names, joined by blanks
 	Sort   string // the word that rows are sorted by it with; "": none
 	Head   string // of its column in tables, behind the arrow of its direction; "": it has none
+	Live   string // the head in the live view, where it differs: values are per second there
 	Calm   bool   // a 0 is drawn as nothing
 	Unit   Unit
 	By     string // the views whose rows have it, joined by blanks; "": all

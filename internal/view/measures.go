@@ -1,6 +1,7 @@
 package view
 
 import (
+	"strings"
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
@@ -23,7 +24,7 @@ func sum(word, leaf string, unit Unit, help string, of func(*model.Counters) uin
 }
 
 var rowCounts = []*Measure{
-	{Name: "flows", Sort: "flows", Head: "FLOWS", By: "service pair process cgroup",
+	{Name: "flows", Sort: "flows", Head: "FLOWS", Live: "CONN", By: "service pair process cgroup",
 		Help: "connections and conversations in this row", Of: func(r *Row) (uint64, bool) { return uint64(r.Flows), true }},
 	{Name: "clients", Sort: "clients", Head: "CLIENTS", By: "service",
 		Help: "distinct client processes; addresses where those are unknown", Of: func(r *Row) (uint64, bool) { return uint64(r.Clients), true }},
@@ -52,11 +53,13 @@ func direction(path, arrow, end string, of func(*Row) (*model.Counters, string))
 	}
 	packets := func(c *model.Counters) uint64 { return c.Packets }
 	bytes := func(c *model.Counters) uint64 { return c.Bytes }
+	inBytes := rate("bytes", "BYTES/S", BytesPerSecond, "bytes a second", bytes)
+	inBytes.Live = strings.TrimSpace(arrow) + "/s"
 	return []*Measure{
 		counter("packets", "PACKETS", "", Count, "device packets, as `ip -s link show lo` counts them", packets),
 		counter("bytes", "BYTES", word, Bytes, "device bytes: from the IP header on", bytes),
 		rate("packets", "PACKETS/S", CountPerSecond, "packets a second", packets),
-		rate("bytes", "BYTES/S", BytesPerSecond, "bytes a second", bytes),
+		inBytes,
 		counter("skbs", "SKBS", "", Count, "what the stack handed down; one can be many packets", func(c *model.Counters) uint64 { return c.SKBs }),
 		counter("payload_bytes", "PAYLOAD", "", Bytes, "bytes above TCP or UDP, without what TCP sent again",
 			func(c *model.Counters) uint64 { return c.PayloadBytes }),

@@ -215,8 +215,8 @@ func (r *Roll) count(row *Row, number int32, f *model.Flow) {
 	}
 }
 
-// named returns the row with its names.
-func (r *Roll) named(row *Row) *Row {
+// Named returns a row of its own with its names.
+func (r *Roll) Named(row *Row) *Row {
 	if row.Name == "" && r.by.name != nil {
 		r.by.name(r, row)
 	}

@@ -31,7 +31,7 @@ func rollOf(by *By, flows *model.Flows) *Roll {
 
 func rowsIn(r *Roll) (rows []Row) {
 	for i := range r.Len() {
-		rows = append(rows, *r.named(r.At(i)))
+		rows = append(rows, *r.Named(r.At(i)))
 	}
 	return rows
 }

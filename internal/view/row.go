@@ -216,6 +216,13 @@ func (r *Row) show(k Key, f *model.Flow) {
 	}
 }
 
+// RowOf returns the row of a flow, which it points to.
+func RowOf(f *model.Flow) *Row {
+	var r Row
+	r.show(Flow.KeyOf(f), f)
+	return &r
+}
+
 // Clone returns a row that no later one of its roll-up changes. It shares histograms.
 func (r *Row) Clone() *Row {
 	c := *r

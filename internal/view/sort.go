@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
 )
 
@@ -28,6 +29,12 @@ var labels = []label{
 	{"client", true, func(k *rank, r *Row) { k.text[0] = cmp.Or(r.ClientName, comm(&r.Client)) }, (*Key).clientEnd},
 	{"server", true, func(k *rank, r *Row) { k.text[0] = comm(&r.Server) }, (*Key).serverEnd},
 	{"proto", true, func(k *rank, r *Row) { k.text[0] = r.Proto.String() }, nil},
+	{"command", true, func(k *rank, r *Row) {
+		k.text[0] = ofOwner(r, func(o *model.Owner) string { return cmp.Or(o.Cmdline, o.Exe) })
+	}, nil},
+	{"unit", true, func(k *rank, r *Row) {
+		k.text[0] = ofOwner(r, func(o *model.Owner) string { return cmp.Or(o.Unit, human.Container(o)) })
+	}, nil},
 	{"state", true, func(k *rank, r *Row) { k.text[0] = r.Flow.State }, nil},
 	{"first", false, func(k *rank, r *Row) { k.value = instant(r.Flow.FirstSeen) }, nil},
 	{"last", false, func(k *rank, r *Row) { k.value = instant(r.Flow.LastSeen) }, nil},
@@ -88,9 +95,9 @@ func (b *By) order(word string) (*order, error) {
 		return nil, fmt.Errorf("unknown sort field %q for rows by %s: need one of %s", name, b.Name, strings.Join(b.SortWords(), ", "))
 	}
 	o := &order{sign: -1, textSign: 1, names: b.ofEnd != nil} // which come in the order of their names
-	text := false
+	text := IsText(name)
 	if i := slices.IndexFunc(labels, func(l label) bool { return l.name == name }); i >= 0 {
-		o.of, o.end, o.names, text = labels[i].of, labels[i].end, true, labels[i].text
+		o.of, o.end, o.names = labels[i].of, labels[i].end, true
 	} else {
 		m := b.sorting(name)
 		o.of = func(k *rank, r *Row) { k.value, _ = m.Of(r) }
@@ -117,7 +124,7 @@ func (r Rows) Len() int { return len(r.ranks) }
 func (r Rows) All() iter.Seq[*Row] {
 	return func(yield func(*Row) bool) {
 		for _, k := range r.ranks {
-			if !yield(r.roll.named(r.roll.row(k))) {
+			if !yield(r.roll.Named(r.roll.row(k))) {
 				return
 			}
 		}
@@ -167,7 +174,7 @@ func (r *Roll) ranks(o *order) iter.Seq[*rank] {
 			k = rank{at: int32(at)}
 			row := r.row(&k)
 			if o.names {
-				r.named(row)
+				r.Named(row)
 			}
 			k.key = row.Key
 			if r.by.ofEnd != nil {
@@ -206,6 +213,31 @@ func instant(t time.Time) uint64 {
 		return 0
 	}
 	return uint64(t.UnixNano()) ^ 1<<63
+}
+
+// IsText reports whether rows come in ascending order of a word, not the largest first.
+func IsText(word string) bool {
+	i := slices.IndexFunc(labels, func(l label) bool { return l.name == word })
+	return i >= 0 && labels[i].text
+}
+
+// Rank returns what a row is sorted by with a word: a number, or a text; neither if the view has no such word. The
+// row must have its names.
+func (b *By) Rank(word string, r *Row) (number uint64, text string) {
+	o, err := b.order(word)
+	if err != nil {
+		return 0, ""
+	}
+	var k rank
+	o.of(&k, r)
+	return k.value, strings.TrimSuffix(k.text[0]+"\x00"+k.text[1], "\x00")
+}
+
+func ofOwner(r *Row, of func(*model.Owner) string) string {
+	if r.Owner == nil {
+		return ""
+	}
+	return of(r.Owner)
 }
 
 func comm(e *model.Endpoint) string {

@@ -217,8 +217,8 @@ func TestSortWords(t *testing.T) {
 		Flow:    numbers + "client server proto state first last",
 		Service: "flows clients " + numbers + "name server proto",
 		Pair:    "flows " + numbers + "name client server proto",
-		Process: "flows " + numbers + "name",
-		Cgroup:  "flows " + numbers + "name",
+		Process: "flows " + numbers + "name command",
+		Cgroup:  "flows " + numbers + "name unit",
 	} {
 		want = "packets bytes payload skbs retransmits " + want
 		if got := strings.Join(by.SortWords(), " "); got != want {
