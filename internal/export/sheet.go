@@ -1,14 +1,12 @@
 package export
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/lotrace/lotrace/internal/human"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
 // sheet is what people get to see, before anything is drawn.
@@ -60,75 +58,52 @@ func titleOf(s *model.Window) []note {
 	if s.Origin.Filter != "" {
 		title = append(title, note{text: "filter " + human.Plain(s.Origin.Filter)})
 	}
-	if d := s.Device; d != nil {
-		title = append(title, agreement(s))
-		if d.Dropped > 0 {
-			title = append(title, note{text: human.Commas(d.Dropped) + " dropped", alarm: true})
-		}
-	}
+	trust := trustNotes(s)
+	title = append(title, trust.device...)
 	if n := errorsIn(s); n > 0 {
 		title = append(title, note{text: human.Counted(n, "error"), alarm: true})
 	}
-	if s.Overflow != (model.Count{}) {
-		title = append(title, overflowNote(s))
-	}
+	title = append(title, trust.overflow...)
 	if st := s.Stages; st != nil {
 		n := missing(st)
 		title = append(title, note{line: true, alarm: n > 0, text: fmt.Sprintf("egress %s, ingress %s, missing %s",
 			human.Counted(st.Egress.Packets, "packet"), human.Counted(st.Ingress.Packets, "packet"), strings.TrimPrefix(human.Signed(n), "+"))})
 	}
-	title = append(title, whoseNotes(s)...)
-	if s.Unmeasured > 0 {
-		title = append(title, note{alarm: true, text: "turns of " + human.Counted(s.Unmeasured, "flow") + " not followed"})
-	}
-	if s.Untold > 0 {
-		title = append(title, note{line: true, alarm: true, text: "troubles of " + human.Counted(s.Untold, "flow") + " not counted"})
-	}
-	return title
+	return append(title, trust.rest...)
 }
 
-// agreement says whether all that was counted is what the device counted, and how much that is more
-// if not.
-func agreement(s *model.Window) note {
-	if s.Device.Agrees {
-		return note{text: "exact"}
-	}
-	all := s.Totals
-	all.Add(s.Hidden.Count)
-	return note{line: true, alarm: true, text: fmt.Sprintf("not exact: device %s packets, %s bytes",
-		human.Signed(int64(s.Device.Packets-all.Packets)), human.Signed(int64(s.Device.Bytes-all.Bytes)))}
-}
+// trusted is how far the numbers can be trusted, by where in the title it stands.
+type trusted struct{ device, overflow, rest []note }
 
-// whoseNotes say how many flows have both ends named, unless all have, and what is left out.
-func whoseNotes(s *model.Window) []note {
-	var notes []note
-	if a := attribute(s.Flows); a.Both < a.Flows {
-		// Rounded down: 100 % would be a lie.
-		tenths := a.Both * 1000 / a.Flows
-		notes = append(notes, note{text: fmt.Sprintf("owners: %d.%d %% both", tenths/10, tenths%10)})
+func trustNotes(s *model.Window) (t trusted) {
+	for _, n := range view.Trust(s) {
+		drawn := note{alarm: n.Alarm, text: n.Brief}
+		switch n.About {
+		case view.Exact, view.Dropped:
+			t.device = append(t.device, drawn)
+		case view.NotExact:
+			drawn.line, drawn.text = true, n.Brief+": device "+n.Detail
+			t.device = append(t.device, drawn)
+		case view.Overflow:
+			drawn.line, drawn.text = true, n.Brief+" in no flow"
+			if n.Detail != "" {
+				drawn.text += ": " + n.Detail
+			}
+			t.overflow = append(t.overflow, drawn)
+		case view.Owners:
+			drawn.line, drawn.text = true, n.Brief+": "+n.Detail+" both"
+			t.rest = append(t.rest, drawn)
+		case view.Hidden:
+			drawn.line, drawn.text = len(t.rest) == 0, "hidden: "+n.Brief+", "+n.Detail+" (lotrace itself)"
+			t.rest = append(t.rest, drawn)
+		case view.Unmeasured:
+			t.rest = append(t.rest, drawn)
+		case view.Untold:
+			drawn.line = true
+			t.rest = append(t.rest, drawn)
+		}
 	}
-	if h := s.Hidden; h.Flows > 0 {
-		notes = append(notes, note{text: fmt.Sprintf("hidden: %s, %s (lotrace itself)", human.Counted(uint64(h.Flows), "flow"), human.Size(h.Bytes))})
-	}
-	if len(notes) > 0 {
-		notes[0].line = true
-	}
-	return notes
-}
-
-// overflowNote says what is in no flow, the most frequent cause first.
-func overflowNote(s *model.Window) note {
-	causes := slices.SortedFunc(maps.Keys(s.ByCause), func(a, b string) int {
-		return cmp.Or(cmp.Compare(s.ByCause[b].Packets, s.ByCause[a].Packets), strings.Compare(a, b))
-	})
-	for i, c := range causes {
-		causes[i] = human.Plain(c) + " " + human.Commas(s.ByCause[c].Packets)
-	}
-	text := fmt.Sprintf("overflow %s, %s in no flow", human.Counted(s.Overflow.Packets, "packet"), human.Size(s.Overflow.Bytes))
-	if len(causes) > 0 {
-		text += ": " + strings.Join(causes, ", ")
-	}
-	return note{line: true, alarm: true, text: text}
+	return t
 }
 
 // lines joins notes into title lines; mark shows an alarm.

@@ -1,15 +1,13 @@
 package tui
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/lotrace/lotrace/internal/human"
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
 // header says what is watched, how much there is in all, and how far the numbers can be trusted.
@@ -87,14 +85,13 @@ func (m *Model) totalSpark(cells int) string {
 	return spark(values)
 }
 
-// attribution is the part of flows with both ends named, rounded down: 100 % would be a lie.
+// attribution is the part of flows with both ends named.
 func (m *Model) attribution() string {
-	flows := m.flows.Len()
-	if flows == 0 {
+	if m.flows.Len() == 0 {
 		return ""
 	}
-	text := fmt.Sprintf("owners %d %%", m.named*100/flows)
-	if m.named*10 < flows*9 {
+	text := fmt.Sprintf("owners %d %%", m.named/10)
+	if m.named < 900 {
 		return m.paint(notice, text)
 	}
 	return text
@@ -102,14 +99,13 @@ func (m *Model) attribution() string {
 
 // agreement says whether the totals are the device's own.
 func (m *Model) agreement() string {
-	d := m.snapshot.Device
-	switch {
-	case d == nil:
-		return m.paint(faint, "filtered")
-	case d.Agrees:
-		return m.paint(good, "✓ exact")
+	if n := view.Find(m.trust, view.Exact); n != nil {
+		return m.paint(good, "✓ "+n.Brief)
 	}
-	return m.paint(alarm, "✗ not exact")
+	if n := view.Find(m.trust, view.NotExact); n != nil {
+		return m.paint(alarm, "✗ "+n.Brief)
+	}
+	return m.paint(faint, "filtered")
 }
 
 func (m *Model) costLine() string {
@@ -119,12 +115,13 @@ func (m *Model) costLine() string {
 		self += fmt.Sprintf(", %.0f ns/packet", s.Self.BPFNsPerPacket)
 	}
 	hidden := "hidden 0"
-	if s.Hidden.Flows > 0 {
-		hidden = "hidden " + human.Counted(uint64(s.Hidden.Flows), "flow") + " " + human.Size(s.Hidden.Bytes)
+	if n := view.Find(m.trust, view.Hidden); n != nil {
+		hidden = "hidden " + n.Brief + " " + n.Detail
 	}
 	var pieces []string
-	if s.Overflow != (model.Count{}) {
-		pieces = append(pieces, m.paint(alarm, fmt.Sprintf("overflow %s, %s", human.Counted(s.Overflow.Packets, "packet"), human.Size(s.Overflow.Bytes))))
+	overflow := view.Find(m.trust, view.Overflow)
+	if overflow != nil {
+		pieces = append(pieces, m.paint(alarm, overflow.Brief))
 	}
 	if m.filter != nil {
 		pieces = append(pieces, m.paint(notice, strings.TrimSpace(head("/"+human.Plain(m.filter.String()), m.width/2))), fmt.Sprintf("leaves out %d", m.unmatched))
@@ -136,21 +133,10 @@ func (m *Model) costLine() string {
 		pieces = append(pieces, m.paint(notice, human.Counted(s.SlowLost, "slow turn")+" lost"))
 	}
 	pieces = append(pieces, m.paint(faint, self), m.paint(faint, hidden))
-	if s.Overflow == (model.Count{}) {
+	if overflow == nil {
 		pieces = append(pieces, m.paint(faint, "overflow 0"))
 	}
 	return line(m.list(pieces, m.width), m.width)
-}
-
-// overflowCauses says what is in no row, the most frequent cause first.
-func overflowCauses(s *model.Window) string {
-	causes := slices.SortedFunc(maps.Keys(s.ByCause), func(a, b string) int {
-		return cmp.Or(cmp.Compare(s.ByCause[b].Packets, s.ByCause[a].Packets), strings.Compare(a, b))
-	})
-	for i, c := range causes {
-		causes[i] = c + " " + human.Commas(s.ByCause[c].Packets)
-	}
-	return strings.Join(causes, ", ")
 }
 
 // withTroubles adds a line if something is not as it should be.
@@ -177,23 +163,17 @@ func (m *Model) troubles() []string {
 	if s == nil {
 		return append(all, m.plainWarnings()...)
 	}
-	if d := s.Device; d != nil && !d.Agrees {
-		counted := s.Totals
-		counted.Add(s.Hidden.Count)
-		all = append(all, fmt.Sprintf("not exact: the device has %s packets, %s bytes",
-			human.Signed(int64(d.Packets-counted.Packets)), human.Signed(int64(d.Bytes-counted.Bytes))))
-	}
-	if d := s.Device; d != nil && d.Dropped > 0 {
-		all = append(all, "the device dropped "+human.Counted(d.Dropped, "packet"))
-	}
-	if s.Overflow != (model.Count{}) {
-		all = append(all, "packets in no flow: "+human.Plain(overflowCauses(s)))
-	}
-	if s.Unmeasured > 0 {
-		all = append(all, "turns of "+human.Counted(s.Unmeasured, "flow")+" not followed")
-	}
-	if s.Untold > 0 {
-		all = append(all, "troubles of "+human.Counted(s.Untold, "flow")+" not counted")
+	for _, n := range m.trust {
+		switch {
+		case n.About == view.NotExact:
+			all = append(all, n.Brief+": the device has "+n.Detail)
+		case n.About == view.Dropped:
+			all = append(all, "the device dropped "+n.Detail)
+		case n.About == view.Overflow:
+			all = append(all, "packets in no flow: "+n.Detail)
+		case n.Alarm:
+			all = append(all, n.Brief)
+		}
 	}
 	return append(all, m.plainWarnings()...)
 }

@@ -83,9 +83,10 @@ type Model struct {
 	scroll int   // the first row on the screen
 	page   int   // the first line of a detail or help on the screen
 
-	named     int // flows of the newest frame with both owners known
-	unmatched int // flows that the filter left out
-	unlisted  int // flows that there is no row for
+	trust     []view.Note // of the newest frame
+	named     int         // tenths of a per cent of its flows, those with both owners known
+	unmatched int         // flows that the filter left out
+	unlisted  int         // flows that there is no row for
 
 	pairs, services []*node // of the newest collection
 	all, top        []int32
@@ -159,7 +160,7 @@ func (m *Model) take(s *model.Window) {
 		return
 	}
 	m.snapshot, m.flows = s, s.Flows
-	m.named = m.flows.Named()
+	m.trust, m.named = view.Trust(s), view.Named(s.Flows)
 	m.clock.take(s)
 	m.rememberSlow(s)
 	m.collect()
