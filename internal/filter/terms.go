@@ -37,7 +37,7 @@ type term struct {
 	kernel   func([]value) *cond                      // the same test on a key alone; nil: none
 }
 
-var terms = []*term{
+var terms = append([]*term{
 	{
 		Term: Term{"proto", ":NAME|NUMBER", "proto:tcp",
 			"protocol: tcp, udp, icmp, icmpv6, sctp or its number; bare: tcp udp icmp icmp6 sctp", true},
@@ -164,67 +164,33 @@ var terms = []*term{
 			return ownerSource(f.Client.Owner) == v.text || ownerSource(f.Server.Owner) == v.text
 		},
 	},
-	{
-		Term:   Term{"bytes", ">SIZE", "bytes>1MB", "device bytes, both directions", false},
-		parse:  parseSize,
-		amount: sum(func(c *model.Counters) uint64 { return c.Bytes }),
-	},
-	{
-		Term:   Term{"payload", ">SIZE", "payload>=64KiB", "payload bytes, both directions", false},
-		parse:  parseSize,
-		amount: sum(func(c *model.Counters) uint64 { return c.PayloadBytes }),
-	},
-	{
-		Term:   Term{"packets", ">N", "packets>1k", "device packets, both directions", false},
-		parse:  parseCount,
-		amount: sum(func(c *model.Counters) uint64 { return c.Packets }),
-	},
-	{
-		Term:   Term{"skbs", ">N", "skbs<10", "skbs, both directions", false},
-		parse:  parseCount,
-		amount: sum(func(c *model.Counters) uint64 { return c.SKBs }),
-	},
-	{
-		Term:   Term{"retransmits", ">N", "retransmits>0", "TCP segments sent again, both directions", false},
-		parse:  parseCount,
-		amount: sum(func(c *model.Counters) uint64 { return c.Retransmits }),
-	},
-	{
-		Term: Term{"srtt", ">DURATION", "srtt>5ms",
-			"smoothed round trip of TCP, the larger of both ends; unknown never matches", false},
-		parse: parseDuration,
-		amount: func(f *model.Flow) (uint64, bool) {
-			rtt := max(f.ClientSRTT, f.ServerSRTT)
-			return uint64(rtt), rtt > 0
-		},
-	},
-	{
-		Term: Term{"turn", ">DURATION", "turn>5ms",
-			"the longest time to an answer's beginning; unknown never matches", false},
-		parse:  parseDuration,
-		amount: func(f *model.Flow) (uint64, bool) { return uint64(f.Turn.Max), f.Turn.Count > 0 },
-	},
-	{
-		Term: Term{"response", ">DURATION", "response>1s",
-			"the longest time to an answer's end; unknown never matches", false},
-		parse:  parseDuration,
-		amount: func(f *model.Flow) (uint64, bool) { return uint64(f.Response.Max), f.Response.Count > 0 },
-	},
-	{
-		Term:   Term{"turns", ">N", "turns>100", "requests that were answered", false},
-		parse:  parseCount,
-		amount: func(f *model.Flow) (uint64, bool) { return f.Turn.Count, true },
-	},
-	{
-		Term: Term{"errors", ">N", "errors>0",
-			"refused connections, resets and lost datagrams", false},
-		parse:  parseCount,
-		amount: func(f *model.Flow) (uint64, bool) { return f.Health.Errors(), true },
-	},
+}, amountTerms()...)
+
+// amountTerms compare what model.Amounts has; the round trip, which no tally adds up, is among them.
+func amountTerms() []*term {
+	parsers := map[string]func(string) ([]value, *Error){"SIZE": parseSize, "N": parseCount, "DURATION": parseDuration}
+	var amounts []*term
+	for _, a := range model.Amounts {
+		amounts = append(amounts, &term{
+			Term:   Term{a.Name, ">" + a.Value, a.Example, a.Help, false},
+			parse:  parsers[a.Value],
+			amount: func(f *model.Flow) (uint64, bool) { return a.Of(&f.Tally) },
+		})
+		if a.Name == "retransmits" {
+			amounts = append(amounts, srttTerm)
+		}
+	}
+	return amounts
 }
 
-func sum(of func(*model.Counters) uint64) func(*model.Flow) (uint64, bool) {
-	return func(f *model.Flow) (uint64, bool) { return of(&f.ToServer) + of(&f.ToClient), true }
+var srttTerm = &term{
+	Term: Term{"srtt", ">DURATION", "srtt>5ms",
+		"smoothed round trip of TCP, the larger of both ends; unknown never matches", false},
+	parse: parseDuration,
+	amount: func(f *model.Flow) (uint64, bool) {
+		rtt := max(f.ClientSRTT, f.ServerSRTT)
+		return uint64(rtt), rtt > 0
+	},
 }
 
 // portWithin is false for protocols without ports: the echo identifier that ICMP keeps in the

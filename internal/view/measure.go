@@ -9,6 +9,7 @@ import (
 type Measure struct {
 	Name   string // where JSON has it in a row; of what it has not, a name of its own
 	Leaves string // what it is made of in JSON where that is not Name alone; names, joined by blanks
+	Amount string // the model.Amount that filters compare it as; "": none
 	Sort   string // the word that rows are sorted by it with; "": none
 	Head   string // of its column in tables, behind the arrow of its direction; "": it has none
 	Live   string // the head in the live view, where it differs: values are per second there

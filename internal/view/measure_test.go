@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,6 +106,29 @@ func TestMeasures(t *testing.T) {
 				t.Errorf("by %s: two columns %s", by.Name, m.Head)
 			}
 			heads[m.Head] = true
+		}
+	}
+}
+
+// Filters compare what rows show.
+func TestAmountsAreMeasures(t *testing.T) {
+	flows := crowd(3, 100)
+	for _, a := range model.Amounts {
+		at := slices.IndexFunc(Measures, func(m *Measure) bool { return m.Amount == a.Name })
+		if at < 0 {
+			t.Errorf("no measure has the amount %s", a.Name)
+			continue
+		}
+		for i := range flows {
+			n, known := a.Of(&flows[i].Tally)
+			if got, gotKnown := Measures[at].Of(RowOf(&flows[i])); got != n || gotKnown != known {
+				t.Errorf("%s: filters compare %d, %v; rows have %d, %v", a.Name, n, known, got, gotKnown)
+			}
+		}
+	}
+	for _, m := range Measures {
+		if m.Amount != "" && !slices.ContainsFunc(model.Amounts, func(a model.Amount) bool { return a.Name == m.Amount }) {
+			t.Errorf("%s: model.Amounts has no %s", m.Name, m.Amount)
 		}
 	}
 }

@@ -1,25 +1,24 @@
 package view
 
 import (
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// sums are of both directions.
+// sums are of both directions, as filters have them.
 var sums = []*Measure{
-	sum("packets", "packets", Count, "device packets, both directions", func(c *model.Counters) uint64 { return c.Packets }),
-	sum("bytes", "bytes", Bytes, "device bytes, both directions", func(c *model.Counters) uint64 { return c.Bytes }),
-	sum("payload", "payload_bytes", Bytes, "payload bytes, both directions", func(c *model.Counters) uint64 { return c.PayloadBytes }),
-	sum("skbs", "skbs", Count, "skbs, both directions", func(c *model.Counters) uint64 { return c.SKBs }),
-	sum("retransmits", "retransmits", Count, "TCP segments sent again, both directions", func(c *model.Counters) uint64 { return c.Retransmits }),
+	sum("packets", "packets", Count), sum("bytes", "bytes", Bytes), sum("payload", "payload_bytes", Bytes),
+	sum("skbs", "skbs", Count), sum("retransmits", "retransmits", Count),
 }
 
-func sum(word, leaf string, unit Unit, help string, of func(*model.Counters) uint64) *Measure {
+func sum(word, leaf string, unit Unit) *Measure {
+	a := model.Amounts[slices.IndexFunc(model.Amounts, func(a model.Amount) bool { return a.Name == word })]
 	return &Measure{
-		Name: word, Leaves: "to_server." + leaf + " to_client." + leaf, Sort: word, Unit: unit, Help: help,
-		Of: func(r *Row) (uint64, bool) { return of(&r.ToServer) + of(&r.ToClient), true },
+		Name: word, Leaves: "to_server." + leaf + " to_client." + leaf, Amount: word, Sort: word, Unit: unit, Help: a.Help,
+		Of: func(r *Row) (uint64, bool) { return a.Of(&r.Tally) },
 	}
 }
 
@@ -125,6 +124,7 @@ var (
 type described map[string][3]string
 
 func latency(path string, of func(*Row) *model.Latency, as described) []*Measure {
+	amounts := map[string]string{"turn.count": "turns", "turn.max_ns": "turn", "response.max_ns": "response"}
 	length := func(name string, d func(*model.Latency) time.Duration) *Measure {
 		return &Measure{Name: path + "." + name + "_ns", Sort: as[name][0], Head: as[name][1], Help: as[name][2], Unit: Nanoseconds,
 			Of: func(r *Row) (uint64, bool) {
@@ -144,6 +144,9 @@ func latency(path string, of func(*Row) *model.Latency, as described) []*Measure
 		quantile("p90", 0.90),
 		quantile("p99", 0.99),
 		length("max", func(l *model.Latency) time.Duration { return l.Max }),
+	}
+	for _, m := range measures {
+		m.Amount = amounts[m.Name]
 	}
 	if rate, has := as["rate"]; has {
 		measures = append(measures[:1:1], append([]*Measure{{Name: path + ".count_per_s", Leaves: path + ".count",
