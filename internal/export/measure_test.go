@@ -25,7 +25,7 @@ func TestJSONIsMeasured(t *testing.T) {
 			t.Fatal(err)
 		}
 		for row := range rows.All() {
-			text, err := json.Marshal(by.row(row.Clone()))
+			text, err := json.Marshal(by.row(row))
 			if err != nil {
 				t.Fatal(err)
 			}

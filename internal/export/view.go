@@ -21,9 +21,15 @@ type layout struct {
 var layouts = []layout{
 	{By: view.Pair, identity: pairIdentity, row: newPairRow},
 	{By: view.Service, identity: serviceIdentity, row: newServiceRow, bars: true},
-	{By: view.Flow, identity: flowIdentity, row: func(r *view.Row) any { return newFlowRow(r.Flow) }},
+	{By: view.Flow, identity: flowIdentity, row: newRowOfFlow},
 	{By: view.Process, identity: processIdentity, row: newProcessRow},
 	{By: view.Cgroup, identity: cgroupIdentity, row: newCgroupRow},
+}
+
+// newRowOfFlow keeps nothing of r, which is valid until the next row only.
+func newRowOfFlow(r *view.Row) any {
+	f := *r.Flow
+	return newFlowRow(&f)
 }
 
 // selection is the rows of one view of a window, sorted and cut to the limit.
@@ -53,7 +59,7 @@ func (sel *selection) fields() []csvColumn {
 func (sel *selection) rows() iter.Seq[any] {
 	return func(yield func(any) bool) {
 		for row := range sel.picked.All() {
-			if !yield(sel.row(row.Clone())) {
+			if !yield(sel.row(row)) {
 				return
 			}
 		}

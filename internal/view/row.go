@@ -222,13 +222,3 @@ func RowOf(f *model.Flow) *Row {
 	r.show(Flow.KeyOf(f), f)
 	return &r
 }
-
-// Clone returns a row that no later one of its roll-up changes. It shares histograms.
-func (r *Row) Clone() *Row {
-	c := *r
-	if r.Flow != nil {
-		f := *r.Flow
-		c.Flow = &f
-	}
-	return &c
-}
