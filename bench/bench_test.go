@@ -8,6 +8,7 @@ import (
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -16,7 +17,7 @@ type flow struct {
 	Counters [2]model.Counters
 	TCPFlags [2]uint8
 	Client   uint8
-	Role     model.SlotRole
+	Role     reading.SlotRole
 }
 
 // A reference that counted less would be cheaper than it may be: on the same packets it must say what
@@ -39,7 +40,7 @@ func TestReferenceCountsTheSame(t *testing.T) {
 
 	sendEverything(t, ns)
 	testkit.Quiesce(ns)
-	var r model.Reading
+	var r reading.Reading
 	if err := l.Read(&r); err != nil {
 		t.Fatal(err)
 	}
@@ -69,10 +70,10 @@ func sendEverything(t *testing.T, ns *testkit.Netns) {
 	}
 }
 
-func flowsOf(l *loader.Loader, r *model.Reading) map[model.SlotKey]flow {
-	flows := make(map[model.SlotKey]flow)
+func flowsOf(l *loader.Loader, r *reading.Reading) map[reading.SlotKey]flow {
+	flows := make(map[reading.SlotKey]flow)
 	for _, count := range r.Slots {
-		s := model.Slot{SlotCount: count}
+		s := reading.Slot{SlotCount: count}
 		l.ReadSlot(&s)
 		flows[s.Key] = flow{
 			Counters: [2]model.Counters{s.Dir[0].Counters, s.Dir[1].Counters},
@@ -84,21 +85,21 @@ func flowsOf(l *loader.Loader, r *model.Reading) map[model.SlotKey]flow {
 	return flows
 }
 
-func referenceFlows(t *testing.T, o *other) map[model.SlotKey]flow {
+func referenceFlows(t *testing.T, o *other) map[reading.SlotKey]flow {
 	t.Helper()
-	flows := make(map[model.SlotKey]flow)
+	flows := make(map[reading.SlotKey]flow)
 	var key referenceLtKey
 	var slot referenceLtSlot
 	entries := o.Flows.Iterate()
 	for entries.Next(&key, &slot) {
-		f := flow{TCPFlags: slot.TcpFlags, Client: slot.Client, Role: model.SlotRole(slot.Role)}
+		f := flow{TCPFlags: slot.TcpFlags, Client: slot.Client, Role: reading.SlotRole(slot.Role)}
 		for i, dir := range slot.Dir {
 			f.Counters[i] = model.Counters{
 				Packets: dir.Packets, Bytes: dir.Bytes, SKBs: dir.Skbs, PayloadBytes: dir.PayloadBytes,
 				Retransmits: uint64(dir.Retransmits), RetransBytes: dir.RetransBytes,
 			}
 		}
-		flows[model.SlotKey{
+		flows[reading.SlotKey{
 			Addr: key.Addr, Port: key.Port, Site: key.Site, Proto: model.Proto(key.Proto),
 		}] = f
 	}

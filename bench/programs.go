@@ -10,7 +10,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // loIndex is the ifindex of the loopback device; the kernel insists on it in every namespace.
@@ -49,10 +49,10 @@ var (
 		return attachOurs(loader.Config{Learn: loader.LearnCounts | loader.LearnHolders})
 	}}
 	headsTC = variant{"lotrace with message heads", func() (attached, error) {
-		return attachSampling(model.SampleConfig{Policies: model.SampleHeads, Snaplen: sampledBytes})
+		return attachSampling(reading.SampleConfig{Policies: reading.SampleHeads, Snaplen: sampledBytes})
 	}}
 	samplesTC = variant{"lotrace with samples of every packet", func() (attached, error) {
-		return attachSampling(model.SampleConfig{Policies: model.SampleAll, Snaplen: sampledBytes})
+		return attachSampling(reading.SampleConfig{Policies: reading.SampleAll, Snaplen: sampledBytes})
 	}}
 
 	emptyXDP = variant{"empty", func() (attached, error) { return attachOther("empty_xdp") }}
@@ -176,7 +176,7 @@ type sampling struct {
 	ended chan error
 }
 
-func attachSampling(config model.SampleConfig) (attached, error) {
+func attachSampling(config reading.SampleConfig) (attached, error) {
 	l, err := loader.Open(loader.Config{Sample: config})
 	if err != nil {
 		return nil, err
@@ -194,7 +194,7 @@ func (s *sampling) read() {
 			return
 		default:
 		}
-		err := s.ReadSamples(time.Now().Add(50*time.Millisecond), func(*model.Sample) error { return nil })
+		err := s.ReadSamples(time.Now().Add(50*time.Millisecond), func(*reading.Sample) error { return nil })
 		if err != nil {
 			s.ended <- err
 			return
@@ -215,9 +215,9 @@ func (s *sampling) Close() error {
 
 // cost counts runs by lotrace's own reasons: a packet that it ran for and did not count is missing.
 func (o *ours) cost() (float64, uint64, error) {
-	var r model.Reading
+	var r reading.Reading
 	if err := o.Read(&r); err != nil {
 		return 0, 0, err
 	}
-	return o.Cost(), r.Reasons[model.ReasonCounted].SKBs, nil
+	return o.Cost(), r.Reasons[reading.ReasonCounted].SKBs, nil
 }

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/loader"
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/services"
 )
 
@@ -102,7 +102,7 @@ func measureReading(ctx context.Context) (results []result, err error) {
 
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var r model.Reading
+	var r reading.Reading
 	read := func() error { return l.Read(&r) }
 	// The first reading touches the pages and makes room; those that follow find both.
 	if err := read(); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/outfile"
 	"github.com/lotrace/lotrace/internal/pcapng"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/tap"
 )
 
@@ -39,7 +40,7 @@ type captureOptions struct {
 
 	snaplen, first       int
 	sampleIn, flowsIn    uint32
-	sample               model.SampleConfig
+	sample               reading.SampleConfig
 	heads, errors        bool
 	raw, whole, showsAll bool
 }
@@ -166,17 +167,17 @@ func (o *captureOptions) check(inv *invocation) error {
 
 // choose says what the kernel is to copy.
 func (o *captureOptions) choose() {
-	policy := func(asked bool, p model.SamplePolicy) {
+	policy := func(asked bool, p reading.SamplePolicy) {
 		if asked {
 			o.sample.Policies |= p
 		}
 	}
-	policy(o.sampleIn > 0, model.SampleRandom)
-	policy(o.flowsIn > 0, model.SampleFlows)
-	policy(o.first > 0, model.SampleFirst)
-	policy(o.heads, model.SampleHeads)
-	policy(o.errors, model.SampleErrors)
-	policy(o.sample.Policies == 0, model.SampleAll)
+	policy(o.sampleIn > 0, reading.SampleRandom)
+	policy(o.flowsIn > 0, reading.SampleFlows)
+	policy(o.first > 0, reading.SampleFirst)
+	policy(o.heads, reading.SampleHeads)
+	policy(o.errors, reading.SampleErrors)
+	policy(o.sample.Policies == 0, reading.SampleAll)
 	o.sample.OneIn = max(o.sampleIn, o.flowsIn)
 	o.sample.First = uint32(o.first)
 	o.sample.Snaplen = uint32(o.snaplen)

@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/lotrace/lotrace/internal/filter"
-	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/pcapng"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // oneInValue is a flag that takes a fraction: 1/N.
@@ -58,7 +58,7 @@ func (v *sizeValue) Set(s string) error {
 }
 
 // budgetValue is a flag that takes packets a second, bytes a second, or both: 1000/s,10MB/s.
-type budgetValue struct{ dst *model.SampleConfig }
+type budgetValue struct{ dst *reading.SampleConfig }
 
 func (v *budgetValue) Type() string { return "N/s" }
 

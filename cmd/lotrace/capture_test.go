@@ -7,15 +7,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
 
-	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/pcapng"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // What a value says of itself is a value again.
 func TestCaptureFlagValues(t *testing.T) {
 	var oneIn uint32
 	var size int64
-	var sample model.SampleConfig
+	var sample reading.SampleConfig
 	var rotation pcapng.Rotation
 	for name, flag := range map[string]struct {
 		value pflag.Value
@@ -47,14 +47,14 @@ func TestCaptureFlagValues(t *testing.T) {
 }
 
 func TestCaptureChoosesSamples(t *testing.T) {
-	for args, want := range map[string]model.SampleConfig{
-		"":                           {Policies: model.SampleAll, Snaplen: lineSnaplen},
-		"-w x":                       {Policies: model.SampleAll, Buffer: wholeBuffer},
-		"-w x --snaplen 96":          {Policies: model.SampleAll, Snaplen: 96},
-		"--heads --errors":           {Policies: model.SampleHeads | model.SampleErrors, Snaplen: lineSnaplen},
-		"--sample 1/100 --first 3":   {Policies: model.SampleRandom | model.SampleFirst, OneIn: 100, First: 3, Snaplen: lineSnaplen},
-		"--flows 1/7 --snaplen 10":   {Policies: model.SampleFlows, OneIn: 7, Snaplen: 10},
-		"--budget 5/s,1MB/s --heads": {Policies: model.SampleHeads, PerSecond: 5, BytesPerSecond: 1e6, Snaplen: lineSnaplen},
+	for args, want := range map[string]reading.SampleConfig{
+		"":                           {Policies: reading.SampleAll, Snaplen: lineSnaplen},
+		"-w x":                       {Policies: reading.SampleAll, Buffer: wholeBuffer},
+		"-w x --snaplen 96":          {Policies: reading.SampleAll, Snaplen: 96},
+		"--heads --errors":           {Policies: reading.SampleHeads | reading.SampleErrors, Snaplen: lineSnaplen},
+		"--sample 1/100 --first 3":   {Policies: reading.SampleRandom | reading.SampleFirst, OneIn: 100, First: 3, Snaplen: lineSnaplen},
+		"--flows 1/7 --snaplen 10":   {Policies: reading.SampleFlows, OneIn: 7, Snaplen: 10},
+		"--budget 5/s,1MB/s --heads": {Policies: reading.SampleHeads, PerSecond: 5, BytesPerSecond: 1e6, Snaplen: lineSnaplen},
 	} {
 		var o captureOptions
 		fs := newFlagSet(&command{flags: o.register})

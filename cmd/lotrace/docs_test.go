@@ -18,6 +18,7 @@ import (
 	"github.com/lotrace/lotrace/internal/export"
 	"github.com/lotrace/lotrace/internal/filter"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // document reads a file of the source tree. Test binaries may run away from it, as they do in a
@@ -284,7 +285,7 @@ func TestManualNamesEveryState(t *testing.T) {
 func TestAccountingNamesEveryReason(t *testing.T) {
 	text := section(t, document(t, "docs/accounting.md"), "## Reasons")
 	var want []string
-	for r := range model.ReasonCount {
+	for r := range reading.ReasonCount {
 		want = append(want, r.String())
 		overflow := "no"
 		if r.IsOverflow() {

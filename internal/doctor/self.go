@@ -10,6 +10,7 @@ import (
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // SelfCheck counts in a network namespace, named as in loader.Config, while it sends a datagram and a TCP
@@ -33,7 +34,7 @@ func SelfCheck(name string) (c Check, reasons map[string]uint64) {
 
 func selfCheck(l *loader.Loader, n hook.Netns) (Check, map[string]uint64, error) {
 	c := Check{Name: "self_check", Status: StatusOK, Required: true}
-	var from, to model.Reading
+	var from, to reading.Reading
 	if err := l.Read(&from); err != nil {
 		return c, nil, err
 	}
@@ -49,7 +50,7 @@ func selfCheck(l *loader.Loader, n hook.Netns) (Check, map[string]uint64, error)
 	}
 	reasons := make(map[string]uint64)
 	for i := range to.Reasons {
-		reasons[model.Reason(i).String()] = to.Reasons[i].Packets - from.Reasons[i].Packets
+		reasons[reading.Reason(i).String()] = to.Reasons[i].Packets - from.Reasons[i].Packets
 	}
 	seen := to.Reasons.Sum().Sub(from.Reasons.Sum())
 	counted := fmt.Sprintf("counted %d packets with %s", seen.Packets, l.Hook())
@@ -109,9 +110,9 @@ func sendDatagram() (datagram, error) {
 }
 
 // isIn reports whether a slot has the datagram and nothing else.
-func (d datagram) isIn(l *loader.Loader, counts []model.SlotCount) bool {
+func (d datagram) isIn(l *loader.Loader, counts []reading.SlotCount) bool {
 	for i := range counts {
-		slot := model.Slot{SlotCount: counts[i]}
+		slot := reading.Slot{SlotCount: counts[i]}
 		l.ReadSlot(&slot)
 		for end := range slot.Dir {
 			if slot.Key.Proto == model.ProtoUDP && slot.Key.Endpoint(end) == d.from && slot.Key.Endpoint(1-end) == d.to {

@@ -6,33 +6,34 @@ import (
 	"slices"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // Kernel returns the program the kernel runs on every packet's key. It accepts at least what Match
 // matches; exact says that it accepts nothing else. Terms the kernel cannot test count as passed,
 // and so do conjuncts too many for model.MaxFilterTerms instructions.
-func (f *Filter) Kernel() (prog model.KernelFilter, exact bool) {
+func (f *Filter) Kernel() (prog reading.KernelFilter, exact bool) {
 	if f == nil || f.root == nil {
 		return nil, true
 	}
 	c, exact := f.root.kernel(false)
-	fit := c.fit(model.MaxFilterTerms)
+	fit := c.fit(reading.MaxFilterTerms)
 	if fit == nil {
 		return nil, false
 	}
-	return fit.emit(nil, model.FilterAccept, model.FilterReject), exact && fit == c
+	return fit.emit(nil, reading.FilterAccept, reading.FilterReject), exact && fit == c
 }
 
 // cond is a condition on a key in negation normal form: a test, or kids of which all or any must
 // hold. Nil always holds.
 type cond struct {
-	test   model.FilterTerm // without its jumps
+	test   reading.FilterTerm // without its jumps
 	negate bool
 	all    bool
 	kids   []*cond // nil: a test
 }
 
-func test(t model.FilterTerm) *cond { return &cond{test: t} }
+func test(t reading.FilterTerm) *cond { return &cond{test: t} }
 
 // allOf and anyOf keep nil, which always holds, out of the tree.
 func allOf(kids ...*cond) *cond {
@@ -106,14 +107,14 @@ func kernelProto(vals []value) *cond {
 }
 
 func protoIs(p model.Proto) *cond {
-	return test(model.FilterTerm{Test: model.TestProto, Lo: uint16(p)})
+	return test(reading.FilterTerm{Test: reading.TestProto, Lo: uint16(p)})
 }
 
 // kernelPort asks for the protocol last: most packets have another port.
 func kernelPort(vals []value) *cond {
 	var alts []*cond
 	for _, v := range vals {
-		alts = append(alts, test(model.FilterTerm{Test: model.TestPort, Lo: uint16(v.lo), Hi: uint16(v.hi)}))
+		alts = append(alts, test(reading.FilterTerm{Test: reading.TestPort, Lo: uint16(v.lo), Hi: uint16(v.hi)}))
 	}
 	return allOf(anyOf(alts...),
 		anyOf(protoIs(model.ProtoTCP), protoIs(model.ProtoUDP), protoIs(model.ProtoSCTP)))
@@ -128,7 +129,7 @@ func kernelFamily(vals []value) *cond {
 }
 
 func familyIs(ipv6 bool) *cond {
-	t := model.FilterTerm{Test: model.TestFamily, Lo: 4}
+	t := reading.FilterTerm{Test: reading.TestFamily, Lo: 4}
 	if ipv6 {
 		t.Lo = 6
 	}
@@ -139,7 +140,7 @@ func kernelAddr(vals []value) *cond {
 	v4InV6 := netip.AddrFrom16(netip.IPv4Unspecified().As16()) // ::ffff:0.0.0.0
 	var alts []*cond
 	for _, v := range vals {
-		c := test(model.FilterTerm{Test: model.TestAddr, Addr: v.prefix})
+		c := test(reading.FilterTerm{Test: reading.TestAddr, Addr: v.prefix})
 		// The kernel keeps IPv4 mapped into IPv6, so ::/0 would cover it too.
 		if v.prefix.Contains(v4InV6) {
 			c = allOf(c, familyIs(true))
@@ -188,7 +189,7 @@ func (c *cond) fit(room int) *cond {
 }
 
 // emit appends the code of c, which goes on at onTrue or onFalse: both lie behind it.
-func (c *cond) emit(prog model.KernelFilter, onTrue, onFalse uint8) model.KernelFilter {
+func (c *cond) emit(prog reading.KernelFilter, onTrue, onFalse uint8) reading.KernelFilter {
 	if c.kids == nil {
 		t := c.test
 		t.OnTrue, t.OnFalse = onTrue, onFalse
@@ -213,7 +214,7 @@ func (c *cond) emit(prog model.KernelFilter, onTrue, onFalse uint8) model.Kernel
 
 // Run reports whether prog accepts a flow of that key: what the kernel's interpreter has to do,
 // written down the plain way. A jump to neither an instruction nor an end rejects.
-func Run(prog model.KernelFilter, key model.Key) bool {
+func Run(prog reading.KernelFilter, key model.Key) bool {
 	if len(prog) == 0 {
 		return true
 	}
@@ -225,23 +226,23 @@ func Run(prog model.KernelFilter, key model.Key) bool {
 			next = t.OnTrue
 		}
 		if int(next) >= len(prog) {
-			return next == model.FilterAccept
+			return next == reading.FilterAccept
 		}
 		pc = int(next)
 	}
 	return false
 }
 
-func holds(t model.FilterTerm, key model.Key) bool {
+func holds(t reading.FilterTerm, key model.Key) bool {
 	switch t.Test {
-	case model.TestProto:
+	case reading.TestProto:
 		return uint16(key.Proto) == t.Lo
-	case model.TestFamily:
+	case reading.TestFamily:
 		return isIPv6(key.A.Addr(), key.B.Addr()) == (t.Lo == 6)
-	case model.TestPort:
+	case reading.TestPort:
 		a, b := key.A.Port(), key.B.Port()
 		return t.Lo <= a && a <= t.Hi || t.Lo <= b && b <= t.Hi
-	case model.TestAddr:
+	case reading.TestAddr:
 		return mappedWithin(key.A.Addr(), t.Addr) || mappedWithin(key.B.Addr(), t.Addr)
 	}
 	return false

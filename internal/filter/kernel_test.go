@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 func keyOf(f *model.Flow) model.Key {
@@ -22,33 +23,33 @@ func keyOf(f *model.Flow) model.Key {
 }
 
 func TestKernelProgram(t *testing.T) {
-	tcp := model.FilterTerm{Test: model.TestProto, Lo: 6, OnTrue: model.FilterAccept, OnFalse: model.FilterReject}
-	notTCP := model.FilterTerm{Test: model.TestProto, Lo: 6, OnTrue: model.FilterReject, OnFalse: model.FilterAccept}
-	v6 := model.FilterTerm{Test: model.TestFamily, Lo: 6, OnTrue: model.FilterAccept, OnFalse: model.FilterReject}
-	jump := func(t model.FilterTerm, onTrue, onFalse uint8) model.FilterTerm {
+	tcp := reading.FilterTerm{Test: reading.TestProto, Lo: 6, OnTrue: reading.FilterAccept, OnFalse: reading.FilterReject}
+	notTCP := reading.FilterTerm{Test: reading.TestProto, Lo: 6, OnTrue: reading.FilterReject, OnFalse: reading.FilterAccept}
+	v6 := reading.FilterTerm{Test: reading.TestFamily, Lo: 6, OnTrue: reading.FilterAccept, OnFalse: reading.FilterReject}
+	jump := func(t reading.FilterTerm, onTrue, onFalse uint8) reading.FilterTerm {
 		t.OnTrue, t.OnFalse = onTrue, onFalse
 		return t
 	}
 	many := strings.TrimSuffix(strings.Repeat("1,", 33), ",")
 	for _, tt := range []struct {
 		expr  string
-		want  model.KernelFilter
+		want  reading.KernelFilter
 		exact bool
 	}{
 		{"", nil, true},
-		{"tcp", model.KernelFilter{tcp}, true},
-		{"!tcp", model.KernelFilter{notTCP}, true},
-		{"tcp ip6", model.KernelFilter{jump(tcp, 1, model.FilterReject), v6}, true},
-		{"tcp or ip6", model.KernelFilter{jump(tcp, model.FilterAccept, 1), v6}, true},
-		{"!(!tcp !ip6)", model.KernelFilter{jump(tcp, model.FilterAccept, 1), v6}, true},
-		{"!(tcp or ip6)", model.KernelFilter{jump(tcp, model.FilterReject, 1), jump(v6, model.FilterReject, model.FilterAccept)}, true},
-		{"tcp bytes>5", model.KernelFilter{tcp}, false},
-		{"tcp !bytes>5", model.KernelFilter{tcp}, false},
+		{"tcp", reading.KernelFilter{tcp}, true},
+		{"!tcp", reading.KernelFilter{notTCP}, true},
+		{"tcp ip6", reading.KernelFilter{jump(tcp, 1, reading.FilterReject), v6}, true},
+		{"tcp or ip6", reading.KernelFilter{jump(tcp, reading.FilterAccept, 1), v6}, true},
+		{"!(!tcp !ip6)", reading.KernelFilter{jump(tcp, reading.FilterAccept, 1), v6}, true},
+		{"!(tcp or ip6)", reading.KernelFilter{jump(tcp, reading.FilterReject, 1), jump(v6, reading.FilterReject, reading.FilterAccept)}, true},
+		{"tcp bytes>5", reading.KernelFilter{tcp}, false},
+		{"tcp !bytes>5", reading.KernelFilter{tcp}, false},
 		{"tcp or bytes>5", nil, false},
-		{"!(tcp or bytes>5)", model.KernelFilter{notTCP}, false},
+		{"!(tcp or bytes>5)", reading.KernelFilter{notTCP}, false},
 		{"!(tcp bytes>5)", nil, false},
-		{"proto:" + many + " tcp", model.KernelFilter{tcp}, false},
-		{"tcp (proto:" + many + " or udp)", model.KernelFilter{tcp}, false},
+		{"proto:" + many + " tcp", reading.KernelFilter{tcp}, false},
+		{"tcp (proto:" + many + " or udp)", reading.KernelFilter{tcp}, false},
 		{"tcp or proto:" + many, nil, false},
 		{"tcp or ip6 !proto:" + many, nil, false},
 	} {
@@ -64,11 +65,11 @@ func TestKernelProgram(t *testing.T) {
 }
 
 func TestKernelFullProgram(t *testing.T) {
-	f, err := Parse("proto:" + strings.TrimSuffix(strings.Repeat("1,", model.MaxFilterTerms), ","))
+	f, err := Parse("proto:" + strings.TrimSuffix(strings.Repeat("1,", reading.MaxFilterTerms), ","))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if prog, exact := f.Kernel(); len(prog) != model.MaxFilterTerms || !exact {
+	if prog, exact := f.Kernel(); len(prog) != reading.MaxFilterTerms || !exact {
 		t.Errorf("%d instructions, exact %v", len(prog), exact)
 	}
 }
@@ -186,14 +187,14 @@ func TestKernelAgreesWithMatch(t *testing.T) {
 }
 
 // checkProgram fails unless prog fits and every jump leads forwards to an instruction or an end.
-func checkProgram(t *testing.T, expr string, prog model.KernelFilter) {
+func checkProgram(t *testing.T, expr string, prog reading.KernelFilter) {
 	t.Helper()
-	if len(prog) > model.MaxFilterTerms {
+	if len(prog) > reading.MaxFilterTerms {
 		t.Fatalf("%q: %d instructions", expr, len(prog))
 	}
 	for i, term := range prog {
 		for _, to := range []uint8{term.OnTrue, term.OnFalse} {
-			end := to == model.FilterAccept || to == model.FilterReject
+			end := to == reading.FilterAccept || to == reading.FilterReject
 			if !end && (int(to) <= i || int(to) >= len(prog)) {
 				t.Fatalf("%q: instruction %d jumps to %d of %d", expr, i, to, len(prog))
 			}
@@ -241,10 +242,10 @@ func FuzzParse(f *testing.F) {
 
 func TestRunRejectsWildJump(t *testing.T) {
 	key := keyOf(postgres())
-	for _, prog := range []model.KernelFilter{
-		{{Test: model.TestProto, Lo: 6, OnTrue: 1}},                              // past the end
-		{{Test: model.TestProto, Lo: 6, OnTrue: 0, OnFalse: model.FilterAccept}}, // for ever
-		{{Test: model.FilterTest(99), OnTrue: model.FilterAccept, OnFalse: 254}}, // no such test
+	for _, prog := range []reading.KernelFilter{
+		{{Test: reading.TestProto, Lo: 6, OnTrue: 1}},                                // past the end
+		{{Test: reading.TestProto, Lo: 6, OnTrue: 0, OnFalse: reading.FilterAccept}}, // for ever
+		{{Test: reading.FilterTest(99), OnTrue: reading.FilterAccept, OnFalse: 254}}, // no such test
 	} {
 		if Run(prog, key) {
 			t.Errorf("accepted by %v", prog)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 var (
@@ -196,7 +197,7 @@ func TestOwnerTermsAreNotTheKernels(t *testing.T) {
 	for _, name := range []string{"pid", "comm", "exe", "client", "server", "cgroup", "unit", "container", "uid", "owner"} {
 		for _, tt := range []struct {
 			format string
-			want   model.KernelFilter
+			want   reading.KernelFilter
 		}{
 			{"%s", nil},
 			{"!%s", nil},

@@ -13,6 +13,7 @@ import (
 	"github.com/lotrace/lotrace/internal/machine"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/owner"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/stats"
 	"github.com/lotrace/lotrace/internal/tap"
 	"github.com/lotrace/lotrace/internal/trace"
@@ -54,7 +55,7 @@ type Config struct {
 
 // Packets says which packets are taken, and what is made of them.
 type Packets struct {
-	model.SampleConfig // without policies there are none
+	reading.SampleConfig // without policies there are none
 	tap.Options
 }
 
@@ -68,7 +69,7 @@ type Rights struct {
 type Session struct {
 	config    Config
 	loader    *loader.Loader
-	listeners []model.Listener
+	listeners []reading.Listener
 	tap       *tap.Tap      // nil: no packets
 	turns     *trace.Turns  // nil: no turns
 	slow      time.Duration // from where on windows list turns
@@ -105,7 +106,7 @@ func Open(c Config) (*Session, error) {
 }
 
 // together is what to sample for packets and for turns at once.
-func together(packets, turns model.SampleConfig) model.SampleConfig {
+func together(packets, turns reading.SampleConfig) reading.SampleConfig {
 	if packets.Policies == 0 {
 		return turns
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/tap"
 	"github.com/lotrace/lotrace/internal/testkit"
 	"github.com/lotrace/lotrace/internal/trace"
@@ -102,7 +103,7 @@ func (o *observer) config(ns *testkit.Netns, begun func()) Config {
 	}
 	if o.hasPackets {
 		c.Packets = Packets{
-			SampleConfig: model.SampleConfig{Policies: model.SampleAll, Snaplen: 90, Buffer: 16 << 20},
+			SampleConfig: reading.SampleConfig{Policies: reading.SampleAll, Snaplen: 90, Buffer: 16 << 20},
 			Options:      tap.Options{Whole: true, RawChecksums: true},
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/tap"
 	"github.com/lotrace/lotrace/internal/trace"
 )
@@ -34,7 +35,7 @@ type Engine interface {
 type Samples interface {
 	// ReadSamples waits for samples until the deadline at most, and calls into for those there are. An error of into
 	// ends the reading and is returned.
-	ReadSamples(deadline time.Time, into func(*model.Sample) error) error
+	ReadSamples(deadline time.Time, into func(*reading.Sample) error) error
 }
 
 // Parts are what a run is made of.
@@ -189,7 +190,7 @@ func (l *loop) read(deadline time.Time) (more bool, err error) {
 	return false, err
 }
 
-func (l *loop) take(s *model.Sample) error {
+func (l *loop) take(s *reading.Sample) error {
 	if l.Turns != nil {
 		l.Turns.Add(s)
 	}

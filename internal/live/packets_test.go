@@ -12,13 +12,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/tap"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 // world is a sampler, an engine and an output in one, that notes what it is asked to do.
 type world struct {
-	waiting [][]model.Sample // by read; the samples of one may take several
+	waiting [][]reading.Sample // by read; the samples of one may take several
 	reads   int
 	stop    func() // called when all was read
 	known   bool   // flows are, from now on
@@ -27,7 +28,7 @@ type world struct {
 	fail error    // of the output
 }
 
-func (w *world) ReadSamples(deadline time.Time, into func(*model.Sample) error) error {
+func (w *world) ReadSamples(deadline time.Time, into func(*reading.Sample) error) error {
 	if len(w.waiting) == 0 {
 		w.stop()
 		return nil
@@ -56,7 +57,7 @@ func (w *world) Window() (*model.Window, error) {
 	return &model.Window{}, nil
 }
 
-func (w *world) FlowOf(s *model.Sample) (model.Flow, bool) {
+func (w *world) FlowOf(s *reading.Sample) (model.Flow, bool) {
 	from, to := s.Key.Endpoint(int(s.Client)), s.Key.Endpoint(int(1-s.Client))
 	f := model.Flow{Client: model.Endpoint{Addr: from.Addr(), Port: from.Port()}, Server: model.Endpoint{Addr: to.Addr(), Port: to.Port()}}
 	if s.Reason.HasKey() {
@@ -74,11 +75,11 @@ func (w *world) packet(p *model.Packet) error {
 }
 
 // sampleOf is one of a packet from the client, of port 40000, or from the server, of port 80.
-func sampleOf(ns uint64, fromClient bool, data []byte) model.Sample {
+func sampleOf(ns uint64, fromClient bool, data []byte) reading.Sample {
 	lo := [16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1}
-	s := model.Sample{
-		MonoNS: ns, Key: model.SlotKey{Addr: [2][16]byte{lo, lo}, Port: [2]uint16{80, 40000}, Proto: model.ProtoTCP},
-		Client: 1, Why: model.SampleAll, OneIn: 1, Length: uint32(len(data)), Data: data,
+	s := reading.Sample{
+		MonoNS: ns, Key: reading.SlotKey{Addr: [2][16]byte{lo, lo}, Port: [2]uint16{80, 40000}, Proto: model.ProtoTCP},
+		Client: 1, Why: reading.SampleAll, OneIn: 1, Length: uint32(len(data)), Data: data,
 	}
 	if fromClient {
 		s.From = 1
@@ -92,7 +93,7 @@ func (w *world) run(t *testing.T, options tap.Options) (*tap.Tap, error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	w.stop = cancel
-	packets := tap.New(w, tap.Config{Options: options, Policies: model.SampleAll, Netns: 7, WallClock: time.Second}, w.packet)
+	packets := tap.New(w, tap.Config{Options: options, Policies: reading.SampleAll, Netns: 7, WallClock: time.Second}, w.packet)
 	return packets, Loop(ctx, Timing{}, Parts{Engine: w, Samples: w, Tap: packets}, Sinks{Packet: w.packet})
 }
 
@@ -100,7 +101,7 @@ var small = testkit.Packet(testkit.TCP(testkit.ACK))
 
 // Samples wait until the engine has looked twice, and then go in their order, those of the end included.
 func TestSamplesWait(t *testing.T) {
-	w := &world{waiting: [][]model.Sample{
+	w := &world{waiting: [][]reading.Sample{
 		{sampleOf(1, true, small), sampleOf(2, false, small)}, {sampleOf(3, true, small)}, {}, {sampleOf(4, true, small)},
 	}}
 	c, err := w.run(t, tap.Options{})
@@ -117,7 +118,7 @@ func TestEnoughPackets(t *testing.T) {
 	data := testkit.Packet(testkit.TCP(testkit.ACK), testkit.Payload(1000))
 	s := sampleOf(1, true, data)
 	s.SegmentSize = 100
-	w := &world{waiting: [][]model.Sample{{sampleOf(1, true, small), s, s}, {}, {}}}
+	w := &world{waiting: [][]reading.Sample{{sampleOf(1, true, small), s, s}, {}, {}}}
 	c, err := w.run(t, tap.Options{Limit: 5})
 	if err != nil || c.Packets() != 5 {
 		t.Errorf("%d packets: %v", c.Packets(), err)
@@ -129,7 +130,7 @@ func TestEnoughPackets(t *testing.T) {
 
 func TestOutputFails(t *testing.T) {
 	full := errors.New("disk full")
-	w := &world{waiting: [][]model.Sample{{sampleOf(1, true, small)}, {}, {}}, fail: full}
+	w := &world{waiting: [][]reading.Sample{{sampleOf(1, true, small)}, {}, {}}, fail: full}
 	if _, err := w.run(t, tap.Options{}); !errors.Is(err, full) {
 		t.Error(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 func TestShownTurns(t *testing.T) {
@@ -30,17 +31,17 @@ func TestShownTurns(t *testing.T) {
 
 // What is sampled for packets and for turns at once is enough for both.
 func TestSampledTogether(t *testing.T) {
-	turns := model.SampleConfig{Policies: model.SampleHeads, Snaplen: 128, PerSecond: 1000, Buffer: 1 << 20}
-	for _, test := range []struct{ packets, want model.SampleConfig }{
-		{model.SampleConfig{}, turns},
+	turns := reading.SampleConfig{Policies: reading.SampleHeads, Snaplen: 128, PerSecond: 1000, Buffer: 1 << 20}
+	for _, test := range []struct{ packets, want reading.SampleConfig }{
+		{reading.SampleConfig{}, turns},
 		{
-			model.SampleConfig{Policies: model.SampleAll},
-			model.SampleConfig{Policies: model.SampleAll | model.SampleHeads, Buffer: 1 << 20},
+			reading.SampleConfig{Policies: reading.SampleAll},
+			reading.SampleConfig{Policies: reading.SampleAll | reading.SampleHeads, Buffer: 1 << 20},
 		},
 		{
-			model.SampleConfig{Policies: model.SampleFirst, First: 3, Snaplen: 64, PerSecond: 5, BytesPerSecond: 9, Buffer: 1 << 22},
-			model.SampleConfig{
-				Policies: model.SampleFirst | model.SampleHeads, First: 3, Snaplen: 128, PerSecond: 1005, BytesPerSecond: 9, Buffer: 1 << 22,
+			reading.SampleConfig{Policies: reading.SampleFirst, First: 3, Snaplen: 64, PerSecond: 5, BytesPerSecond: 9, Buffer: 1 << 22},
+			reading.SampleConfig{
+				Policies: reading.SampleFirst | reading.SampleHeads, First: 3, Snaplen: 128, PerSecond: 1005, BytesPerSecond: 9, Buffer: 1 << 22,
 			},
 		},
 	} {

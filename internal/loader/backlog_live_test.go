@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/loader"
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/services"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
@@ -85,7 +85,7 @@ func listenDrops(t *testing.T, ns *testkit.Netns) uint64 {
 func TestBacklogs(t *testing.T) {
 	r := newRig(t, loader.Config{})
 	v4, v6 := [4]byte{127, 0, 0, 1}, [16]byte{15: 1}
-	want := []model.Backlog{
+	want := []reading.Backlog{
 		{Addr: netip.AddrFrom4(v4), Port: 80},
 		{Addr: netip.AddrFrom16(v6), Port: 81, V6Only: true},
 		{Addr: netip.IPv6Unspecified(), Port: 82},
@@ -100,7 +100,7 @@ func TestBacklogs(t *testing.T) {
 		before := listenDrops(t, r.ns)
 		queues, got := r.queues()
 		var drops uint64
-		byPort := make(map[uint16]model.Backlog)
+		byPort := make(map[uint16]reading.Backlog)
 		for _, b := range got {
 			drops += b.Drops
 			byPort[b.Port] = b

@@ -15,6 +15,7 @@ import (
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -39,20 +40,20 @@ type tally struct {
 	model.Breakdown
 	turns uint64
 	sum   time.Duration
-	slow  []model.SlowTurn // what was told
-	lost  uint64           // what was not
+	slow  []reading.SlowTurn // what was told
+	lost  uint64             // what was not
 }
 
 // tally is since the one before, which it becomes.
 func (r *rig) tally(before *tally) (out tally) {
 	r.Helper()
-	var reading model.Reading
-	if err := r.loader.Read(&reading); err != nil {
+	var now reading.Reading
+	if err := r.loader.Read(&now); err != nil {
 		r.Fatal(err)
 	}
-	out.slow, out.lost = reading.Slow, reading.SlowLost
-	for _, slot := range loader.SlotsForTest(r.loader, &reading) {
-		var e model.Exchange
+	out.slow, out.lost = now.Slow, now.SlowLost
+	for _, slot := range loader.SlotsForTest(r.loader, &now) {
+		var e reading.Exchange
 		if place := slot.Exchange; place == 0 || !r.loader.ReadExchange(place, &e, nil) {
 			continue
 		}
@@ -83,7 +84,7 @@ func (a *tally) checkAll(t *testing.T, n uint64) {
 }
 
 // only is the one turn that was told.
-func (a *tally) only(t *testing.T) *model.SlowTurn {
+func (a *tally) only(t *testing.T) *reading.SlowTurn {
 	t.Helper()
 	if len(a.slow) != 1 || a.slow[0].Parts == nil {
 		t.Fatalf("told of %+v, want one turn with parts", a.slow)
@@ -92,7 +93,7 @@ func (a *tally) only(t *testing.T) *model.SlowTurn {
 }
 
 // check holds what was told of a turn against what was seen. No machine is too slow for it.
-func (w *witness) check(t *testing.T, s *model.SlowTurn) {
+func (w *witness) check(t *testing.T, s *reading.SlowTurn) {
 	t.Helper()
 	if sum := s.Parts.Delivery + s.Parts.Wait + s.Parts.Think; sum != s.Turn {
 		t.Errorf("parts %+v make %v, the turn is %v", *s.Parts, sum, s.Turn)

@@ -11,6 +11,7 @@ import (
 	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -68,30 +69,30 @@ func TestRetireLosesNoPacket(t *testing.T) {
 	for _, kind := range allHooks {
 		t.Run(string(kind), func(t *testing.T) {
 			r := newRig(t, loader.Config{Hook: kind, MaxFlows: loader.MinFlows})
-			var reading model.Reading
+			var now reading.Reading
 			var total model.Count
-			add := func(slot *model.SlotCount) {
+			add := func(slot *reading.SlotCount) {
 				for _, d := range slot.Dir {
 					total.Add(model.Count{SKBs: d.SKBs, Packets: d.Packets, Bytes: d.Bytes})
 				}
 			}
-			if err := r.loader.Read(&reading); err != nil {
+			if err := r.loader.Read(&now); err != nil {
 				t.Fatal(err)
 			}
-			before := reading.Device.After
+			before := now.Device.After
 			traffic := newSenders(t)
 			traffic.mixed(r.ns)
-			var finals []model.Slot
+			var finals []reading.Slot
 			var slots []uint32
 			// By time, not by rounds: without the grace period a round is short, and it takes
 			// thousands to hit the moment.
 			for begin := time.Now(); time.Since(begin) < retireFor() && !t.Failed(); {
-				if err := r.loader.ReadSlots(&reading); err != nil {
+				if err := r.loader.ReadSlots(&now); err != nil {
 					t.Fatal(err)
 				}
 				slots = slots[:0]
-				for i := range reading.Slots {
-					slots = append(slots, reading.Slots[i].Index)
+				for i := range now.Slots {
+					slots = append(slots, now.Slots[i].Index)
 				}
 				var err error
 				if finals, err = r.loader.Retire(slots, finals[:0]); err != nil {
@@ -103,18 +104,18 @@ func TestRetireLosesNoPacket(t *testing.T) {
 			}
 			traffic.wait()
 			testkit.Quiesce(r.ns)
-			if err := r.loader.Read(&reading); err != nil {
+			if err := r.loader.Read(&now); err != nil {
 				t.Fatal(err)
 			}
-			for i := range reading.Slots {
-				add(&reading.Slots[i])
+			for i := range now.Slots {
+				add(&now.Slots[i])
 			}
-			for reason, count := range reading.Reasons {
-				if model.Reason(reason).IsOverflow() {
+			for reason, count := range now.Reasons {
+				if reading.Reason(reason).IsOverflow() {
 					total.Add(count)
 				}
 			}
-			packets, bytes := reading.Device.After.Packets-before.Packets, reading.Device.After.Bytes-before.Bytes
+			packets, bytes := now.Device.After.Packets-before.Packets, now.Device.After.Bytes-before.Bytes
 			if total.Packets != packets || total.Bytes != bytes {
 				t.Errorf("counted %d packets %d bytes, device %d and %d", total.Packets, total.Bytes, packets, bytes)
 			}

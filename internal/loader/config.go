@@ -9,7 +9,7 @@ import (
 	"github.com/lotrace/lotrace/internal/advice"
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/machine"
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // Limits of Config.MaxFlows.
@@ -39,14 +39,14 @@ const (
 
 // Config says what to watch. The zero value watches the caller's own namespace.
 type Config struct {
-	Netns    string             // NAME, PATH, PID or "self"; "" is "self"
-	Hook     hook.Kind          // "" is hook.Auto
-	MaxFlows int                // slots; 0 is DefaultFlows
-	Filter   model.KernelFilter // nil: everything
-	Stages   bool               // count at TC ingress too, into a counter of its own
-	Learn    Learn              // what to find out; 0 is LearnUsual
-	Slow     time.Duration      // tell of turns that take as long, one by one; 0: of none
-	Sample   model.SampleConfig // what to copy to user space, for ReadSamples
+	Netns    string               // NAME, PATH, PID or "self"; "" is "self"
+	Hook     hook.Kind            // "" is hook.Auto
+	MaxFlows int                  // slots; 0 is DefaultFlows
+	Filter   reading.KernelFilter // nil: everything
+	Stages   bool                 // count at TC ingress too, into a counter of its own
+	Learn    Learn                // what to find out; 0 is LearnUsual
+	Slow     time.Duration        // tell of turns that take as long, one by one; 0: of none
+	Sample   reading.SampleConfig // what to copy to user space, for ReadSamples
 }
 
 // Learns reports whether all of that is to be found out.
@@ -68,8 +68,8 @@ func (c *Config) setDefaults() error {
 	if c.MaxFlows < MinFlows || c.MaxFlows > MaxFlows {
 		return fmt.Errorf("max flows %d: outside %d to %d", c.MaxFlows, MinFlows, MaxFlows)
 	}
-	if len(c.Filter) > model.MaxFilterTerms {
-		return fmt.Errorf("filter: %d kernel terms, at most %d", len(c.Filter), model.MaxFilterTerms)
+	if len(c.Filter) > reading.MaxFilterTerms {
+		return fmt.Errorf("filter: %d kernel terms, at most %d", len(c.Filter), reading.MaxFilterTerms)
 	}
 	if c.Stages && c.Hook == hook.XDP {
 		return &advice.Error{Doing: "count stages", Need: "a tc hook", Fix: "leave out --hook xdp"}
@@ -134,14 +134,14 @@ func (l *Loader) configure(spec *ebpf.CollectionSpec, c *Config) error {
 }
 
 // encodeFilter is the kernel's form of a filter. v4 networks become v4-mapped ones.
-func encodeFilter(f model.KernelFilter) lotraceLtFilter {
+func encodeFilter(f reading.KernelFilter) lotraceLtFilter {
 	var out lotraceLtFilter
 	for i, term := range f {
 		to := &out.Term[i]
 		to.Test = uint8(term.Test)
 		to.OnTrue, to.OnFalse = term.OnTrue, term.OnFalse
 		to.Lo, to.Hi = term.Lo, term.Hi
-		if term.Test == model.TestAddr {
+		if term.Test == reading.TestAddr {
 			to.Addr = term.Addr.Addr().As16()
 			to.PrefixLen = uint8(term.Addr.Bits())
 			if term.Addr.Addr().Is4() {

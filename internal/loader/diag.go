@@ -8,10 +8,9 @@ import (
 	"syscall"
 	"unsafe"
 
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
-
-	"github.com/lotrace/lotrace/internal/model"
 )
 
 // Of sock_diag(7) and linux/inet_diag.h.
@@ -88,7 +87,7 @@ func parseDiag(b []byte) (m diagMessage, err error) {
 }
 
 // diagListening lists the sockets that listen; site is what the calling thread's namespace is.
-func diagListening(site uint32, into []model.Backlog) ([]model.Backlog, error) {
+func diagListening(site uint32, into []reading.Backlog) ([]reading.Backlog, error) {
 	err := diagSockets(unix.IPPROTO_TCP, 1<<unix.BPF_TCP_LISTEN, diagSKMeminfo, func(b []byte) error {
 		backlog, err := parseListening(b)
 		if err == nil {
@@ -102,12 +101,12 @@ func diagListening(site uint32, into []model.Backlog) ([]model.Backlog, error) {
 
 // parseListening reads what a socket that listens has, but for its site. Its two queues are how many connections wait in it, and how
 // many may.
-func parseListening(b []byte) (model.Backlog, error) {
+func parseListening(b []byte) (reading.Backlog, error) {
 	m, err := parseDiag(b)
 	if err != nil {
-		return model.Backlog{}, err
+		return reading.Backlog{}, err
 	}
-	backlog := model.Backlog{
+	backlog := reading.Backlog{
 		Addr: m.local.Addr(), Port: m.local.Port(), V6Only: m.v6only, Length: m.receive, Limit: m.send,
 	}
 	for i := range m.attributes {
@@ -125,10 +124,10 @@ const statesConnected = 1<<unix.BPF_TCP_ESTABLISHED | 1<<unix.BPF_TCP_FIN_WAIT1 
 
 // diagQueues has tell called with every connected socket that has something to say: its two ends, and a queue
 // that lacks the slot and its end.
-func diagQueues(tell func(local, remote netip.AddrPort, q model.Queue) error) error {
+func diagQueues(tell func(local, remote netip.AddrPort, q reading.Queue) error) error {
 	return diagSockets(unix.IPPROTO_TCP, statesConnected, diagInfo, func(b []byte) error {
 		m, q, err := parseConnected(b)
-		if err != nil || q == (model.Queue{}) {
+		if err != nil || q == (reading.Queue{}) {
 			return err
 		}
 		return tell(m.local, m.remote, q)
@@ -136,7 +135,7 @@ func diagQueues(tell func(local, remote netip.AddrPort, q model.Queue) error) er
 }
 
 // parseConnected reads what a connected socket has. SYN and FIN take a sequence number each and are no bytes.
-func parseConnected(b []byte) (m diagMessage, q model.Queue, err error) {
+func parseConnected(b []byte) (m diagMessage, q reading.Queue, err error) {
 	if m, err = parseDiag(b); err != nil {
 		return m, q, err
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -24,7 +25,7 @@ func listeningMessage() []byte {
 }
 
 func TestParseListening(t *testing.T) {
-	want := model.Backlog{Addr: netip.IPv6Unspecified(), Port: 80, V6Only: true, Length: 6, Limit: 5, Drops: 7}
+	want := reading.Backlog{Addr: netip.IPv6Unspecified(), Port: 80, V6Only: true, Length: 6, Limit: 5, Drops: 7}
 	if got, err := parseListening(listeningMessage()); err != nil || got != want {
 		t.Errorf("%+v %v, want %+v", got, err, want)
 	}
@@ -52,15 +53,15 @@ func TestParseConnected(t *testing.T) {
 	for _, tt := range []struct {
 		state         uint8
 		receive, send byte
-		want          model.Queue
+		want          reading.Queue
 	}{
-		{unix.BPF_TCP_ESTABLISHED, 2, 3, model.Queue{Receive: 2, Send: 3, OutOfOrder: 4}},
-		{unix.BPF_TCP_FIN_WAIT1, 2, 3, model.Queue{Receive: 2, Send: 2, OutOfOrder: 4}},
-		{unix.BPF_TCP_FIN_WAIT2, 2, 0, model.Queue{Receive: 2, OutOfOrder: 4}},
-		{unix.BPF_TCP_CLOSE_WAIT, 2, 3, model.Queue{Receive: 1, Send: 3, OutOfOrder: 4}},
-		{unix.BPF_TCP_CLOSE_WAIT, 0, 0, model.Queue{OutOfOrder: 4}},
-		{unix.BPF_TCP_LAST_ACK, 2, 3, model.Queue{Receive: 1, Send: 2, OutOfOrder: 4}},
-		{unix.BPF_TCP_CLOSING, 1, 1, model.Queue{OutOfOrder: 4}},
+		{unix.BPF_TCP_ESTABLISHED, 2, 3, reading.Queue{Receive: 2, Send: 3, OutOfOrder: 4}},
+		{unix.BPF_TCP_FIN_WAIT1, 2, 3, reading.Queue{Receive: 2, Send: 2, OutOfOrder: 4}},
+		{unix.BPF_TCP_FIN_WAIT2, 2, 0, reading.Queue{Receive: 2, OutOfOrder: 4}},
+		{unix.BPF_TCP_CLOSE_WAIT, 2, 3, reading.Queue{Receive: 1, Send: 3, OutOfOrder: 4}},
+		{unix.BPF_TCP_CLOSE_WAIT, 0, 0, reading.Queue{OutOfOrder: 4}},
+		{unix.BPF_TCP_LAST_ACK, 2, 3, reading.Queue{Receive: 1, Send: 2, OutOfOrder: 4}},
+		{unix.BPF_TCP_CLOSING, 1, 1, reading.Queue{OutOfOrder: 4}},
 	} {
 		m, q, err := parseConnected(connectedMessage(tt.state, tt.receive, tt.send, 4))
 		if err != nil || q != tt.want {
@@ -119,7 +120,7 @@ func TestEncodeKey(t *testing.T) {
 func TestDiagUnconnected(t *testing.T) {
 	ns := testkit.NewNetns(t)
 	actor := ns.Actor(t)
-	var want []model.Listener
+	var want []reading.Listener
 	for _, test := range []struct {
 		at      string
 		v6only  bool
@@ -129,16 +130,16 @@ func TestDiagUnconnected(t *testing.T) {
 		{"0.0.0.0:0", false, nil}, {"127.0.0.2:0", false, nil},
 	} {
 		_, at := actor.Open("udp", test.at, test.options...)
-		want = append(want, model.Listener{
+		want = append(want, reading.Listener{
 			Site: Site, Proto: model.ProtoUDP, Addr: at.Addr(), Port: at.Port(), V6Only: test.v6only,
 		})
 		actor.Dial("udp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 9)) // connected: waits for nobody else
 	}
-	var got []model.Listener
+	var got []reading.Listener
 	if err := ns.Do(func() (err error) { got, err = diagUnconnected(Site); return err }); err != nil {
 		t.Fatal(err)
 	}
-	byPort := func(a, b model.Listener) int { return cmp.Compare(a.Port, b.Port) }
+	byPort := func(a, b reading.Listener) int { return cmp.Compare(a.Port, b.Port) }
 	slices.SortFunc(got, byPort)
 	slices.SortFunc(want, byPort)
 	if !slices.Equal(got, want) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -34,12 +35,12 @@ type drops map[tuple]map[string]uint32
 func (r *rig) drops() drops {
 	r.Helper()
 	testkit.Quiesce(r.ns)
-	var reading model.Reading
-	if err := r.loader.Read(&reading); err != nil {
+	var now reading.Reading
+	if err := r.loader.Read(&now); err != nil {
 		r.Fatal(err)
 	}
 	all := make(drops)
-	for _, s := range loader.SlotsForTest(r.loader, &reading) {
+	for _, s := range loader.SlotsForTest(r.loader, &now) {
 		if s.Trouble == 0 {
 			continue
 		}
@@ -52,7 +53,7 @@ func (r *rig) drops() drops {
 }
 
 func (r *rig) reasons(place uint32) map[string]uint32 {
-	var trouble model.Trouble
+	var trouble reading.Trouble
 	r.loader.ReadTrouble(place, &trouble)
 	reasons := make(map[string]uint32)
 	for _, d := range trouble.Drops {
@@ -375,12 +376,12 @@ func TestDropsWithoutPlace(t *testing.T) {
 	if n := len(r.drops()); n != places {
 		t.Errorf("drops of %d flows, want %d", n, places)
 	}
-	var reading model.Reading
-	if err := r.loader.Read(&reading); err != nil {
+	var now reading.Reading
+	if err := r.loader.Read(&now); err != nil {
 		t.Fatal(err)
 	}
-	if reading.Untold != beyond {
-		t.Errorf("%d flows without a place, want %d", reading.Untold, beyond)
+	if now.Untold != beyond {
+		t.Errorf("%d flows without a place, want %d", now.Untold, beyond)
 	}
 }
 

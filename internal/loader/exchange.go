@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // minExchanges is how many flows' turns are followed at once, however small the table.
@@ -15,11 +16,11 @@ const minExchanges = 1 << 10
 // requests, or are over.
 func Exchanges(maxFlows int) int { return max(minExchanges, maxFlows/16*3) }
 
-// ReadExchange reads the requests and answers at a place (model.Slot.Exchange) into into. A place is valid until
+// ReadExchange reads the requests and answers at a place (reading.Slot.Exchange) into into. A place is valid until
 // it is released. While nothing was answered, or nothing came since known was read, ReadExchange returns false and
 // leaves into alone: most of two kilobytes are histograms. A nil known is older than all. The kernel's memory
 // stays as it is, so any number of readers may look on.
-func (l *Loader) ReadExchange(place uint32, into, known *model.Exchange) bool {
+func (l *Loader) ReadExchange(place uint32, into, known *reading.Exchange) bool {
 	from := &l.table.exchanges.at[place-1]
 	asked, answered := atomic.LoadUint32(&from.Asked), atomic.LoadUint32(&from.Answered)
 	if answered == 0 || known != nil && asked == known.Asked && answered == known.Answered && !l.cameBack(place, known) {
@@ -38,7 +39,7 @@ func (l *Loader) ReadExchange(place uint32, into, known *model.Exchange) bool {
 }
 
 // cameBack reports whether a client read an answer since known was read. It does so after the turn.
-func (l *Loader) cameBack(place uint32, known *model.Exchange) bool {
+func (l *Loader) cameBack(place uint32, known *reading.Exchange) bool {
 	breakdowns := &l.table.breakdowns
 	return int(place) <= breakdowns.reached &&
 		atomic.LoadUint32(&breakdowns.at[place-1].Backs) != uint32(known.Breakdown.Backs)
@@ -46,14 +47,14 @@ func (l *Loader) cameBack(place uint32, known *model.Exchange) bool {
 
 // TakeExtremes puts the smallest and the largest latencies at a place since it was called last into into, and
 // the kernel begins anew. It is for one caller alone.
-func (l *Loader) TakeExtremes(place uint32, into *model.Exchange) {
+func (l *Loader) TakeExtremes(place uint32, into *reading.Exchange) {
 	from := &l.table.exchanges.at[place-1]
 	takeExtremes(&into.Turn, &from.Turn)
 	takeExtremes(&into.Response, &from.Response)
 }
 
 // takeExtremes takes the smallest last: the kernel writes it last.
-func takeExtremes(to *model.ExchangeLatency, from *lotraceLtLatency) {
+func takeExtremes(to *reading.ExchangeLatency, from *lotraceLtLatency) {
 	width := atomic.SwapUint64(&from.RangeNs, 0)
 	to.MinNS, to.MaxNS = extremes(atomic.SwapUint64(&from.MinNs, 0), width)
 }
@@ -67,7 +68,7 @@ func extremes(smallest, width uint64) (minNS, maxNS uint64) {
 	return smallest, smallest + width
 }
 
-func decodeLatency(to *model.ExchangeLatency, from *lotraceLtLatency, histogram *[model.HistogramBuckets]uint32) {
+func decodeLatency(to *reading.ExchangeLatency, from *lotraceLtLatency, histogram *[model.HistogramBuckets]uint32) {
 	to.SumNS = atomic.LoadUint64(&from.SumNs)
 	width := atomic.LoadUint64(&from.RangeNs)
 	to.MinNS, to.MaxNS = extremes(atomic.LoadUint64(&from.MinNs), width)

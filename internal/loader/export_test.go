@@ -3,18 +3,18 @@ package loader
 import (
 	"fmt"
 
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // MarkForTest and FinishForTest are the two halves of Retire, so that something can come between them.
-func MarkForTest(l *Loader, slot *model.Slot) error {
+func MarkForTest(l *Loader, slot *reading.Slot) error {
 	if !l.table.mark(slot.Index) {
 		return fmt.Errorf("slot %d was not live", slot.Index)
 	}
 	return nil
 }
 
-func FinishForTest(l *Loader, slot *model.Slot) error {
+func FinishForTest(l *Loader, slot *reading.Slot) error {
 	if err := l.table.unlink(slot.Index); err != nil {
 		return err
 	}
@@ -23,10 +23,10 @@ func FinishForTest(l *Loader, slot *model.Slot) error {
 }
 
 // SlotsForTest is all that there is to say of the slots of the newest reading.
-func SlotsForTest(l *Loader, r *model.Reading) []model.Slot { return l.table.slotsOf(r.Slots) }
+func SlotsForTest(l *Loader, r *reading.Reading) []reading.Slot { return l.table.slotsOf(r.Slots) }
 
-func (t *table) slotsOf(counts []model.SlotCount) []model.Slot {
-	slots := make([]model.Slot, len(counts))
+func (t *table) slotsOf(counts []reading.SlotCount) []reading.Slot {
+	slots := make([]reading.Slot, len(counts))
 	for i := range counts {
 		slots[i].SlotCount = counts[i]
 		t.readSlot(&slots[i])

@@ -7,6 +7,7 @@ import (
 	"github.com/lotrace/lotrace/internal/filter"
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/refparse"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
@@ -23,7 +24,7 @@ type filtering struct{ *bench }
 
 func newFiltering(tb testing.TB, kind hook.Kind) filtering {
 	tb.Helper()
-	any := model.KernelFilter{{OnTrue: model.FilterAccept, OnFalse: model.FilterAccept}}
+	any := reading.KernelFilter{{OnTrue: reading.FilterAccept, OnFalse: reading.FilterAccept}}
 	return filtering{newBench(tb, Config{Hook: kind, MaxFlows: MinFlows, Filter: any})}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // errNoScan is what Holders returns where the kernel refused the iterator at Open, or nobody asked for it.
@@ -48,7 +49,7 @@ func (l *Loader) newScan() (*scan, error) {
 // Holders lists who holds which socket of the watched namespace open, at this moment: as far as our
 // PID namespace shows their processes. Unlike the other methods it may run beside any of them but
 // Close.
-func (l *Loader) Holders() ([]model.Holder, error) {
+func (l *Loader) Holders() ([]reading.Holder, error) {
 	if l.scan == nil {
 		return nil, errNoScan
 	}
@@ -64,13 +65,13 @@ func (l *Loader) Holders() ([]model.Holder, error) {
 	return parseHolders(raw)
 }
 
-func parseHolders(raw []byte) ([]model.Holder, error) {
+func parseHolders(raw []byte) ([]reading.Holder, error) {
 	records, err := recordsIn[lotraceLtHolder](raw)
 	if err != nil {
 		return nil, fmt.Errorf("walk open files: %w", err)
 	}
-	out := make([]model.Holder, 0, len(records))
-	processes := make(map[model.ProcessID]*model.Process)
+	out := make([]reading.Holder, 0, len(records))
+	processes := make(map[model.ProcessID]*reading.Process)
 	for i := range records {
 		out = append(out, decodeHolder(&records[i], processes))
 	}
@@ -78,12 +79,12 @@ func parseHolders(raw []byte) ([]model.Holder, error) {
 }
 
 // decodeHolder takes its process from known, so that one of many sockets is one.
-func decodeHolder(from *lotraceLtHolder, known map[model.ProcessID]*model.Process) model.Holder {
+func decodeHolder(from *lotraceLtHolder, known map[model.ProcessID]*reading.Process) reading.Holder {
 	id := model.ProcessID{TGID: from.Owner.Tgid, StartNS: from.Owner.StartNs}
 	if known[id] == nil {
 		known[id] = decodeOwner(&from.Owner)
 	}
-	h := model.Holder{
+	h := reading.Holder{
 		Process:   known[id],
 		Site:      from.Site,
 		Proto:     model.Proto(from.Proto),

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // contract is the header that both sides are held to.
@@ -48,28 +49,28 @@ func TestEnumsHaveGoNames(t *testing.T) {
 	header := contract(t)
 	for enum, want := range map[string]map[string]int{
 		"lt_reason": {
-			"LT_COUNTED": int(model.ReasonCounted), "LT_FILTERED": int(model.ReasonFiltered),
-			"LT_TABLE_FULL": int(model.ReasonTableFull), "LT_INDEX_FULL": int(model.ReasonIndexFull),
-			"LT_INDEX_RACE": int(model.ReasonIndexRace), "LT_NOT_IP": int(model.ReasonNotIP),
-			"LT_TRUNCATED": int(model.ReasonTruncated), "LT_MALFORMED": int(model.ReasonMalformed),
-			"LT_HEADER_CHAIN": int(model.ReasonHeaderChain), "LT_REASON_COUNT": int(model.ReasonCount),
+			"LT_COUNTED": int(reading.ReasonCounted), "LT_FILTERED": int(reading.ReasonFiltered),
+			"LT_TABLE_FULL": int(reading.ReasonTableFull), "LT_INDEX_FULL": int(reading.ReasonIndexFull),
+			"LT_INDEX_RACE": int(reading.ReasonIndexRace), "LT_NOT_IP": int(reading.ReasonNotIP),
+			"LT_TRUNCATED": int(reading.ReasonTruncated), "LT_MALFORMED": int(reading.ReasonMalformed),
+			"LT_HEADER_CHAIN": int(reading.ReasonHeaderChain), "LT_REASON_COUNT": int(reading.ReasonCount),
 		},
 		"lt_role": {
-			"LT_ROLE_NONE": int(model.SlotRoleNone), "LT_ROLE_SYN": int(model.SlotRoleSYN),
-			"LT_ROLE_FIRST": int(model.SlotRoleFirst), "LT_ROLE_TOLD": int(model.SlotRoleTold),
+			"LT_ROLE_NONE": int(reading.SlotRoleNone), "LT_ROLE_SYN": int(reading.SlotRoleSYN),
+			"LT_ROLE_FIRST": int(reading.SlotRoleFirst), "LT_ROLE_TOLD": int(reading.SlotRoleTold),
 		},
 		"lt_slot_state": {
-			"LT_SLOT_FREE": int(model.SlotFree), "LT_SLOT_LIVE": int(model.SlotLive),
-			"LT_SLOT_ORPHAN": int(model.SlotOrphan), "LT_SLOT_RETIRING": int(model.SlotRetiring),
+			"LT_SLOT_FREE": int(reading.SlotFree), "LT_SLOT_LIVE": int(reading.SlotLive),
+			"LT_SLOT_ORPHAN": int(reading.SlotOrphan), "LT_SLOT_RETIRING": int(reading.SlotRetiring),
 		},
 		"lt_sample_result": {
 			"LT_SAMPLE_TAKEN": sampleTaken, "LT_SAMPLE_BUDGET": sampleBudget,
 			"LT_SAMPLE_FULL": sampleFull, "LT_SAMPLE_FAILED": sampleFailed, "LT_SAMPLE_RESULTS": sampleResults,
 		},
 		"lt_test": {
-			"LT_TEST_PROTO": int(model.TestProto), "LT_TEST_FAMILY": int(model.TestFamily),
-			"LT_TEST_PORT": int(model.TestPort), "LT_TEST_ADDR": int(model.TestAddr),
-			"LT_TEST_COUNT": int(model.TestAddr) + 1,
+			"LT_TEST_PROTO": int(reading.TestProto), "LT_TEST_FAMILY": int(reading.TestFamily),
+			"LT_TEST_PORT": int(reading.TestPort), "LT_TEST_ADDR": int(reading.TestAddr),
+			"LT_TEST_COUNT": int(reading.TestAddr) + 1,
 		},
 	} {
 		names := enumerators(t, header, enum)
@@ -86,10 +87,10 @@ func TestEnumsHaveGoNames(t *testing.T) {
 
 func TestSamplePoliciesHaveGoNames(t *testing.T) {
 	names := enumerators(t, contract(t), "lt_why")
-	want := map[string]model.SamplePolicy{
-		"LT_WHY_ALL": model.SampleAll, "LT_WHY_RANDOM": model.SampleRandom, "LT_WHY_FLOWS": model.SampleFlows,
-		"LT_WHY_FIRST": model.SampleFirst, "LT_WHY_HEADS": model.SampleHeads, "LT_WHY_ERRORS": model.SampleErrors,
-		"LT_WHY_CONNS": model.SampleConns,
+	want := map[string]reading.SamplePolicy{
+		"LT_WHY_ALL": reading.SampleAll, "LT_WHY_RANDOM": reading.SampleRandom, "LT_WHY_FLOWS": reading.SampleFlows,
+		"LT_WHY_FIRST": reading.SampleFirst, "LT_WHY_HEADS": reading.SampleHeads, "LT_WHY_ERRORS": reading.SampleErrors,
+		"LT_WHY_CONNS": reading.SampleConns,
 	}
 	if len(names) != len(want) {
 		t.Errorf("enum lt_why has %d names, Go knows %d", len(names), len(want))
@@ -103,7 +104,7 @@ func TestSamplePoliciesHaveGoNames(t *testing.T) {
 
 func TestReasonsAreNamedAlike(t *testing.T) {
 	for value, name := range enumerators(t, contract(t), "lt_reason") {
-		if reason := model.Reason(value); reason != model.ReasonCount && "LT_"+strings.ToUpper(reason.String()) != name {
+		if reason := reading.Reason(value); reason != reading.ReasonCount && "LT_"+strings.ToUpper(reason.String()) != name {
 			t.Errorf("%s is called %q", name, reason)
 		}
 	}
@@ -114,9 +115,9 @@ func TestLimitsAgree(t *testing.T) {
 	for name, want := range map[string]int{
 		"LT_HIST_BUCKETS":     model.HistogramBuckets,
 		"LT_MAX_SNAPLEN":      MaxSnaplen,
-		"LT_MAX_FILTER_TERMS": model.MaxFilterTerms,
-		"LT_FILTER_REJECT":    model.FilterReject,
-		"LT_FILTER_ACCEPT":    model.FilterAccept,
+		"LT_MAX_FILTER_TERMS": reading.MaxFilterTerms,
+		"LT_FILTER_REJECT":    reading.FilterReject,
+		"LT_FILTER_ACCEPT":    reading.FilterAccept,
 	} {
 		match := regexp.MustCompile(name + ` = (\d+)`).FindStringSubmatch(header)
 		if match == nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // mapLiterals are of the structs of lotrace.h that user space copies out of maps, or into them.
@@ -44,7 +45,7 @@ var mapLiterals = []literal{
 			t.Helper()
 			return decodeReasons([]lotraceLtCounts{*as[lotraceLtCounts](t, raw)})
 		},
-		want: model.ReasonCounts{
+		want: reading.ReasonCounts{
 			{SKBs: 0x01, Packets: 0x02, Bytes: 0x03}, {SKBs: 0x11, Packets: 0x12, Bytes: 0x13},
 			{SKBs: 0x21, Packets: 0x22, Bytes: 0x23}, {SKBs: 0x31, Packets: 0x32, Bytes: 0x33},
 			{SKBs: 0x41, Packets: 0x42, Bytes: 0x43}, {SKBs: 0x51, Packets: 0x52, Bytes: 0x53},
@@ -77,7 +78,7 @@ var mapLiterals = []literal{
 		},
 		want: reached{
 			Used: 0x11, Slots: 0x11, Ends: 0x11, Exchanges: 0x12, Breakdowns: 0x12, Troubles: 0x14,
-			Lost: model.Reading{Unmeasured: 0x13, Untold: 0x15, SlowLost: 0x16},
+			Lost: reading.Reading{Unmeasured: 0x13, Untold: 0x15, SlowLost: 0x16},
 		},
 	},
 	{
@@ -93,8 +94,8 @@ var mapLiterals = []literal{
 		},
 		decode: func(t *testing.T, raw []byte) any {
 			t.Helper()
-			written := encodeFilter(model.KernelFilter{{
-				Test: model.TestAddr, OnTrue: 0x12, OnFalse: 0x13, Lo: 0x15, Hi: 0x16,
+			written := encodeFilter(reading.KernelFilter{{
+				Test: reading.TestAddr, OnTrue: 0x12, OnFalse: 0x13, Lo: 0x15, Hi: 0x16,
 				Addr: netip.MustParsePrefix("127.0.1.0/24"),
 			}}).Term[0]
 			return written == *as[lotraceLtFilterTerm](t, raw)
@@ -107,7 +108,7 @@ var mapLiterals = []literal{
 type reached struct {
 	Used, Slots, Ends, Exchanges, Breakdowns, Troubles int
 
-	Lost model.Reading
+	Lost reading.Reading
 }
 
 func readPool(t *testing.T, pool *lotraceLtPool) (to reached) {

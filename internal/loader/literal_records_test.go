@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // keyFields is the struct lt_key that others begin with.
@@ -19,7 +20,7 @@ var keyFields = []field{
 	{41, "key.pad", "ffffff"},
 }
 
-var keyOfFields = model.SlotKey{
+var keyOfFields = reading.SlotKey{
 	Addr: [2][16]byte{
 		netip.MustParseAddr("::ffff:127.0.0.1").As16(),
 		netip.MustParseAddr("fd00::2").As16(),
@@ -80,7 +81,7 @@ var recordLiterals = []literal{
 		}),
 		decode: func(t *testing.T, raw []byte) any {
 			t.Helper()
-			var sample model.Sample
+			var sample reading.Sample
 			if err := decodeSample(&sample, slices.Concat(raw, []byte("frame, and more"))); err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +133,7 @@ var recordLiterals = []literal{
 			t.Helper()
 			return decodeQueue(as[lotraceLtQueue](t, raw))
 		},
-		want: model.Queue{
+		want: reading.Queue{
 			Slot: 1<<24 + 0x11, End: 0x12,
 			Receive: 1<<24 + 0x13, Send: 1<<24 + 0x14, OutOfOrder: 1<<24 + 0x15, Drops: 1<<24 + 0x16,
 		},
@@ -183,20 +184,20 @@ const (
 	holderRemote = "127.0.0.2:5139"
 )
 
-func slowOfFields(parts *model.SlowParts) model.SlowTurn {
-	return model.SlowTurn{
+func slowOfFields(parts *model.SlowParts) reading.SlowTurn {
+	return reading.SlowTurn{
 		Slot: 0x11, Key: keyOfFields, Client: 0x12,
 		AskedNS: 1<<56 + 0x14, Turn: time.Duration(1<<56 + 0x15), Parts: parts,
 	}
 }
 
-func sampleOfFields(retransmit, answer bool) model.Sample {
-	return model.Sample{
+func sampleOfFields(retransmit, answer bool) reading.Sample {
+	return reading.Sample{
 		MonoNS: 1<<56 + 0x12, Key: keyOfFields, Slot: 1<<24 + 0x11, From: 0x15, Client: 0x16,
 		Why: 1<<24 + 0x13, Reason: 0x17, Drop: 1<<24 + 0x14,
 		Retransmit: retransmit, OneIn: 1<<24 + 0x19,
 		Length: 1<<24 + 0x1a, HeaderLen: 1<<24 + 0x1b, SegmentSize: 1<<24 + 0x1c,
-		Message: model.Message{
+		Message: reading.Message{
 			Number: 1<<24 + 0x1d, Answer: answer,
 			AskedNS: 1<<56 + 0x1e, TookNS: 1<<56 + 0x1f, Sent: [2]uint64{1<<56 + 0x20, 1<<56 + 0x21},
 		},
@@ -204,15 +205,15 @@ func sampleOfFields(retransmit, answer bool) model.Sample {
 	}
 }
 
-func listenerOfFields(addr string, v6Only bool) model.Listener {
-	return model.Listener{
+func listenerOfFields(addr string, v6Only bool) reading.Listener {
+	return reading.Listener{
 		Site: 1<<24 + 0x14, Proto: model.ProtoUDP, Addr: netip.MustParseAddr(addr), Port: 0x1211, V6Only: v6Only,
 	}
 }
 
-func holderOfFields(local, remote string, listening, v6Only bool) model.Holder {
-	h := model.Holder{
-		Process: &model.Process{
+func holderOfFields(local, remote string, listening, v6Only bool) reading.Holder {
+	h := reading.Holder{
+		Process: &reading.Process{
 			ProcessID: model.ProcessID{TGID: 1<<24 + 0x19, StartNS: 1<<56 + 0x1c},
 			PID:       1<<24 + 0x1a, UID: 1<<24 + 0x1b, CgroupID: 1<<56 + 0x1d, Comm: "held",
 		},
@@ -231,7 +232,7 @@ func FuzzRecords(f *testing.F) {
 		f.Add(recordLiterals[i].raw(f, but{}))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		var sample model.Sample
+		var sample reading.Sample
 		if err := decodeSample(&sample, raw); err == nil && sampleSize+len(sample.Data) > len(raw) {
 			t.Errorf("%d bytes captured in %d", len(sample.Data), len(raw))
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 var (
@@ -125,11 +126,11 @@ var tableLiterals = []literal{
 			t.Helper()
 			return readExchange(as[lotraceLtExchange](t, raw))
 		},
-		want: model.Exchange{
+		want: reading.Exchange{
 			Asked: 1<<24 + 0x12, Answered: 1<<24 + 0x32, Crossed: 1<<24 + 0x13,
 			AskedNS: 1<<56 + 0x11, AnsweredNS: 1<<56 + 0x31,
-			Turn:     model.ExchangeLatency{SumNS: 0x41, MinNS: 0x42, MaxNS: 0x4342, Histogram: turns},
-			Response: model.ExchangeLatency{SumNS: 0x21, MinNS: 0x22, MaxNS: 0x2322, Histogram: responses},
+			Turn:     reading.ExchangeLatency{SumNS: 0x41, MinNS: 0x42, MaxNS: 0x4342, Histogram: turns},
+			Response: reading.ExchangeLatency{SumNS: 0x21, MinNS: 0x22, MaxNS: 0x2322, Histogram: responses},
 		},
 	},
 	{
@@ -186,14 +187,14 @@ var tableLiterals = []literal{
 			t.Helper()
 			troubles := []lotraceLtHealth{*as[lotraceLtHealth](t, raw)}
 			l := &Loader{table: &table{troubles: array[lotraceLtHealth]{at: troubles}}}
-			var trouble model.Trouble
+			var trouble reading.Trouble
 			l.ReadTrouble(1, &trouble)
 			return trouble
 		},
-		want: model.Trouble{
+		want: reading.Trouble{
 			Refused: 1<<24 + 0x11, SYNRetries: 1<<24 + 0x12, SYNACKRetries: 1<<24 + 0x13, OtherDrops: 1<<24 + 0x14,
-			End: [2]model.EndTrouble{troubleOfFields(0x20), troubleOfFields(0x30)},
-			Drops: [model.DropReasons]model.Drop{
+			End: [2]reading.EndTrouble{troubleOfFields(0x20), troubleOfFields(0x30)},
+			Drops: [reading.DropReasons]reading.Drop{
 				{Reason: 1<<24 + 0x41, SKBs: 1<<24 + 0x42}, {Reason: 1<<24 + 0x43, SKBs: 1<<24 + 0x44},
 				{Reason: 1<<24 + 0x45, SKBs: 1<<24 + 0x46}, {Reason: 1<<24 + 0x47, SKBs: 1<<24 + 0x48},
 			},
@@ -206,13 +207,13 @@ func TestToldSlot(t *testing.T) {
 	l := &Loader{table: &table{slots: array[lotraceLtSlot]{at: make([]lotraceLtSlot, 1)}}}
 	l.Tell(0, 1)
 	got := readLiteral(&l.table.slots.at[0], &lotraceLtLife{})
-	if want := (model.Slot{Client: 1, Role: model.SlotRoleTold}); got != want {
+	if want := (reading.Slot{Client: 1, Role: reading.SlotRoleTold}); got != want {
 		t.Errorf("%+v", got)
 	}
 }
 
 // readLiteral is the whole of a slot, its counts and what there is to say of it.
-func readLiteral(slot *lotraceLtSlot, ends *lotraceLtLife) (to model.Slot) {
+func readLiteral(slot *lotraceLtSlot, ends *lotraceLtLife) (to reading.Slot) {
 	t := table{
 		slots: array[lotraceLtSlot]{at: []lotraceLtSlot{*slot}},
 		ends:  array[lotraceLtLife]{at: []lotraceLtLife{*ends}},
@@ -225,7 +226,7 @@ func readLiteral(slot *lotraceLtSlot, ends *lotraceLtLife) (to model.Slot) {
 }
 
 // readExchange reads one, beside which there may be a breakdown.
-func readExchange(exchange *lotraceLtExchange, breakdowns ...lotraceLtBreakdown) (to model.Exchange) {
+func readExchange(exchange *lotraceLtExchange, breakdowns ...lotraceLtBreakdown) (to reading.Exchange) {
 	l := &Loader{table: &table{
 		exchanges:  array[lotraceLtExchange]{at: []lotraceLtExchange{*exchange}},
 		breakdowns: array[lotraceLtBreakdown]{at: breakdowns, reached: len(breakdowns)},
@@ -234,11 +235,11 @@ func readExchange(exchange *lotraceLtExchange, breakdowns ...lotraceLtBreakdown)
 	return to
 }
 
-func slotOfFields(srtt time.Duration, cwnd uint32) model.Slot {
-	return model.Slot{
-		SlotCount: model.SlotCount{
+func slotOfFields(srtt time.Duration, cwnd uint32) reading.Slot {
+	return reading.Slot{
+		SlotCount: reading.SlotCount{
 			TCPFlags: [2]uint8{0x14, 0x15},
-			Dir: [2]model.SlotDir{
+			Dir: [2]reading.SlotDir{
 				{
 					Counters: model.Counters{
 						Packets: 0x121, Bytes: 0x222, SKBs: 0x323, PayloadBytes: 0x424,
@@ -260,22 +261,22 @@ func slotOfFields(srtt time.Duration, cwnd uint32) model.Slot {
 	}
 }
 
-func endsOfFields(first, second *model.Process) model.Slot {
-	return model.Slot{
+func endsOfFields(first, second *reading.Process) reading.Slot {
+	return reading.Slot{
 		CreatedNS: 1<<56 + 0x11, ConnectedNS: 1<<56 + 0x12, AcceptedNS: 1<<56 + 0x13, FirstByteNS: 1<<56 + 0x14,
-		Trouble: 0x41, Owner: [2]*model.Process{first, second},
+		Trouble: 0x41, Owner: [2]*reading.Process{first, second},
 	}
 }
 
-func processOfFields(base uint32, comm string) *model.Process {
-	return &model.Process{
+func processOfFields(base uint32, comm string) *reading.Process {
+	return &reading.Process{
 		ProcessID: model.ProcessID{TGID: 1<<24 + base + 3, StartNS: 1<<56 + uint64(base) + 6},
 		PID:       1<<24 + base + 4, UID: 1<<24 + base + 5, CgroupID: 1<<56 + uint64(base) + 7, Comm: comm,
 	}
 }
 
-func troubleOfFields(base uint32) model.EndTrouble {
-	return model.EndTrouble{
+func troubleOfFields(base uint32) reading.EndTrouble {
+	return reading.EndTrouble{
 		Resets: 1<<24 + base + 1, Timeouts: 1<<24 + base + 2, ZeroWindows: 1<<24 + base + 3, Stalls: 1<<24 + base + 4,
 		ClosedSinceNS: 1<<56 + uint64(base) + 5, ClosedNS: 1<<56 + uint64(base) + 6,
 		StalledNS: 1<<56 + uint64(base) + 7,

@@ -9,6 +9,7 @@ import (
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -84,8 +85,8 @@ func TestStages(t *testing.T) {
 func TestKernelFilter(t *testing.T) {
 	for _, kind := range allHooks {
 		t.Run(string(kind), func(t *testing.T) {
-			only := model.KernelFilter{{
-				Test: model.TestProto, Lo: uint16(model.ProtoUDP), OnTrue: model.FilterAccept, OnFalse: model.FilterReject,
+			only := reading.KernelFilter{{
+				Test: reading.TestProto, Lo: uint16(model.ProtoUDP), OnTrue: reading.FilterAccept, OnFalse: reading.FilterReject,
 			}}
 			r := newRig(t, loader.Config{Hook: kind, Filter: only})
 			if _, err := testkit.PingPong(r.ns, 4, 10, 1); err != nil {
@@ -104,11 +105,11 @@ func TestKernelFilter(t *testing.T) {
 				t.Fatalf("%d flows, want the datagrams alone", s.Flows.Len())
 			}
 			r.checkSent(s, udp)
-			var reading model.Reading
-			if err := r.loader.Read(&reading); err != nil {
+			var now reading.Reading
+			if err := r.loader.Read(&now); err != nil {
 				t.Fatal(err)
 			}
-			if n := reading.Reasons[model.ReasonFiltered].Packets; n == 0 {
+			if n := now.Reasons[reading.ReasonFiltered].Packets; n == 0 {
 				t.Error("nothing was filtered")
 			}
 		})

@@ -7,17 +7,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // knownEnds are the owners of a slot's ends as they were read last, so that one is decoded when it
 // changed and not at every reading.
 type knownEnds struct {
 	version [2]uint32
-	owner   [2]*model.Process
+	owner   [2]*reading.Process
 }
 
 // read returns who is behind the ends now. An owner that is just being written is the one before.
-func (k *knownEnds) read(ends *lotraceLtLife, processes *processes) [2]*model.Process {
+func (k *knownEnds) read(ends *lotraceLtLife, processes *processes) [2]*reading.Process {
 	for i := range ends.End {
 		version := atomic.LoadUint32(&ends.End[i].Version)
 		if version == k.version[i] || version&1 != 0 {
@@ -44,12 +45,12 @@ func copyOwner(from *lotraceLtOwner) (owner lotraceLtOwner) {
 
 // processes has one model.Process for all ends that a process is behind: a server may have a hundred
 // thousand.
-type processes map[lotraceLtOwner]*model.Process
+type processes map[lotraceLtOwner]*reading.Process
 
 // maxProcesses is when they are forgotten and begun anew. Who is known beside a slot stays so.
 const maxProcesses = 1 << 13
 
-func (p *processes) of(owner lotraceLtOwner) *model.Process {
+func (p *processes) of(owner lotraceLtOwner) *reading.Process {
 	owner.Version = 0
 	known := (*p)[owner]
 	if known == nil {
@@ -62,12 +63,12 @@ func (p *processes) of(owner lotraceLtOwner) *model.Process {
 	return known
 }
 
-func decodeOwner(from *lotraceLtOwner) *model.Process {
+func decodeOwner(from *lotraceLtOwner) *reading.Process {
 	var comm [len(from.Comm)]byte
 	for i, c := range from.Comm {
 		comm[i] = byte(c)
 	}
-	return &model.Process{
+	return &reading.Process{
 		ProcessID: model.ProcessID{TGID: from.Tgid, StartNS: from.StartNs},
 		PID:       from.Pid,
 		UID:       from.Uid,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/refparse"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
@@ -54,7 +55,7 @@ func newBench(tb testing.TB, c Config) *bench {
 type outcome struct {
 	Verdict uint32
 	Reasons map[string]model.Count // those that were counted
-	Slots   []model.Slot
+	Slots   []reading.Slot
 }
 
 // run passes one frame through the program, with the table as new.
@@ -75,7 +76,7 @@ func (b *bench) run(frame []byte) (outcome, error) {
 	out.Reasons = make(map[string]model.Count)
 	for i := range after {
 		if d := after[i].Sub(before[i]); d != (model.Count{}) {
-			out.Reasons[model.Reason(i).String()] = d
+			out.Reasons[reading.Reason(i).String()] = d
 		}
 	}
 	counts, err := b.table.read(nil)
@@ -154,7 +155,7 @@ func (b *bench) check(tb testing.TB, frame []byte) {
 	b.checkSlot(tb, frame, want, &got.Slots[0])
 }
 
-func (b *bench) checkSlot(tb testing.TB, frame []byte, want refparse.Result, slot *model.Slot) {
+func (b *bench) checkSlot(tb testing.TB, frame []byte, want refparse.Result, slot *reading.Slot) {
 	tb.Helper()
 	key, side := want.Key(Site)
 	got := model.Key{
@@ -255,7 +256,7 @@ func TestPortsUsedAgainInFullTable(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		read := func() []model.Slot {
+		read := func() []reading.Slot {
 			t.Helper()
 			counts, err := b.table.read(nil)
 			if err != nil {
@@ -272,7 +273,7 @@ func TestPortsUsedAgainInFullTable(t *testing.T) {
 		}
 		reuse()
 		full := read()
-		if len(full) != MinFlows || full[0].State != model.SlotLive || full[0].Dir[0].SKBs+full[0].Dir[1].SKBs != 2 {
+		if len(full) != MinFlows || full[0].State != reading.SlotLive || full[0].Dir[0].SKBs+full[0].Dir[1].SKBs != 2 {
 			t.Fatalf("%d slots, the first %+v", len(full), full[0])
 		}
 		// The old slot and one other are freed: the key must be gone with it.
@@ -281,7 +282,7 @@ func TestPortsUsedAgainInFullTable(t *testing.T) {
 		}
 		reuse()
 		reuse()
-		var found []model.Slot
+		var found []reading.Slot
 		for _, slot := range read() {
 			if slot.Key.Proto == model.ProtoTCP {
 				found = append(found, slot)
@@ -291,4 +292,12 @@ func TestPortsUsedAgainInFullTable(t *testing.T) {
 			t.Errorf("the new connection's slots: %+v", found)
 		}
 	})
+}
+
+// pass runs the program on a frame.
+func (b *bench) pass(tb testing.TB, frame []byte) {
+	tb.Helper()
+	if _, err := b.program.Run(&ebpf.RunOptions{Data: frame}); err != nil {
+		tb.Fatal(err)
+	}
 }

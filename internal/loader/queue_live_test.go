@@ -21,7 +21,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 	"github.com/lotrace/lotrace/internal/testkit/foreign"
 )
@@ -30,28 +30,28 @@ import (
 type queue struct{ Receive, Send, OutOfOrder, Drops uint32 }
 
 // queues takes a reading: what is in the queues of sockets by their own addresses, and the backlogs.
-func (r *rig) queues() (map[netip.AddrPort]queue, []model.Backlog) {
+func (r *rig) queues() (map[netip.AddrPort]queue, []reading.Backlog) {
 	r.Helper()
-	var reading model.Reading
-	if err := errors.Join(r.loader.Read(&reading), r.loader.ReadQueues(&reading)); err != nil {
+	var now reading.Reading
+	if err := errors.Join(r.loader.Read(&now), r.loader.ReadQueues(&now)); err != nil {
 		r.Fatal(err)
 	}
-	slots := make(map[uint32]model.Slot)
-	for _, slot := range loader.SlotsForTest(r.loader, &reading) {
+	slots := make(map[uint32]reading.Slot)
+	for _, slot := range loader.SlotsForTest(r.loader, &now) {
 		slots[slot.Index] = slot
 	}
 	queues := make(map[netip.AddrPort]queue)
-	for _, q := range reading.Queues {
+	for _, q := range now.Queues {
 		slot, used := slots[q.Slot]
 		if !used {
 			r.Fatalf("%+v is of no slot", q)
 		}
 		queues[slot.Key.Endpoint(int(q.End))] = queue{q.Receive, q.Send, q.OutOfOrder, q.Drops}
 	}
-	if len(queues) != len(reading.Queues) {
-		r.Errorf("one socket has several queues: %+v", reading.Queues)
+	if len(queues) != len(now.Queues) {
+		r.Errorf("one socket has several queues: %+v", now.Queues)
 	}
-	return queues, reading.Backlogs
+	return queues, now.Backlogs
 }
 
 // checkQueues compares all that there are, once traffic rests.
@@ -405,13 +405,13 @@ func benchmarkQueues(b *testing.B, sockets, unread int, without bool) {
 			b.Fatal(err)
 		}
 	}
-	var reading model.Reading
+	var now reading.Reading
 	for b.Loop() {
-		if err := errors.Join(r.loader.Read(&reading), r.loader.ReadQueues(&reading)); err != nil {
+		if err := errors.Join(r.loader.Read(&now), r.loader.ReadQueues(&now)); err != nil {
 			b.Fatal(err)
 		}
 	}
-	if !without && len(reading.Queues) != sockets/2*unread {
-		b.Fatalf("%d queues of %d sockets", len(reading.Queues), sockets)
+	if !without && len(now.Queues) != sockets/2*unread {
+		b.Fatalf("%d queues of %d sockets", len(now.Queues), sockets)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // queues walks the sockets of the watched namespace. A walk sees the namespace of the thread that begins
@@ -39,7 +40,7 @@ func (l *Loader) openQueues(kind hook.Kind) {
 	}
 	l.queues = q
 	l.onClose(q.Close)
-	err := q.listening(new(model.Reading))
+	err := q.listening(new(reading.Reading))
 	switch q.diag = err == nil; {
 	case q.diag:
 	case q.asks:
@@ -88,7 +89,7 @@ func (q *queues) Close() error {
 // ReadQueues fills in what sockets have in their queues now, Queues and Backlogs. Of TCP it looks at the sockets
 // that have sent something while a TC hook saw it, with XDP at all, and at those that listen; of UDP at all.
 // A system call is made only for as many as fill a buffer.
-func (l *Loader) ReadQueues(r *model.Reading) error {
+func (l *Loader) ReadQueues(r *reading.Reading) error {
 	r.Queues, r.Backlogs = r.Queues[:0], r.Backlogs[:0]
 	if l.queues == nil {
 		return nil
@@ -109,9 +110,9 @@ func (l *Loader) ReadQueues(r *model.Reading) error {
 	return l.queues.listening(r)
 }
 
-func (l *Loader) askConnected(r *model.Reading) error {
+func (l *Loader) askConnected(r *reading.Reading) error {
 	return l.queues.inside.Do(func() error {
-		return diagQueues(func(local, remote netip.AddrPort, q model.Queue) error {
+		return diagQueues(func(local, remote netip.AddrPort, q reading.Queue) error {
 			index, end, err := l.table.find(local, remote, Site, model.ProtoTCP)
 			if err == nil {
 				q.Slot, q.End = index, end
@@ -124,14 +125,14 @@ func (l *Loader) askConnected(r *model.Reading) error {
 	})
 }
 
-func (q *queues) listening(r *model.Reading) error {
+func (q *queues) listening(r *reading.Reading) error {
 	return q.inside.Do(func() (err error) {
 		r.Backlogs, err = diagListening(Site, r.Backlogs)
 		return err
 	})
 }
 
-func (q *queues) walk(w *walk, r *model.Reading) error {
+func (q *queues) walk(w *walk, r *reading.Reading) error {
 	var reader io.ReadCloser
 	err := q.inside.Do(func() (err error) {
 		reader, err = w.iter.Open()
@@ -161,8 +162,8 @@ func (q *queues) walk(w *walk, r *model.Reading) error {
 	}
 }
 
-func decodeQueue(from *lotraceLtQueue) model.Queue {
-	return model.Queue{
+func decodeQueue(from *lotraceLtQueue) reading.Queue {
+	return reading.Queue{
 		Slot:       from.Slot,
 		End:        from.Side,
 		Receive:    from.Receive,

@@ -9,11 +9,12 @@ import (
 
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // Read takes a reading into r, reusing its memory. It takes a handful of system calls, however
 // many flows there are.
-func (l *Loader) Read(r *model.Reading) (err error) {
+func (l *Loader) Read(r *reading.Reading) (err error) {
 	if r.Device.Before, err = l.device.Count(); err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ func (l *Loader) settle(leading uint64) error {
 }
 
 // ReadSlots reads the flow table and the slow turns alone, without the device's counters around them.
-func (l *Loader) ReadSlots(r *model.Reading) (err error) {
+func (l *Loader) ReadSlots(r *reading.Reading) (err error) {
 	if r.MonoNS, err = l.kernelClock(); err != nil {
 		return err
 	}
@@ -140,20 +141,20 @@ func (l *Loader) hookCount() (model.Count, error) {
 }
 
 // decodePool says what found no room.
-func decodePool(to *model.Reading, from *lotraceLtPool) {
+func decodePool(to *reading.Reading, from *lotraceLtPool) {
 	to.Unmeasured, to.Untold, to.SlowLost = from.ExchangesFull, from.HealthFull, from.SlowLost
 }
 
 // readReasons adds up every CPU's counters.
-func (l *Loader) readReasons() (model.ReasonCounts, error) {
+func (l *Loader) readReasons() (reading.ReasonCounts, error) {
 	var perCPU []lotraceLtCounts
 	if err := l.coll.Maps["lt_reasons"].Lookup(uint32(0), &perCPU); err != nil {
-		return model.ReasonCounts{}, fmt.Errorf("read reasons: %w", err)
+		return reading.ReasonCounts{}, fmt.Errorf("read reasons: %w", err)
 	}
 	return decodeReasons(perCPU), nil
 }
 
-func decodeReasons(perCPU []lotraceLtCounts) (out model.ReasonCounts) {
+func decodeReasons(perCPU []lotraceLtCounts) (out reading.ReasonCounts) {
 	for i := range perCPU {
 		for reason := range out {
 			out[reason].Add(count(perCPU[i].By[reason]))

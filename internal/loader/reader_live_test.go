@@ -9,6 +9,7 @@ import (
 	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/stats"
 	"github.com/lotrace/lotrace/internal/trace"
 )
@@ -19,7 +20,7 @@ type looker struct {
 	looked bool
 }
 
-func (l *looker) Progress(of *model.Sample) (model.Progress, bool) {
+func (l *looker) Progress(of *reading.Sample) (reading.Progress, bool) {
 	p, known := l.Engine.Progress(of)
 	l.looked = l.looked || p.Answered > 0
 	return p, known
@@ -30,7 +31,7 @@ func (l *looker) Progress(of *model.Sample) (model.Progress, bool) {
 func TestTraceBesideWindows(t *testing.T) {
 	const think = 9 * time.Millisecond
 	for _, traced := range []bool{false, true} {
-		r := newRig(t, loader.Config{Sample: model.SampleConfig{
+		r := newRig(t, loader.Config{Sample: reading.SampleConfig{
 			Policies: trace.Policies, Snaplen: trace.Snaplen(0), PerSecond: 1000, Buffer: 1 << 20,
 		}})
 		client, server := tcpPair(t, r.ns)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/advice"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // MaxSnaplen is how much of a packet is copied at most: LT_MAX_SNAPLEN.
@@ -42,7 +43,7 @@ func (c *Config) setSampleDefaults() error {
 	}
 	if s.Buffer == 0 {
 		s.Buffer = smallSampleBuffer
-		if s.Policies&model.SampleAll != 0 || s.Snaplen > 1<<10 {
+		if s.Policies&reading.SampleAll != 0 || s.Snaplen > 1<<10 {
 			s.Buffer = largeSampleBuffer
 		}
 	}
@@ -54,17 +55,17 @@ func (c *Config) checkSample() error {
 	refuse := func(found, fix string) error {
 		return &advice.Error{Doing: "sample packets", Found: found, Fix: fix}
 	}
-	either := model.SampleRandom | model.SampleFlows
+	either := reading.SampleRandom | reading.SampleFlows
 	switch {
-	case s.Policies&^(model.SampleConns<<1-1) != 0:
+	case s.Policies&^(reading.SampleConns<<1-1) != 0:
 		return refuse(fmt.Sprintf("no such policy: %#x", uint32(s.Policies)), "")
 	case s.Policies&either == either:
 		return refuse("one in so many packets and one in so many flows at once", "choose one of the two")
 	case s.Policies&either != 0 && s.OneIn == 0:
 		return refuse("one in 0", "say one in how many, from 1 on")
-	case s.Policies&model.SampleFirst != 0 && s.First == 0:
+	case s.Policies&reading.SampleFirst != 0 && s.First == 0:
 		return refuse("the first 0 packets of each flow", "say how many, from 1 on")
-	case s.Policies&model.SampleHeads != 0 && !c.Learns(LearnTurns):
+	case s.Policies&reading.SampleHeads != 0 && !c.Learns(LearnTurns):
 		return refuse("where messages begin is unknown without turns", "follow turns, or sample something else")
 	case s.Buffer < MinSampleBuffer || s.Buffer > MaxSampleBuffer || bits.OnesCount(uint(s.Buffer)) != 1:
 		return refuse(fmt.Sprintf("a buffer of %d bytes", s.Buffer),
@@ -116,7 +117,7 @@ func (l *Loader) openSamples() error {
 // samples is the ring buffer of samples, and the one being looked at.
 type samples struct {
 	ring   *ring
-	sample model.Sample
+	sample reading.Sample
 	before model.SampleCounts // what was counted before counting began
 }
 
@@ -135,7 +136,7 @@ func (l *Loader) dropSamples() (err error) {
 // each sample that is there, oldest first. A deadline in the past waits for nothing. The sample and its Data are
 // valid during the call. An error of into ends the reading and is returned as it is; what was not read yet is
 // still there for the next call. ReadSamples may run beside other methods, but not beside itself or Close.
-func (l *Loader) ReadSamples(deadline time.Time, into func(*model.Sample) error) error {
+func (l *Loader) ReadSamples(deadline time.Time, into func(*reading.Sample) error) error {
 	s := l.samples
 	if s == nil {
 		return ErrNotSampling
@@ -151,7 +152,7 @@ func (l *Loader) ReadSamples(deadline time.Time, into func(*model.Sample) error)
 	})
 }
 
-func decodeSample(to *model.Sample, record []byte) error {
+func decodeSample(to *reading.Sample, record []byte) error {
 	if len(record) < sampleSize {
 		return fmt.Errorf("read samples: %d bytes are no record", len(record))
 	}
@@ -160,12 +161,12 @@ func decodeSample(to *model.Sample, record []byte) error {
 	if int(from.Captured) > len(data) {
 		return fmt.Errorf("read samples: %d bytes of %d are missing", int(from.Captured)-len(data), from.Captured)
 	}
-	*to = model.Sample{
+	*to = reading.Sample{
 		MonoNS: from.MonoNs, Key: decodeKey(&from.Key), Slot: from.Slot, From: from.From, Client: from.Client,
-		Why: model.SamplePolicy(from.Why), Reason: model.Reason(from.Reason), Drop: from.Drop,
+		Why: reading.SamplePolicy(from.Why), Reason: reading.Reason(from.Reason), Drop: from.Drop,
 		Retransmit: from.Retransmit != 0, OneIn: from.OneIn,
 		Length: from.Len, HeaderLen: from.HeaderLen, SegmentSize: from.SegmentSize,
-		Message: model.Message{
+		Message: reading.Message{
 			Number: from.Number, Answer: from.Answer != 0, AskedNS: from.AskedNs, TookNS: from.TookNs, Sent: from.Sent,
 		},
 		Data: data[:from.Captured:from.Captured],

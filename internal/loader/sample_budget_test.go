@@ -10,6 +10,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -45,17 +46,17 @@ func TestSampleBudget(t *testing.T) {
 	const long = 1200 * time.Millisecond
 	frame := testkit.Packet(testkit.UDP(), testkit.Payload(958)) // 1000 bytes
 	for name, c := range map[string]struct {
-		config model.SampleConfig
+		config reading.SampleConfig
 		rate   float64 // samples a second
 	}{
-		"samples":            {model.SampleConfig{PerSecond: 20_000, Snaplen: 64}, 20_000},
-		"bytes":              {model.SampleConfig{BytesPerSecond: 3_000_000}, 3000},
-		"both, samples less": {model.SampleConfig{PerSecond: 1000, BytesPerSecond: 3_000_000}, 1000},
-		"both, bytes less":   {model.SampleConfig{PerSecond: 100_000, BytesPerSecond: 4_000_000}, 4000},
+		"samples":            {reading.SampleConfig{PerSecond: 20_000, Snaplen: 64}, 20_000},
+		"bytes":              {reading.SampleConfig{BytesPerSecond: 3_000_000}, 3000},
+		"both, samples less": {reading.SampleConfig{PerSecond: 1000, BytesPerSecond: 3_000_000}, 1000},
+		"both, bytes less":   {reading.SampleConfig{PerSecond: 100_000, BytesPerSecond: 4_000_000}, 4000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			testkit.RequireRoot(t)
-			c.config.Policies, c.config.Buffer = model.SampleAll, 64<<20
+			c.config.Policies, c.config.Buffer = reading.SampleAll, 64<<20
 			b := newBench(t, sampling(hook.TCX, c.config))
 			took, still := b.storm(t, frame, long)
 			all := b.readSamples(t)
@@ -77,7 +78,7 @@ func TestSampleBudget(t *testing.T) {
 	}
 }
 
-func mostInASecond(all []model.Sample) (most int) {
+func mostInASecond(all []reading.Sample) (most int) {
 	first := 0
 	for i := range all {
 		for all[i].MonoNS-all[first].MonoNS >= uint64(time.Second) {
@@ -91,7 +92,7 @@ func mostInASecond(all []model.Sample) (most int) {
 // A quiet second does not allow for twice as much in the next.
 func TestSampleBudgetDoesNotGather(t *testing.T) {
 	testkit.RequireRoot(t)
-	config := model.SampleConfig{Policies: model.SampleAll, PerSecond: 1000, Snaplen: 64, Buffer: 1 << 20}
+	config := reading.SampleConfig{Policies: reading.SampleAll, PerSecond: 1000, Snaplen: 64, Buffer: 1 << 20}
 	b := newBench(t, sampling(hook.TCX, config))
 	b.storm(t, testkit.Packet(testkit.UDP()), 1)
 	time.Sleep(500 * time.Millisecond) // what the budget is asked to forget

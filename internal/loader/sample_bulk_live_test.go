@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/hook"
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -30,7 +30,7 @@ type stream struct {
 	err      error
 }
 
-func (s *stream) add(p *model.Sample) {
+func (s *stream) add(p *reading.Sample) {
 	if s.packets++; p.SegmentSize != 0 {
 		s.packets += uint64((p.Length - p.HeaderLen - 1) / p.SegmentSize)
 	}

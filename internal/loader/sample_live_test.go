@@ -15,19 +15,20 @@ import (
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 func sampleAll(kind hook.Kind) loader.Config {
-	return loader.Config{Hook: kind, Sample: model.SampleConfig{Policies: model.SampleAll}}
+	return loader.Config{Hook: kind, Sample: reading.SampleConfig{Policies: reading.SampleAll}}
 }
 
 // sample makes traffic, hands every sample of it to into, and returns what was counted of it.
-func (r *rig) sample(into func(*model.Sample), traffic func() error) model.SampleCounts {
+func (r *rig) sample(into func(*reading.Sample), traffic func() error) model.SampleCounts {
 	r.Helper()
 	before := r.sampleCounts()
 	stop, read := make(chan struct{}), make(chan error, 1)
-	each := func(s *model.Sample) error { into(s); return nil }
+	each := func(s *reading.Sample) error { into(s); return nil }
 	go func() {
 		for {
 			select {
@@ -63,12 +64,12 @@ func (r *rig) sampleCounts() model.SampleCounts {
 // skbs is how many there were at the hook.
 func (r *rig) skbs() uint64 {
 	r.Helper()
-	var reading model.Reading
-	if err := r.loader.Read(&reading); err != nil {
+	var now reading.Reading
+	if err := r.loader.Read(&now); err != nil {
 		r.Fatal(err)
 	}
 	var n uint64
-	for _, c := range reading.Reasons {
+	for _, c := range now.Reasons {
 		n += c.SKBs
 	}
 	return n
@@ -150,7 +151,7 @@ func TestSamplesAreThePackets(t *testing.T) {
 			device, skbs := r.ns.Device(), r.skbs()
 			sampled := make(map[string]int)
 			began := time.Now()
-			counts := r.sample(func(s *model.Sample) { sampled[string(s.Data)]++ }, func() error { return mixed(r.ns) })
+			counts := r.sample(func(s *reading.Sample) { sampled[string(s.Data)]++ }, func() error { return mixed(r.ns) })
 			took := time.Since(began)
 			packets := r.ns.Device().Sub(device).RxPackets
 			if counts.Seen != packets || counts.Seen != r.skbs()-skbs || counts.Taken != packets {
@@ -178,7 +179,7 @@ func TestRefusedSamplesAreCounted(t *testing.T) {
 	r := newRig(t, c)
 	var taken uint64
 	packets := r.ns.Device().RxPackets
-	counts := r.sample(func(*model.Sample) { taken++; time.Sleep(50 * time.Microsecond) }, func() error { return mixed(r.ns) })
+	counts := r.sample(func(*reading.Sample) { taken++; time.Sleep(50 * time.Microsecond) }, func() error { return mixed(r.ns) })
 	packets = r.ns.Device().RxPackets - packets
 	want := model.SampleCounts{Seen: packets, Taken: taken, Full: packets - taken}
 	if counts != want || counts.Full == 0 {
@@ -194,11 +195,11 @@ func TestSampledHeads(t *testing.T) {
 			"tcp, ip6": func(ns *testkit.Netns, n int) (testkit.Sent, error) { return testkit.PingPong(ns, 6, n, 10) },
 		} {
 			t.Run(fmt.Sprintf("%s, %s", kind, name), func(t *testing.T) {
-				r := newRig(t, loader.Config{Hook: kind, Sample: model.SampleConfig{Policies: model.SampleHeads, Snaplen: 200}})
+				r := newRig(t, loader.Config{Hook: kind, Sample: reading.SampleConfig{Policies: reading.SampleHeads, Snaplen: 200}})
 				const n = 300
 				var sent testkit.Sent
-				var heads []model.Sample
-				counts := r.sample(func(s *model.Sample) { heads = append(heads, *s) }, func() (err error) {
+				var heads []reading.Sample
+				counts := r.sample(func(s *reading.Sample) { heads = append(heads, *s) }, func() (err error) {
 					sent, err = send(r.ns, n)
 					return err
 				})
@@ -212,7 +213,7 @@ func TestSampledHeads(t *testing.T) {
 	}
 }
 
-func checkHeads(t *testing.T, f *model.Flow, heads []model.Sample, size uint64) {
+func checkHeads(t *testing.T, f *model.Flow, heads []reading.Sample, size uint64) {
 	t.Helper()
 	var turns, responses time.Duration
 	var asked uint64
@@ -234,7 +235,7 @@ func checkHeads(t *testing.T, f *model.Flow, heads []model.Sample, size uint64) 
 		if m := s.Message; m.Number != uint32(number+1) || m.Answer != answer || m.Sent != sent {
 			t.Fatalf("head %d: %+v, want %d sent before", i, m, sent)
 		}
-		if s.Key.Endpoint(int(s.From)) != from || s.Why != model.SampleHeads || s.HeaderLen >= s.Length {
+		if s.Key.Endpoint(int(s.From)) != from || s.Why != reading.SampleHeads || s.HeaderLen >= s.Length {
 			t.Fatalf("head %d: %+v, want it from %v", i, s, from)
 		}
 	}
@@ -246,13 +247,13 @@ func checkHeads(t *testing.T, f *model.Flow, heads []model.Sample, size uint64) 
 
 // Datagrams have heads as well, the first request included.
 func TestSampledHeadsOfDatagrams(t *testing.T) {
-	r := newRig(t, loader.Config{Sample: model.SampleConfig{Policies: model.SampleHeads, Snaplen: 200}})
+	r := newRig(t, loader.Config{Sample: reading.SampleConfig{Policies: reading.SampleHeads, Snaplen: 200}})
 	at := loopback(4, 80)
 	server := listenUDP(t, r.ns, at)
 	client := dialUDP(t, r.ns, netip.AddrPortFrom(at.Addr(), 0), at)
 	const n = 50
 	var heads []string
-	r.sample(func(s *model.Sample) {
+	r.sample(func(s *reading.Sample) {
 		heads = append(heads, fmt.Sprintf("%d %v %s", s.Message.Number, s.Message.Answer, s.Data[s.HeaderLen:]))
 	}, func() error {
 		buf := make([]byte, 10)
@@ -292,9 +293,9 @@ func TestSampledHeadsOfDatagrams(t *testing.T) {
 // Of real connections too, all packets are sampled or none.
 func TestSampledFlowsAreWhole(t *testing.T) {
 	const n, oneIn = 600, 4
-	r := newRig(t, loader.Config{Sample: model.SampleConfig{Policies: model.SampleFlows, OneIn: oneIn}})
+	r := newRig(t, loader.Config{Sample: reading.SampleConfig{Policies: reading.SampleFlows, OneIn: oneIn}})
 	packets := make(map[netip.AddrPort]uint64)
-	r.sample(func(s *model.Sample) { packets[s.Key.Endpoint(int(s.Client))]++ }, func() error {
+	r.sample(func(s *reading.Sample) { packets[s.Key.Endpoint(int(s.Client))]++ }, func() error {
 		_, err := testkit.ShortConnections(r.ns, 4, n, 4)
 		return err
 	})
@@ -318,10 +319,10 @@ func TestSampledDrops(t *testing.T) {
 	for _, kind := range tcHooks {
 		t.Run(string(kind), func(t *testing.T) {
 			c := sampleAll(kind)
-			c.Sample.Policies |= model.SampleErrors
+			c.Sample.Policies |= reading.SampleErrors
 			r := newRig(t, c)
-			var sent, dropped []model.Sample
-			r.sample(func(s *model.Sample) {
+			var sent, dropped []reading.Sample
+			r.sample(func(s *reading.Sample) {
 				kept := *s
 				kept.Data = bytes.Clone(s.Data)
 				if s.Drop != 0 {
@@ -336,7 +337,7 @@ func TestSampledDrops(t *testing.T) {
 			if len(sent) != 1 || len(dropped) == 0 {
 				t.Fatalf("%d datagrams, %d dropped", len(sent), len(dropped))
 			}
-			var of *model.Sample
+			var of *reading.Sample
 			for i := range dropped {
 				if dropped[i].Key == sent[0].Key {
 					of = &dropped[i]
@@ -345,13 +346,13 @@ func TestSampledDrops(t *testing.T) {
 			if of == nil {
 				t.Fatalf("dropped %+v", dropped)
 			}
-			if loader.DropReason(of.Drop) != "no_socket" || of.Why != model.SampleErrors || of.From != sent[0].From ||
+			if loader.DropReason(of.Drop) != "no_socket" || of.Why != reading.SampleErrors || of.From != sent[0].From ||
 				of.Slot != sent[0].Slot || of.Length != sent[0].Length || of.HeaderLen != sent[0].HeaderLen || of.OneIn != 1 {
 				t.Errorf("dropped %+v, sent %+v", of, sent[0])
 			}
 			// Its checksum is filled in on the way.
 			const checksum = 14 + 40 + 6
-			head := func(s *model.Sample) []byte { return append(s.Data[:checksum:checksum], s.Data[checksum+2:100]...) }
+			head := func(s *reading.Sample) []byte { return append(s.Data[:checksum:checksum], s.Data[checksum+2:100]...) }
 			if !bytes.Equal(head(of), head(&sent[0])) {
 				t.Errorf("dropped % x, sent % x", of.Data, sent[0].Data)
 			}

@@ -13,17 +13,10 @@ import (
 
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/refparse"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
-
-// pass runs the program on a frame.
-func (b *bench) pass(tb testing.TB, frame []byte) {
-	tb.Helper()
-	if _, err := b.program.Run(&ebpf.RunOptions{Data: frame}); err != nil {
-		tb.Fatal(err)
-	}
-}
 
 // repeat runs it n times or more: where a signal interrupts them, they are all run again.
 func (b *bench) repeat(tb testing.TB, frame []byte, n uint32) {
@@ -44,9 +37,9 @@ func (b *bench) runs(tb testing.TB) uint64 {
 }
 
 // readSamples reads what there is, and keeps it.
-func (b *bench) readSamples(tb testing.TB) (all []model.Sample) {
+func (b *bench) readSamples(tb testing.TB) (all []reading.Sample) {
 	tb.Helper()
-	err := b.ReadSamples(time.Time{}, func(s *model.Sample) error {
+	err := b.ReadSamples(time.Time{}, func(s *reading.Sample) error {
 		all = append(all, *s)
 		all[len(all)-1].Data = bytes.Clone(s.Data)
 		return nil
@@ -57,12 +50,12 @@ func (b *bench) readSamples(tb testing.TB) (all []model.Sample) {
 	return all
 }
 
-func sampling(kind hook.Kind, s model.SampleConfig) Config {
+func sampling(kind hook.Kind, s reading.SampleConfig) Config {
 	return Config{Hook: kind, MaxFlows: MinFlows, Sample: s}
 }
 
 // eachSampling is eachHook with samples.
-func eachSampling(t *testing.T, s model.SampleConfig, filter model.KernelFilter, f func(t *testing.T, b *bench)) {
+func eachSampling(t *testing.T, s reading.SampleConfig, filter reading.KernelFilter, f func(t *testing.T, b *bench)) {
 	t.Helper()
 	testkit.RequireRoot(t)
 	testkit.RequireKernel(t, "6.1", "BPF_PROG_TEST_RUN")
@@ -104,11 +97,11 @@ var (
 // Who asked for which packet, and for no other.
 func TestSamplePolicies(t *testing.T) {
 	const (
-		all, random, flows, first = model.SampleAll, model.SampleRandom, model.SampleFlows, model.SampleFirst
-		heads, errs, conns        = model.SampleHeads, model.SampleErrors, model.SampleConns
+		all, random, flows, first = reading.SampleAll, reading.SampleRandom, reading.SampleFlows, reading.SampleFirst
+		heads, errs, conns        = reading.SampleHeads, reading.SampleErrors, reading.SampleConns
 	)
-	every := func(why model.SamplePolicy) map[string]model.SamplePolicy {
-		want := make(map[string]model.SamplePolicy)
+	every := func(why reading.SamplePolicy) map[string]reading.SamplePolicy {
+		want := make(map[string]reading.SamplePolicy)
 		for _, f := range sampleTape {
 			want[f.name] = why
 		}
@@ -121,29 +114,29 @@ func TestSamplePolicies(t *testing.T) {
 	both["syn"], both["syn-ack"], both["fin"] = all|conns, all|conns, all|conns
 	both["data again"], both["rst"] = all|errs, all|errs|conns
 	for name, c := range map[string]struct {
-		config model.SampleConfig
-		filter model.KernelFilter
-		want   map[string]model.SamplePolicy
+		config reading.SampleConfig
+		filter reading.KernelFilter
+		want   map[string]reading.SamplePolicy
 	}{
-		"all":            {config: model.SampleConfig{Policies: all}, want: every(all)},
-		"one in one":     {config: model.SampleConfig{Policies: random, OneIn: 1}, want: every(random)},
-		"every flow":     {config: model.SampleConfig{Policies: flows, OneIn: 1}, want: keyed},
-		"first of each":  {config: model.SampleConfig{Policies: first, First: 1}, want: map[string]model.SamplePolicy{"syn": first, "ask": first}},
-		"first three":    {config: model.SampleConfig{Policies: first, First: 3}, want: map[string]model.SamplePolicy{"syn": first, "syn-ack": first, "data": first, "ask": first, "ask on": first, "answer": first}},
-		"heads":          {config: model.SampleConfig{Policies: heads}, want: map[string]model.SamplePolicy{"data": heads, "ask": heads, "answer": heads, "ask more": heads}},
-		"errors":         {config: model.SampleConfig{Policies: errs}, want: map[string]model.SamplePolicy{"data again": errs, "rst": errs}},
-		"conns":          {config: model.SampleConfig{Policies: conns}, want: map[string]model.SamplePolicy{"syn": conns, "syn-ack": conns, "fin": conns, "rst": conns}},
-		"together":       {config: model.SampleConfig{Policies: all | errs | conns}, want: both},
-		"heads of first": {config: model.SampleConfig{Policies: heads | first, First: 1}, want: map[string]model.SamplePolicy{"syn": first, "data": heads, "ask": heads | first, "answer": heads, "ask more": heads}},
+		"all":            {config: reading.SampleConfig{Policies: all}, want: every(all)},
+		"one in one":     {config: reading.SampleConfig{Policies: random, OneIn: 1}, want: every(random)},
+		"every flow":     {config: reading.SampleConfig{Policies: flows, OneIn: 1}, want: keyed},
+		"first of each":  {config: reading.SampleConfig{Policies: first, First: 1}, want: map[string]reading.SamplePolicy{"syn": first, "ask": first}},
+		"first three":    {config: reading.SampleConfig{Policies: first, First: 3}, want: map[string]reading.SamplePolicy{"syn": first, "syn-ack": first, "data": first, "ask": first, "ask on": first, "answer": first}},
+		"heads":          {config: reading.SampleConfig{Policies: heads}, want: map[string]reading.SamplePolicy{"data": heads, "ask": heads, "answer": heads, "ask more": heads}},
+		"errors":         {config: reading.SampleConfig{Policies: errs}, want: map[string]reading.SamplePolicy{"data again": errs, "rst": errs}},
+		"conns":          {config: reading.SampleConfig{Policies: conns}, want: map[string]reading.SamplePolicy{"syn": conns, "syn-ack": conns, "fin": conns, "rst": conns}},
+		"together":       {config: reading.SampleConfig{Policies: all | errs | conns}, want: both},
+		"heads of first": {config: reading.SampleConfig{Policies: heads | first, First: 1}, want: map[string]reading.SamplePolicy{"syn": first, "data": heads, "ask": heads | first, "answer": heads, "ask more": heads}},
 		"filtered": {
-			config: model.SampleConfig{Policies: all},
-			filter: model.KernelFilter{{Test: model.TestProto, Lo: 6, OnTrue: model.FilterReject, OnFalse: model.FilterAccept}},
-			want:   map[string]model.SamplePolicy{"ask": all, "ask on": all, "answer": all, "answer on": all, "ask more": all, "arp": all, "malformed": all},
+			config: reading.SampleConfig{Policies: all},
+			filter: reading.KernelFilter{{Test: reading.TestProto, Lo: 6, OnTrue: reading.FilterReject, OnFalse: reading.FilterAccept}},
+			want:   map[string]reading.SamplePolicy{"ask": all, "ask on": all, "answer": all, "answer on": all, "ask more": all, "arp": all, "malformed": all},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachSampling(t, c.config, c.filter, func(t *testing.T, b *bench) {
-				got := make(map[string]model.SamplePolicy)
+				got := make(map[string]reading.SamplePolicy)
 				for _, f := range sampleTape {
 					b.pass(t, f.frame)
 					for _, s := range b.readSamples(t) {
@@ -170,20 +163,20 @@ func TestSamplePolicies(t *testing.T) {
 }
 
 // checkSample compares what a sample says with the reference parser.
-func checkSample(tb testing.TB, s *model.Sample, frame []byte) {
+func checkSample(tb testing.TB, s *reading.Sample, frame []byte) {
 	tb.Helper()
 	if int(s.Length) != len(frame) || !bytes.Equal(s.Data, frame[:min(len(frame), len(s.Data))]) || s.MonoNS == 0 {
 		tb.Errorf("%d bytes at %d: % x, want the beginning of % x", s.Length, s.MonoNS, s.Data, frame)
 	}
 	want := refparse.Parse(frame)
 	if want.Reason != refparse.OK {
-		if s.Slot != model.NoSlot || s.Reason.String() != want.Reason || s.HeaderLen != etherHeader || s.Key != (model.SlotKey{}) {
+		if s.Slot != reading.NoSlot || s.Reason.String() != want.Reason || s.HeaderLen != etherHeader || s.Key != (reading.SlotKey{}) {
 			tb.Errorf("%s: %+v", want.Reason, s)
 		}
 		return
 	}
 	_, side := want.Key(0)
-	if s.Reason != model.ReasonCounted || s.Slot == model.NoSlot || int(s.HeaderLen) != len(frame)-want.Payload {
+	if s.Reason != reading.ReasonCounted || s.Slot == reading.NoSlot || int(s.HeaderLen) != len(frame)-want.Payload {
 		tb.Errorf("slot %d, %v, %d bytes of headers; want %d: % x", s.Slot, s.Reason, s.HeaderLen, len(frame)-want.Payload, frame)
 	}
 	if from, to := s.Key.Endpoint(int(s.From)), s.Key.Endpoint(1-int(s.From)); from != want.Src || to != want.Dst || int(s.From) != side {
@@ -195,7 +188,7 @@ func checkSample(tb testing.TB, s *model.Sample, frame []byte) {
 func TestSampledBytes(t *testing.T) {
 	for _, snaplen := range []uint32{1, 14, 60, 64, 129, 0} {
 		t.Run(fmt.Sprint(snaplen), func(t *testing.T) {
-			eachSampling(t, model.SampleConfig{Policies: model.SampleAll, Snaplen: snaplen}, nil, func(t *testing.T, b *bench) {
+			eachSampling(t, reading.SampleConfig{Policies: reading.SampleAll, Snaplen: snaplen}, nil, func(t *testing.T, b *bench) {
 				frames := [][]byte{testkit.Packet(testkit.UDP(), testkit.Payload(1400))}
 				for _, packet := range testkit.Corpus() {
 					frames = append(frames, packet.Frame)
@@ -228,7 +221,7 @@ func TestSampledBytes(t *testing.T) {
 
 // Packets that the table has no room for are sampled all the same.
 func TestSampleOfFullTable(t *testing.T) {
-	eachSampling(t, model.SampleConfig{Policies: model.SampleAll}, nil, func(t *testing.T, b *bench) {
+	eachSampling(t, reading.SampleConfig{Policies: reading.SampleAll}, nil, func(t *testing.T, b *bench) {
 		for port := range MinFlows + 1 {
 			b.pass(t, testkit.Packet(testkit.To(fmt.Sprintf("127.0.0.2:%d", port+1)), testkit.UDP()))
 		}
@@ -237,7 +230,7 @@ func TestSampleOfFullTable(t *testing.T) {
 			t.Fatalf("%d samples of %d packets", len(all), MinFlows+1)
 		}
 		last := all[MinFlows]
-		if last.Slot != model.NoSlot || last.Reason != model.ReasonTableFull ||
+		if last.Slot != reading.NoSlot || last.Reason != reading.ReasonTableFull ||
 			last.Key.Endpoint(1-int(last.From)).Port() != MinFlows+1 {
 			t.Errorf("%+v", last)
 		}
@@ -254,7 +247,7 @@ func TestSampleOneIn(t *testing.T) {
 	const packets = 1_000_000
 	for _, oneIn := range []uint32{3, 100} {
 		t.Run(fmt.Sprint(oneIn), func(t *testing.T) {
-			config := model.SampleConfig{Policies: model.SampleRandom, OneIn: oneIn, Snaplen: 64}
+			config := reading.SampleConfig{Policies: reading.SampleRandom, OneIn: oneIn, Snaplen: 64}
 			eachSampling(t, config, nil, func(t *testing.T, b *bench) {
 				b.repeat(t, testkit.Packet(testkit.UDP()), packets)
 				counts, err := b.SampleCounts()
@@ -266,7 +259,7 @@ func TestSampleOneIn(t *testing.T) {
 					t.Errorf("%d samples: %+v", len(all), counts)
 				}
 				for _, s := range all {
-					if s.OneIn != oneIn || s.Why != model.SampleRandom {
+					if s.OneIn != oneIn || s.Why != reading.SampleRandom {
 						t.Fatalf("%+v", s)
 					}
 				}
@@ -278,11 +271,11 @@ func TestSampleOneIn(t *testing.T) {
 // A flow is sampled whole, both directions and all its packets, or not at all; another run chooses others.
 func TestSampleWholeFlows(t *testing.T) {
 	const flows, packets, oneIn = 900, 4, 5
-	config := model.SampleConfig{Policies: model.SampleFlows, OneIn: oneIn}
+	config := reading.SampleConfig{Policies: reading.SampleFlows, OneIn: oneIn}
 	eachSampling(t, config, nil, func(t *testing.T, b *bench) {
-		runs := [2]map[model.SlotKey]int{}
+		runs := [2]map[reading.SlotKey]int{}
 		for run := range runs {
-			runs[run] = make(map[model.SlotKey]int)
+			runs[run] = make(map[reading.SlotKey]int)
 			b := newBench(t, sampling(b.kind, config))
 			for i := range flows * packets {
 				client := fmt.Sprintf("127.0.0.1:%d", 40000+i%flows)
@@ -294,7 +287,7 @@ func TestSampleWholeFlows(t *testing.T) {
 			}
 			for _, s := range b.readSamples(t) {
 				runs[run][s.Key]++
-				if s.OneIn != oneIn || s.Why != model.SampleFlows {
+				if s.OneIn != oneIn || s.Why != reading.SampleFlows {
 					t.Fatalf("%+v", s)
 				}
 			}
@@ -315,7 +308,7 @@ func TestSampleWholeFlows(t *testing.T) {
 
 // What a buffer that nobody reads refuses is counted, and reading makes room.
 func TestSampleBufferFull(t *testing.T) {
-	config := model.SampleConfig{Policies: model.SampleAll, Snaplen: 64, Buffer: MinSampleBuffer}
+	config := reading.SampleConfig{Policies: reading.SampleAll, Snaplen: 64, Buffer: MinSampleBuffer}
 	eachSampling(t, config, nil, func(t *testing.T, b *bench) {
 		frame := testkit.Packet(testkit.UDP(), testkit.Payload(100))
 		const each = uint64(ringHeaderSize + sampleSize + 64)
@@ -343,7 +336,7 @@ func TestSampleBufferFull(t *testing.T) {
 // Reading ends where its caller says, and goes on from there; it waits until then where there is little.
 func TestReadSamples(t *testing.T) {
 	testkit.RequireRoot(t)
-	b := newBench(t, sampling(hook.TCX, model.SampleConfig{Policies: model.SampleAll, Snaplen: 64, Buffer: MinSampleBuffer}))
+	b := newBench(t, sampling(hook.TCX, reading.SampleConfig{Policies: reading.SampleAll, Snaplen: 64, Buffer: MinSampleBuffer}))
 	frame := testkit.Packet(testkit.UDP())
 	enough := errors.New("enough")
 	seen := 0
@@ -351,7 +344,7 @@ func TestReadSamples(t *testing.T) {
 		b.pass(t, frame)
 	}
 	for range 2 {
-		err := b.ReadSamples(time.Time{}, func(*model.Sample) error { seen++; return enough })
+		err := b.ReadSamples(time.Time{}, func(*reading.Sample) error { seen++; return enough })
 		if !errors.Is(err, enough) {
 			t.Errorf("ended with %v", err)
 		}
@@ -363,7 +356,7 @@ func TestReadSamples(t *testing.T) {
 	const wait = 50 * time.Millisecond
 	b.pass(t, frame)
 	began, n := time.Now(), 0
-	count := func(*model.Sample) error { n++; return nil }
+	count := func(*reading.Sample) error { n++; return nil }
 	if err := b.ReadSamples(began.Add(wait), count); err != nil || n != 1 || time.Since(began) < wait {
 		t.Errorf("%d samples after %v, %v; want 1 after %v", n, time.Since(began), err, wait)
 	}
@@ -385,10 +378,10 @@ func TestReadSamples(t *testing.T) {
 
 func TestReadSamplesAllocatesNothing(t *testing.T) {
 	testkit.RequireRoot(t)
-	b := newBench(t, sampling(hook.TCX, model.SampleConfig{Policies: model.SampleAll}))
+	b := newBench(t, sampling(hook.TCX, reading.SampleConfig{Policies: reading.SampleAll}))
 	frame := testkit.Packet(testkit.UDP(), testkit.Payload(1000))
 	n := 0
-	count := func(*model.Sample) error { n++; return nil }
+	count := func(*reading.Sample) error { n++; return nil }
 	allocations := func(records uint32) float64 {
 		return testing.AllocsPerRun(1, func() {
 			b.repeat(t, frame, records)
@@ -408,15 +401,15 @@ func TestSampleConfig(t *testing.T) {
 		config Config
 		want   string
 	}{
-		"policy":    {Config{Sample: model.SampleConfig{Policies: 1 << 20}}, "sample packets: no such policy: 0x100000"},
-		"one in":    {Config{Sample: model.SampleConfig{Policies: model.SampleRandom}}, "sample packets: one in 0; say one in how many, from 1 on"},
-		"both":      {Config{Sample: model.SampleConfig{Policies: model.SampleRandom | model.SampleFlows, OneIn: 2}}, "sample packets: one in so many packets and one in so many flows at once; choose one of the two"},
-		"first":     {Config{Sample: model.SampleConfig{Policies: model.SampleFirst}}, "sample packets: the first 0 packets of each flow; say how many, from 1 on"},
-		"heads":     {Config{Learn: LearnUsual &^ LearnTurns, Sample: model.SampleConfig{Policies: model.SampleHeads}}, "sample packets: where messages begin is unknown without turns; follow turns, or sample something else"},
-		"buffer":    {Config{Sample: model.SampleConfig{Policies: model.SampleAll, Buffer: 100_000}}, "sample packets: a buffer of 100000 bytes; take a power of two from 65536 to 1073741824"},
-		"too small": {Config{Sample: model.SampleConfig{Policies: model.SampleAll, Buffer: 256 << 10}}, "sample packets: a buffer of 262144 bytes has no room for two packets; use a larger buffer or a smaller snaplen"},
-		"nothing":   {Config{Sample: model.SampleConfig{Buffer: 3}}, "<nil>"},
-		"heads, ok": {Config{Sample: model.SampleConfig{Policies: model.SampleHeads, Snaplen: 200}}, "<nil>"},
+		"policy":    {Config{Sample: reading.SampleConfig{Policies: 1 << 20}}, "sample packets: no such policy: 0x100000"},
+		"one in":    {Config{Sample: reading.SampleConfig{Policies: reading.SampleRandom}}, "sample packets: one in 0; say one in how many, from 1 on"},
+		"both":      {Config{Sample: reading.SampleConfig{Policies: reading.SampleRandom | reading.SampleFlows, OneIn: 2}}, "sample packets: one in so many packets and one in so many flows at once; choose one of the two"},
+		"first":     {Config{Sample: reading.SampleConfig{Policies: reading.SampleFirst}}, "sample packets: the first 0 packets of each flow; say how many, from 1 on"},
+		"heads":     {Config{Learn: LearnUsual &^ LearnTurns, Sample: reading.SampleConfig{Policies: reading.SampleHeads}}, "sample packets: where messages begin is unknown without turns; follow turns, or sample something else"},
+		"buffer":    {Config{Sample: reading.SampleConfig{Policies: reading.SampleAll, Buffer: 100_000}}, "sample packets: a buffer of 100000 bytes; take a power of two from 65536 to 1073741824"},
+		"too small": {Config{Sample: reading.SampleConfig{Policies: reading.SampleAll, Buffer: 256 << 10}}, "sample packets: a buffer of 262144 bytes has no room for two packets; use a larger buffer or a smaller snaplen"},
+		"nothing":   {Config{Sample: reading.SampleConfig{Buffer: 3}}, "<nil>"},
+		"heads, ok": {Config{Sample: reading.SampleConfig{Policies: reading.SampleHeads, Snaplen: 200}}, "<nil>"},
 	} {
 		if got := fmt.Sprint(c.config.setDefaults()); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)

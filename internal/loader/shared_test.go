@@ -7,7 +7,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // rounds is how often shared memory is changed while somebody reads it.
@@ -63,7 +63,7 @@ func TestOwnersAreReadWhole(t *testing.T) {
 	var known knownEnds
 	var all processes
 	var seen atomic.Uint64 // changes that were read
-	var newest [2]*model.Process
+	var newest [2]*reading.Process
 	deadline := time.Now().Add(time.Minute)
 	var written uint64
 	beside(func() {
@@ -117,7 +117,7 @@ func TestTellingIsOneStep(t *testing.T) {
 		now := atomic.LoadUint32(word)
 		bytes := *(*[4]uint8)(unsafe.Pointer(&now))
 		told := [2]uint8{bytes[2], bytes[3]}
-		if told != [2]uint8{0, uint8(model.SlotRoleNone)} && told != [2]uint8{1, uint8(model.SlotRoleTold)} {
+		if told != [2]uint8{0, uint8(reading.SlotRoleNone)} && told != [2]uint8{1, uint8(reading.SlotRoleTold)} {
 			t.Errorf("client %d, role %d", told[0], told[1])
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // slowBytes is how much the kernel may tell of slow turns between two readings: 2,520 of them.
@@ -26,7 +27,7 @@ func (l *Loader) openSlow() error {
 
 // read appends what was told since it was called last, oldest first. What comes meanwhile is for the next
 // call, so that it ends however fast the kernel tells.
-func (s *slow) read(into []model.SlowTurn) ([]model.SlowTurn, error) {
+func (s *slow) read(into []reading.SlowTurn) ([]reading.SlowTurn, error) {
 	if s == nil {
 		return into, nil
 	}
@@ -40,12 +41,12 @@ func (s *slow) read(into []model.SlowTurn) ([]model.SlowTurn, error) {
 	return into, err
 }
 
-func decodeSlow(record []byte) (model.SlowTurn, error) {
+func decodeSlow(record []byte) (reading.SlowTurn, error) {
 	if len(record) != int(unsafe.Sizeof(lotraceLtSlow{})) {
-		return model.SlowTurn{}, fmt.Errorf("read slow turns: %d bytes are no record", len(record))
+		return reading.SlowTurn{}, fmt.Errorf("read slow turns: %d bytes are no record", len(record))
 	}
 	from := (*lotraceLtSlow)(unsafe.Pointer(&record[0]))
-	turn := model.SlowTurn{
+	turn := reading.SlowTurn{
 		Slot:    from.Slot,
 		Key:     decodeKey(&from.Key),
 		Client:  from.Client,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -81,7 +82,7 @@ func threeSlow(t *testing.T, c *conversation) (seen []witness) {
 // took is the least and the most that a turn may have taken.
 func (w *witness) took() span { return span{w.answer.from - w.ask.to, w.answer.to - w.ask.from} }
 
-func checkEnds(t *testing.T, told *model.SlowTurn, client, server net.Conn) {
+func checkEnds(t *testing.T, told *reading.SlowTurn, client, server net.Conn) {
 	t.Helper()
 	from := told.Key.Endpoint(int(told.Client))
 	to := told.Key.Endpoint(1 - int(told.Client))
@@ -140,13 +141,13 @@ func countUnprivileged([]string) error {
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
 		return err
 	}
-	var reading model.Reading
-	if err := l.ReadSlots(&reading); err != nil {
+	var now reading.Reading
+	if err := l.ReadSlots(&now); err != nil {
 		return err
 	}
 	known := 0
-	for i := range reading.Slow {
-		if reading.Slow[i].Parts != nil {
+	for i := range now.Slow {
+		if now.Slow[i].Parts != nil {
 			known++
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 	"github.com/lotrace/lotrace/internal/testkit/foreign"
 )
@@ -72,7 +72,7 @@ func TestZeroWindow(t *testing.T) {
 		testkit.Quiesce(r.ns)
 		sum, _ := r.troubles()
 		closed := sum.Server.ClosedNS
-		want := troubles{Server: model.EndTrouble{ZeroWindows: r.kernel("TcpExtTCPToZeroWindowAdv"), ClosedNS: closed}}
+		want := troubles{Server: reading.EndTrouble{ZeroWindows: r.kernel("TcpExtTCPToZeroWindowAdv"), ClosedNS: closed}}
 		if sum != want || r.kernel("TcpExtTCPFromZeroWindowAdv") != sum.Server.ZeroWindows {
 			t.Errorf("%+v, want %+v", sum, want)
 		}
@@ -102,7 +102,7 @@ func TestZeroWindowEndsWithReset(t *testing.T) {
 				sum, _ := r.troubles()
 				closed := sum.Server.ClosedNS
 				resets := r.kernel("TcpOutRsts") // more than one where packets of the other end were on their way
-				want := troubles{Server: model.EndTrouble{ZeroWindows: 1, ClosedNS: closed, Resets: resets}}
+				want := troubles{Server: reading.EndTrouble{ZeroWindows: 1, ClosedNS: closed, Resets: resets}}
 				if byClient {
 					want.Server.Resets, want.Client.Resets = 0, resets
 				}
@@ -178,7 +178,7 @@ func TestTimeouts(t *testing.T) {
 			}
 			testkit.Quiesce(ns)
 			sum, slots := r.troubles()
-			want := troubles{Client: model.EndTrouble{Timeouts: r.kernel("TcpExtTCPTimeouts")}}
+			want := troubles{Client: reading.EndTrouble{Timeouts: r.kernel("TcpExtTCPTimeouts")}}
 			if kind == hook.XDP {
 				want = troubles{} // only its socket knows why something is sent again
 			}
@@ -263,7 +263,7 @@ func (r *rig) nagle(t *testing.T, c manner, known bool) string {
 	}
 	sum, _ := r.troubles()
 	stalled := time.Duration(sum.Client.StalledNS)
-	want := troubles{Client: model.EndTrouble{Stalls: slow, StalledNS: uint64(stalled)}}
+	want := troubles{Client: reading.EndTrouble{Stalls: slow, StalledNS: uint64(stalled)}}
 	if sum != want || stalled > waited || waited-stalled > waited/10 {
 		return fmt.Sprintf("%+v, want %+v; stalled for %v of %v", sum, want, stalled, waited)
 	}

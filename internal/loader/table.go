@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // table is the flow slots as memory shared with the kernel, and the way back for the used ones.
@@ -108,35 +109,35 @@ func (t *table) readPool() (pool lotraceLtPool, err error) {
 }
 
 // read appends what every slot in use has counted to into.
-func (t *table) read(into []model.SlotCount) ([]model.SlotCount, error) {
+func (t *table) read(into []reading.SlotCount) ([]reading.SlotCount, error) {
 	used, err := t.reach()
 	if err != nil {
 		return into, err
 	}
 	if cap(into) < used { // all that there may ever be; what is not used takes no memory
-		into = make([]model.SlotCount, 0, len(t.slots.at))
+		into = make([]reading.SlotCount, 0, len(t.slots.at))
 	}
 	for i := range used {
 		slot := &t.slots.at[i]
-		switch model.SlotState(atomic.LoadUint32(&slot.State)) {
-		case model.SlotLive, model.SlotOrphan:
-			into = append(into, model.SlotCount{Index: uint32(i)})
+		switch reading.SlotState(atomic.LoadUint32(&slot.State)) {
+		case reading.SlotLive, reading.SlotOrphan:
+			into = append(into, reading.SlotCount{Index: uint32(i)})
 			decodeCount(&into[len(into)-1], slot)
-		case model.SlotFree, model.SlotRetiring:
+		case reading.SlotFree, reading.SlotRetiring:
 		}
 	}
 	return into, nil
 }
 
 // readSlot reads a slot without its counts, and what lies beside it.
-func (t *table) readSlot(to *model.Slot) {
+func (t *table) readSlot(to *reading.Slot) {
 	const closedWindow = 1 << 31 // LT_CLOSED, beside the round trip
 	i := to.Index
 	slot, ends := &t.slots.at[i], &t.ends.at[i]
-	to.State = model.SlotState(atomic.LoadUint32(&slot.State))
+	to.State = reading.SlotState(atomic.LoadUint32(&slot.State))
 	to.Key = decodeKey(&slot.Key)
 	to.Client = slot.Client
-	to.Role = model.SlotRole(slot.Role)
+	to.Role = reading.SlotRole(slot.Role)
 	to.Exchange = place(&slot.Exchange1, t.exchanges.reached)
 	to.Trouble = place(&ends.Health1, t.troubles.reached)
 	for i := range slot.Dir {
@@ -163,8 +164,8 @@ func place(of *uint32, reached int) uint32 {
 	return 0
 }
 
-func decodeKey(from *lotraceLtKey) model.SlotKey {
-	return model.SlotKey{Addr: from.Addr, Port: from.Port, Site: from.Site, Proto: model.Proto(from.Proto)}
+func decodeKey(from *lotraceLtKey) reading.SlotKey {
+	return reading.SlotKey{Addr: from.Addr, Port: from.Port, Site: from.Site, Proto: model.Proto(from.Proto)}
 }
 
 // encodeKey is the canonical form of a tuple, and which end of it from is.
@@ -191,7 +192,7 @@ func (t *table) find(from, to netip.AddrPort, site uint32, proto model.Proto) (i
 		return 0, 0, ebpf.ErrKeyNotExist
 	}
 	slot := &t.slots.at[index]
-	if model.SlotState(atomic.LoadUint32(&slot.State)) != model.SlotLive || slot.Key != key {
+	if reading.SlotState(atomic.LoadUint32(&slot.State)) != reading.SlotLive || slot.Key != key {
 		return 0, 0, ebpf.ErrKeyNotExist
 	}
 	return index, end, nil
@@ -199,7 +200,7 @@ func (t *table) find(from, to netip.AddrPort, site uint32, proto model.Proto) (i
 
 // decodeCount reads a slot that the kernel may be writing. Each counter is whole; a packet being
 // counted at this moment may be in some of them and not yet in others.
-func decodeCount(to *model.SlotCount, from *lotraceLtSlot) {
+func decodeCount(to *reading.SlotCount, from *lotraceLtSlot) {
 	to.TCPFlags = from.TcpFlags
 	for i := range to.Dir {
 		dir, unlocked := &from.Dir[i], &from.Unlocked[i]
@@ -217,7 +218,7 @@ func decodeCount(to *model.SlotCount, from *lotraceLtSlot) {
 
 // ReadSlot reads what there is to say of a slot of the newest reading but its counts, which stay as they are:
 // to says which slot it is. What has changed since the reading is as it is now.
-func (l *Loader) ReadSlot(to *model.Slot) { l.table.readSlot(to) }
+func (l *Loader) ReadSlot(to *reading.Slot) { l.table.readSlot(to) }
 
 // Tell says which end of a slot is the client, where the kernel does not know or is wrong: from then on that one's
 // turns are followed.
@@ -230,7 +231,7 @@ func (slot *lotraceLtSlot) tell(client uint8) {
 	for {
 		was := atomic.LoadUint32(word)
 		bytes := binary.NativeEndian.AppendUint32(nil, was)
-		bytes[2], bytes[3] = client, uint8(model.SlotRoleTold)
+		bytes[2], bytes[3] = client, uint8(reading.SlotRoleTold)
 		if atomic.CompareAndSwapUint32(word, was, binary.NativeEndian.Uint32(bytes)) {
 			return
 		}
@@ -241,11 +242,11 @@ func (slot *lotraceLtSlot) tell(client uint8) {
 // last to into. No packet is lost to it: first sockets stop trusting them, then the index forgets
 // them, then every program that may still hold one has ended, and only then are the
 // counts read for the last time. One grace period (some milliseconds) serves all of them.
-func (l *Loader) Retire(slots []uint32, into []model.Slot) ([]model.Slot, error) {
+func (l *Loader) Retire(slots []uint32, into []reading.Slot) ([]reading.Slot, error) {
 	return l.table.retire(slots, into)
 }
 
-func (t *table) retire(slots []uint32, into []model.Slot) ([]model.Slot, error) {
+func (t *table) retire(slots []uint32, into []reading.Slot) ([]reading.Slot, error) {
 	if len(slots) == 0 {
 		return into, nil
 	}
@@ -261,7 +262,7 @@ func (t *table) retire(slots []uint32, into []model.Slot) ([]model.Slot, error) 
 		return into, err
 	}
 	for _, index := range slots {
-		into = append(into, model.Slot{SlotCount: model.SlotCount{Index: index}})
+		into = append(into, reading.Slot{SlotCount: reading.SlotCount{Index: index}})
 		final := &into[len(into)-1]
 		decodeCount(&final.SlotCount, &t.slots.at[index])
 		t.readSlot(final)
@@ -289,10 +290,10 @@ func (t *table) forget(index uint32) error {
 // mark reports whether the slot's key was still its own.
 func (t *table) mark(index uint32) bool {
 	state := &t.slots.at[index].State
-	if atomic.CompareAndSwapUint32(state, uint32(model.SlotLive), uint32(model.SlotRetiring)) {
+	if atomic.CompareAndSwapUint32(state, uint32(reading.SlotLive), uint32(reading.SlotRetiring)) {
 		return true
 	}
-	atomic.StoreUint32(state, uint32(model.SlotRetiring))
+	atomic.StoreUint32(state, uint32(reading.SlotRetiring))
 	return false
 }
 

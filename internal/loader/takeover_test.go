@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/lotrace/lotrace/internal/loader"
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -14,7 +14,7 @@ import (
 func TestRetireLeavesSuccessor(t *testing.T) {
 	for _, c := range []struct {
 		name           string
-		before, behind func(l *loader.Loader, ended *model.Slot) error // the takeover
+		before, behind func(l *loader.Loader, ended *reading.Slot) error // the takeover
 	}{
 		{"between reading and mark", nothing, retire},
 		{"between mark and deletion", loader.MarkForTest, loader.FinishForTest},
@@ -28,11 +28,11 @@ func TestRetireLeavesSuccessor(t *testing.T) {
 			reset(t, client)
 			server.Close()
 			testkit.Quiesce(r.ns)
-			var reading model.Reading
-			if err := r.loader.ReadSlots(&reading); err != nil {
+			var now reading.Reading
+			if err := r.loader.ReadSlots(&now); err != nil {
 				t.Fatal(err)
 			}
-			ended := loader.SlotsForTest(r.loader, &reading)[0]
+			ended := loader.SlotsForTest(r.loader, &now)[0]
 
 			if err := c.before(r.loader, &ended); err != nil {
 				t.Fatal(err)
@@ -50,15 +50,15 @@ func TestRetireLeavesSuccessor(t *testing.T) {
 				t.Fatal(err)
 			}
 			testkit.Quiesce(r.ns)
-			if err := r.loader.ReadSlots(&reading); err != nil {
+			if err := r.loader.ReadSlots(&now); err != nil {
 				t.Fatal(err)
 			}
-			slots := loader.SlotsForTest(r.loader, &reading)
+			slots := loader.SlotsForTest(r.loader, &now)
 			if n := len(slots); n != 1 {
 				t.Errorf("%d slots for one connection", n)
 			}
 			for i := range slots {
-				if s := &slots[i]; s.Role != model.SlotRoleSYN || s.Owner[0] == nil || s.Owner[1] == nil {
+				if s := &slots[i]; s.Role != reading.SlotRoleSYN || s.Owner[0] == nil || s.Owner[1] == nil {
 					t.Errorf("role %v, owners %v", s.Role, s.Owner)
 				}
 			}
@@ -66,9 +66,9 @@ func TestRetireLeavesSuccessor(t *testing.T) {
 	}
 }
 
-func nothing(*loader.Loader, *model.Slot) error { return nil }
+func nothing(*loader.Loader, *reading.Slot) error { return nil }
 
-func retire(l *loader.Loader, ended *model.Slot) error {
+func retire(l *loader.Loader, ended *reading.Slot) error {
 	_, err := l.Retire([]uint32{ended.Index}, nil)
 	return err
 }

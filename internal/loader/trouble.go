@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // minTroubles is how many flows' troubles are counted at once, however small the table.
@@ -14,16 +14,16 @@ const minTroubles = 1 << 10
 // nothing of it, but a client that is refused and tries again at once has a flow each time.
 func Troubles(maxFlows int) int { return max(minTroubles, maxFlows/4) }
 
-// ReadTrouble reads what went wrong at a place (model.Slot.Trouble), which stays valid until it is
+// ReadTrouble reads what went wrong at a place (reading.Slot.Trouble), which stays valid until it is
 // released.
-func (l *Loader) ReadTrouble(place uint32, into *model.Trouble) {
+func (l *Loader) ReadTrouble(place uint32, into *reading.Trouble) {
 	from := &l.table.troubles.at[place-1]
 	into.Refused = atomic.LoadUint32(&from.Refused)
 	into.SYNRetries = atomic.LoadUint32(&from.SynRetries)
 	into.SYNACKRetries = atomic.LoadUint32(&from.SynackRetries)
 	into.OtherDrops = atomic.LoadUint32(&from.OtherDrops)
 	for i := range into.End {
-		into.End[i] = model.EndTrouble{
+		into.End[i] = reading.EndTrouble{
 			Resets:        atomic.LoadUint32(&from.Resets[i]),
 			Timeouts:      atomic.LoadUint32(&from.Timeouts[i]),
 			ZeroWindows:   atomic.LoadUint32(&from.ZeroWindows[i]),
@@ -40,9 +40,9 @@ func (l *Loader) ReadTrouble(place uint32, into *model.Trouble) {
 
 // readDrop reads the number first. The kernel writes the reason first, so there is none without its reason: that would
 // be of another one, and again of its own in the next reading.
-func readDrop(from *lotraceLtDrop) model.Drop {
+func readDrop(from *lotraceLtDrop) reading.Drop {
 	skbs := atomic.LoadUint32(&from.Skbs)
-	return model.Drop{Reason: atomic.LoadUint32(&from.Reason), SKBs: skbs}
+	return reading.Drop{Reason: atomic.LoadUint32(&from.Reason), SKBs: skbs}
 }
 
 // ReleaseTrouble gives a place back. Its slot must have been freed.

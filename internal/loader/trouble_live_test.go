@@ -14,34 +14,35 @@ import (
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 // troubles is what went wrong on all TCP flows of a rig.
 type troubles struct {
 	Refused, SYNRetries, SYNACKRetries uint32
-	Client, Server                     model.EndTrouble
+	Client, Server                     reading.EndTrouble
 }
 
 // troubles adds up all flows, whose clients must be known.
-func (r *rig) troubles() (sum troubles, slots []model.Slot) {
+func (r *rig) troubles() (sum troubles, slots []reading.Slot) {
 	r.Helper()
-	var reading model.Reading
-	if err := r.loader.Read(&reading); err != nil {
+	var now reading.Reading
+	if err := r.loader.Read(&now); err != nil {
 		r.Fatal(err)
 	}
-	for _, s := range loader.SlotsForTest(r.loader, &reading) {
+	for _, s := range loader.SlotsForTest(r.loader, &now) {
 		if s.Key.Proto != model.ProtoTCP {
 			continue
 		}
-		if s.Role != model.SlotRoleSYN {
+		if s.Role != reading.SlotRoleSYN {
 			r.Errorf("role %d of %v and %v", s.Role, s.Key.Endpoint(0), s.Key.Endpoint(1))
 		}
 		slots = append(slots, s)
 		if s.Trouble == 0 {
 			continue
 		}
-		var t model.Trouble
+		var t reading.Trouble
 		r.loader.ReadTrouble(s.Trouble, &t)
 		sum.Refused += t.Refused
 		sum.SYNRetries += t.SYNRetries
@@ -52,7 +53,7 @@ func (r *rig) troubles() (sum troubles, slots []model.Slot) {
 	return sum, slots
 }
 
-func addEnd(to, from *model.EndTrouble) {
+func addEnd(to, from *reading.EndTrouble) {
 	to.Resets += from.Resets
 	to.Timeouts += from.Timeouts
 	to.ZeroWindows += from.ZeroWindows
@@ -131,7 +132,7 @@ func TestResets(t *testing.T) {
 			}
 		}
 		testkit.Quiesce(r.ns)
-		want := troubles{Client: model.EndTrouble{Resets: byClient}, Server: model.EndTrouble{Resets: byServer}}
+		want := troubles{Client: reading.EndTrouble{Resets: byClient}, Server: reading.EndTrouble{Resets: byServer}}
 		if sum, _ := r.troubles(); sum != want || r.kernel("TcpOutRsts") != byClient+byServer {
 			t.Errorf("%+v, want %+v", sum, want)
 		}

@@ -6,7 +6,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/lotrace/lotrace/internal/hook"
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // tryLoad makes a loader whose programs are in the kernel and attached nowhere.
@@ -50,7 +50,7 @@ func TryXDP(n hook.Netns) error {
 
 // TryListeners goes the way of Listeners, without a loader that is open and so without a site. What could be listed
 // comes with an error, too.
-func TryListeners(n hook.Netns) (found []model.Listener, err error) {
+func TryListeners(n hook.Netns) (found []reading.Listener, err error) {
 	load := func(program string) (*ebpf.Program, error) {
 		source, err := readSource()
 		if err != nil {

@@ -113,23 +113,3 @@ func (l *Latency) Quantile(q float64) time.Duration {
 	}
 	return l.Max
 }
-
-// Exchange is the requests and answers of one slot, cumulative, as the kernel counts them.
-type Exchange struct {
-	Asked      uint32 // requests
-	Answered   uint32 // the newest request that has an answer
-	Crossed    uint32 // requests sent before all of the answer before had come
-	AskedNS    uint64 // CLOCK_MONOTONIC of the newest request's newest payload
-	AnsweredNS uint64 // the same of the newest answer
-	Turn       ExchangeLatency
-	Response   ExchangeLatency // of all answers but the newest, which may go on
-	Breakdown  Breakdown
-}
-
-// ExchangeLatency is one kind of latency of an exchange, cumulative.
-type ExchangeLatency struct {
-	SumNS     uint64
-	MinNS     uint64 // since the extremes were taken last; 0: none
-	MaxNS     uint64 // the same
-	Histogram [HistogramBuckets]uint32
-}

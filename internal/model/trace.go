@@ -26,14 +26,6 @@ type Turn struct {
 	Answer       []byte
 }
 
-// Progress is how far a flow has come.
-type Progress struct {
-	Sent       [2]uint64 // payload, by end of the slot's key
-	Asked      uint32    // requests
-	Answered   uint32    // the newest request that has an answer
-	AnsweredNS uint64    // CLOCK_MONOTONIC of the newest answer's newest payload
-}
-
 // ConnChange is what happened to a TCP connection.
 type ConnChange string
 

@@ -7,19 +7,20 @@ import (
 	"testing"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 const alive = 5000
 
 // manyProcesses makes a resolver over a tree of processes, looked up already, each of which holds a
 // connection and listens.
-func manyProcesses(b *testing.B) (*Resolver, []*model.Process, []*model.SlotKey) {
+func manyProcesses(b *testing.B) (*Resolver, []*reading.Process, []*reading.SlotKey) {
 	b.Helper()
 	proc := newFakeProc(b)
 	var (
-		processes []*model.Process
-		keys      []*model.SlotKey
-		open      []model.Holder
+		processes []*reading.Process
+		keys      []*reading.SlotKey
+		open      []reading.Holder
 	)
 	for pid := uint32(1); pid <= alive; pid++ {
 		p := process(pid)
@@ -31,10 +32,10 @@ func manyProcesses(b *testing.B) (*Resolver, []*model.Process, []*model.SlotKey)
 		local := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(pid))
 		key := flowKey(model.ProtoTCP, local.String(), "127.0.0.1:50000")
 		processes, keys = append(processes, p), append(keys, key)
-		open = append(open, model.Holder{Process: p, Proto: model.ProtoTCP, Local: local, Remote: key.Endpoint(1)},
-			model.Holder{Process: p, Proto: model.ProtoTCP, Local: local, Listening: true})
+		open = append(open, reading.Holder{Process: p, Proto: model.ProtoTCP, Local: local, Remote: key.Endpoint(1)},
+			reading.Holder{Process: p, Proto: model.ProtoTCP, Local: local, Listening: true})
 	}
-	r := New(Config{Proc: proc.root, Engines: []string{}, Scan: func() ([]model.Holder, error) { return open, nil }})
+	r := New(Config{Proc: proc.root, Engines: []string{}, Scan: func() ([]reading.Holder, error) { return open, nil }})
 	b.Cleanup(func() { _ = r.Close() })
 	if err := r.ScanNow(); err != nil {
 		b.Fatal(err)
@@ -76,7 +77,7 @@ func BenchmarkHolderUnknown(b *testing.B) {
 // What a background lookup of a live process costs, in a real /proc.
 func BenchmarkLookup(b *testing.B) {
 	pid := uint32(os.Getpid())
-	p := &model.Process{ProcessID: model.ProcessID{TGID: pid, StartNS: startOf(b, pid)}, PID: pid}
+	p := &reading.Process{ProcessID: model.ProcessID{TGID: pid, StartNS: startOf(b, pid)}, PID: pid}
 	proc := newProcfs("/proc")
 	b.ReportAllocs()
 	for b.Loop() {

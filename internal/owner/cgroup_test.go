@@ -9,9 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lotrace/lotrace/internal/reading"
 	"golang.org/x/sys/unix"
-
-	"github.com/lotrace/lotrace/internal/model"
 )
 
 func TestParseCgroup(t *testing.T) {
@@ -137,7 +136,7 @@ func TestCgroupOfTheDead(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		lostToo := process(11)
 		lostToo.CgroupID = lost.CgroupID
-		for _, p := range []*model.Process{lost, lostToo} {
+		for _, p := range []*reading.Process{lost, lostToo} {
 			if got := settled(t, r, p); got.Cgroup != "" || !r.entry(p).final {
 				t.Errorf("unknown cgroup: %+v, want none, for good", got)
 			}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // facts is what is known of a process beyond the kernel's record; "" is unknown.
@@ -89,7 +89,7 @@ func (r *Resolver) lookUpOne(e *entry, proc *procfs, cgroups *cgroups) {
 }
 
 // learn adds to what is known of the process. gone: it has ended; final: nothing more is to be had.
-func learn(p *model.Process, known facts, proc *procfs, cgroups *cgroups) (_ facts, gone, final, denied bool) {
+func learn(p *reading.Process, known facts, proc *procfs, cgroups *cgroups) (_ facts, gone, final, denied bool) {
 	if p.PID != 0 {
 		var err error
 		known, denied, err = proc.read(p, known)

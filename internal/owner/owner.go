@@ -15,14 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // Config says where owners are looked for. The zero value is a good one.
 type Config struct {
-	Proc         string                         // root of procfs; "": /proc
-	Scan         func() ([]model.Holder, error) // walks everybody's open files, one call at a time; nil: no scans
-	Engines      []string                       // unix sockets of container engines; nil: the usual ones of Docker and Podman
-	MaxProcesses int                            // kept at once; 0: 16384
+	Proc         string                           // root of procfs; "": /proc
+	Scan         func() ([]reading.Holder, error) // walks everybody's open files, one call at a time; nil: no scans
+	Engines      []string                         // unix sockets of container engines; nil: the usual ones of Docker and Podman
+	MaxProcesses int                              // kept at once; 0: 16384
 
 	// By how much our clocks are ahead of those that the source's stamps are of, as in a time namespace.
 	MonotonicAhead, BoottimeAhead time.Duration
@@ -142,7 +143,7 @@ const (
 
 // entry is one process in the cache.
 type entry struct {
-	process *model.Process
+	process *reading.Process
 	owners  [sources]*model.Owner // nil until asked for
 	known   facts
 	due     uint64 // tick from which it may be looked up again
@@ -159,7 +160,7 @@ var kernel = &model.Owner{Comm: model.KernelComm, Source: model.OwnerKernel}
 // pointer comes back until something has changed, so owners of one process can be compared by it.
 // The first answer is made from the record alone; the rest follows within milliseconds, if the
 // process lives that long, and is read again every other second while it is asked for.
-func (r *Resolver) Owner(p *model.Process) *model.Owner {
+func (r *Resolver) Owner(p *reading.Process) *model.Owner {
 	if p == nil {
 		return nil
 	}
@@ -171,7 +172,7 @@ func (r *Resolver) Owner(p *model.Process) *model.Owner {
 	return r.owner(p, seen)
 }
 
-func (r *Resolver) owner(p *model.Process, source int) *model.Owner {
+func (r *Resolver) owner(p *reading.Process, source int) *model.Owner {
 	e := r.entry(p)
 	if !e.pending && !e.final && r.now >= e.due {
 		r.enqueue(e)
@@ -183,7 +184,7 @@ func (r *Resolver) owner(p *model.Process, source int) *model.Owner {
 }
 
 // entry finds the process in the cache or makes room for it.
-func (r *Resolver) entry(p *model.Process) *entry {
+func (r *Resolver) entry(p *reading.Process) *entry {
 	if element, ok := r.processes[p.ProcessID]; ok {
 		r.recent.MoveToFront(element)
 		return element.Value.(*entry)
@@ -252,7 +253,7 @@ func (r *Resolver) update(e *entry) {
 
 // Gone reports whether the process was seen to have ended. A young death may go unnoticed for two
 // seconds.
-func (r *Resolver) Gone(p *model.Process) bool {
+func (r *Resolver) Gone(p *reading.Process) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	element, ok := r.processes[p.ProcessID]

@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 const patience = 10 * time.Second
 
 // settled asks for an owner, and again once it has been looked up.
-func settled(t testing.TB, r *Resolver, p *model.Process) *model.Owner {
+func settled(t testing.TB, r *Resolver, p *reading.Process) *model.Owner {
 	t.Helper()
 	r.Owner(p)
 	r.Settle(patience)
@@ -23,14 +24,14 @@ func settled(t testing.TB, r *Resolver, p *model.Process) *model.Owner {
 }
 
 // process is a record of the kernel's. Starts are spaced by more than a clock tick.
-func process(pid uint32) *model.Process {
-	return &model.Process{
+func process(pid uint32) *reading.Process {
+	return &reading.Process{
 		ProcessID: model.ProcessID{TGID: pid + 1000, StartNS: uint64(pid) * 50_000_000},
 		PID:       pid, UID: 33, Comm: "record",
 	}
 }
 
-func recordOnly(p *model.Process) model.Owner {
+func recordOnly(p *reading.Process) model.Owner {
 	return model.Owner{ProcessID: p.ProcessID, PID: p.PID, Comm: p.Comm, UID: p.UID, Source: model.OwnerKernel}
 }
 
@@ -72,7 +73,7 @@ func TestOwnerWithoutProcess(t *testing.T) {
 	r := New(Config{Proc: proc.root})
 	defer r.Close()
 
-	for name, p := range map[string]*model.Process{"hidden": hidden, "recycled": recycled, "ended": ended} {
+	for name, p := range map[string]*reading.Process{"hidden": hidden, "recycled": recycled, "ended": ended} {
 		first := r.Owner(p)
 		if got := settled(t, r, p); got != first || *got != recordOnly(p) {
 			t.Errorf("%s: %+v, want the record alone", name, got)
@@ -82,7 +83,7 @@ func TestOwnerWithoutProcess(t *testing.T) {
 		t.Errorf("nil: %+v", got)
 	}
 	want := model.Owner{Comm: model.KernelComm, Source: model.OwnerKernel}
-	one, two := r.Owner(&model.Process{}), r.Owner(&model.Process{Comm: "swapper"})
+	one, two := r.Owner(&reading.Process{}), r.Owner(&reading.Process{Comm: "swapper"})
 	if *one != want || one != two {
 		t.Errorf("kernel: %+v, %+v, want one value: %+v", one, two, want)
 	}
@@ -133,7 +134,7 @@ func TestVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		proc := newFakeProc(t)
 		p := process(7)
-		r := New(Config{Proc: proc.root, Engines: []string{}, Scan: func() ([]model.Holder, error) { return nil, nil }})
+		r := New(Config{Proc: proc.root, Engines: []string{}, Scan: func() ([]reading.Holder, error) { return nil, nil }})
 		defer r.Close()
 		version := r.Version()
 		expect := func(what string, changes bool) {
@@ -201,7 +202,7 @@ func TestDenied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Config{Engines: []string{}})
 		defer r.Close()
-		p := &model.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: startOf(t, 1)}, PID: 1}
+		p := &reading.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: startOf(t, 1)}, PID: 1}
 		got := settled(t, r, p)
 		if got.Exe != "" || got.Comm == "" || got.Cmdline == "" || got.Cgroup == "" {
 			t.Errorf("%+v, want all but the executable", got)
@@ -219,7 +220,7 @@ func TestDenied(t *testing.T) {
 }
 
 func TestCloseAndAsk(t *testing.T) {
-	r := New(Config{Proc: t.TempDir(), Scan: func() ([]model.Holder, error) { return nil, nil }})
+	r := New(Config{Proc: t.TempDir(), Scan: func() ([]reading.Holder, error) { return nil, nil }})
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}

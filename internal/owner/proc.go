@@ -7,9 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lotrace/lotrace/internal/reading"
 	"golang.org/x/sys/unix"
-
-	"github.com/lotrace/lotrace/internal/model"
 )
 
 const (
@@ -40,7 +39,7 @@ func newProcfs(root string) *procfs {
 //
 // The open directory belongs to one process: once that has ended, nothing in it can be opened, even
 // if its PID is another's by then. So one look at the start time covers all that is read here.
-func (f *procfs) read(p *model.Process, known facts) (_ facts, denied bool, _ error) {
+func (f *procfs) read(p *reading.Process, known facts) (_ facts, denied bool, _ error) {
 	path := filepath.Join(f.root, strconv.FormatUint(uint64(p.PID), 10))
 	dir, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) && f.hides(p.PID) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // fakeProc is the root of a procfs made of plain files.
@@ -135,7 +136,7 @@ func TestHasEnded(t *testing.T) {
 
 func TestReadProcess(t *testing.T) {
 	const start = 12_345_678_901
-	p := &model.Process{ProcessID: model.ProcessID{TGID: 70, StartNS: start}, PID: 7}
+	p := &reading.Process{ProcessID: model.ProcessID{TGID: 70, StartNS: start}, PID: 7}
 	full := fakeProcess{
 		startNS: start, comm: "redis", exe: "/usr/bin/redis-server", cmdline: "redis-server\x00*:6379\x00",
 		cgroup: "0::/system.slice/redis.service\n", uid: "999",
@@ -185,7 +186,7 @@ func TestReadSelf(t *testing.T) {
 	pid := uint32(os.Getpid())
 	r := New(Config{Engines: []string{}})
 	defer r.Close()
-	p := &model.Process{ProcessID: model.ProcessID{TGID: pid, StartNS: startOf(t, pid)}, PID: pid, Comm: "stale", UID: 12345}
+	p := &reading.Process{ProcessID: model.ProcessID{TGID: pid, StartNS: startOf(t, pid)}, PID: pid, Comm: "stale", UID: 12345}
 	got := settled(t, r, p)
 	exe, err := os.Executable()
 	if err != nil {

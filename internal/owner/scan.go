@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // Between two scans lies half a second, or more where they take long: a busy machine may want one all
@@ -45,11 +46,11 @@ type place struct {
 
 // holders is the one process that holds a socket, or the knowledge that several do.
 type holders struct {
-	process *model.Process
+	process *reading.Process
 	several bool
 }
 
-func (h holders) and(p *model.Process) holders {
+func (h holders) and(p *reading.Process) holders {
 	if h.process == nil {
 		return holders{process: p}
 	}
@@ -62,7 +63,7 @@ var (
 	any6 = netip.IPv6Unspecified().As16()
 )
 
-func index(held []model.Holder) *sockets {
+func index(held []reading.Holder) *sockets {
 	s := &sockets{
 		connected: make(map[connection]holders, len(held)),
 		bound:     make(map[place]holders),
@@ -92,7 +93,7 @@ func index(held []model.Holder) *sockets {
 // end may be waiting, a socket that waits at its address stands for it. That may have been opened long
 // after the flow; then its process, if that is younger too (startNS is CLOCK_BOOTTIME), is not the
 // owner.
-func (s *sockets) holder(key *model.SlotKey, end int, startNS uint64, waiting bool) *model.Process {
+func (s *sockets) holder(key *reading.SlotKey, end int, startNS uint64, waiting bool) *reading.Process {
 	other := 1 - end
 	c := connection{key.Site, key.Addr[end], key.Addr[other], key.Port[end], key.Port[other], key.Proto}
 	if found, ok := s.connected[c]; ok {
@@ -113,7 +114,7 @@ func (s *sockets) holder(key *model.SlotKey, end int, startNS uint64, waiting bo
 	return nil
 }
 
-func (h holders) only() *model.Process {
+func (h holders) only() *reading.Process {
 	if h.several {
 		return nil
 	}
@@ -135,7 +136,7 @@ func anyOf(addr [16]byte) [16]byte {
 // its addresses may be another's by now. waiting: the end's socket may be one that waits for anybody,
 // unconnected, or one in the queue of a listener. Of a connection once accepted the listener says
 // nothing, not even when nobody holds it any more.
-func (r *Resolver) Holder(key *model.SlotKey, end int, createdNS uint64, waiting bool) *model.Owner {
+func (r *Resolver) Holder(key *reading.SlotKey, end int, createdNS uint64, waiting bool) *model.Owner {
 	if !key.Proto.HasPorts() {
 		return nil
 	}

@@ -12,11 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
-func flowKey(proto model.Proto, a, b string) *model.SlotKey {
+func flowKey(proto model.Proto, a, b string) *reading.SlotKey {
 	ends := [2]netip.AddrPort{netip.MustParseAddrPort(a), netip.MustParseAddrPort(b)}
-	return &model.SlotKey{
+	return &reading.SlotKey{
 		Addr:  [2][16]byte{ends[0].Addr().As16(), ends[1].Addr().As16()},
 		Port:  [2]uint16{ends[0].Port(), ends[1].Port()},
 		Site:  1,
@@ -24,8 +25,8 @@ func flowKey(proto model.Proto, a, b string) *model.SlotKey {
 	}
 }
 
-func held(pid uint32, proto model.Proto, local, remote string) model.Holder {
-	h := model.Holder{Process: process(pid), Site: 1, Proto: proto, Local: netip.MustParseAddrPort(local)}
+func held(pid uint32, proto model.Proto, local, remote string) reading.Holder {
+	h := reading.Holder{Process: process(pid), Site: 1, Proto: proto, Local: netip.MustParseAddrPort(local)}
 	if remote != "" {
 		h.Remote = netip.MustParseAddrPort(remote)
 	}
@@ -51,51 +52,51 @@ func TestHolderOf(t *testing.T) {
 		name          string
 		proto         model.Proto
 		local, remote string // the end that is asked for is local
-		held          []model.Holder
+		held          []reading.Holder
 		pid           uint32 // 0: nobody
 	}{
-		{"connected", tcp, server, client, []model.Holder{held(1, tcp, server, client)}, 1},
-		{"connected, other end's", tcp, client, server, []model.Holder{held(1, tcp, server, client)}, 0},
-		{"connected, other protocol", tcp, server, client, []model.Holder{held(1, udp, server, client)}, 0},
-		{"connected, other peer", tcp, server, client, []model.Holder{held(1, tcp, server, "127.0.0.1:40001")}, 0},
-		{"connected, held twice by one", tcp, server, client, []model.Holder{held(1, tcp, server, client), held(1, tcp, server, client)}, 1},
-		{"connected, held by two", tcp, server, client, []model.Holder{held(1, tcp, server, client), held(2, tcp, server, client)}, 0},
+		{"connected", tcp, server, client, []reading.Holder{held(1, tcp, server, client)}, 1},
+		{"connected, other end's", tcp, client, server, []reading.Holder{held(1, tcp, server, client)}, 0},
+		{"connected, other protocol", tcp, server, client, []reading.Holder{held(1, udp, server, client)}, 0},
+		{"connected, other peer", tcp, server, client, []reading.Holder{held(1, tcp, server, "127.0.0.1:40001")}, 0},
+		{"connected, held twice by one", tcp, server, client, []reading.Holder{held(1, tcp, server, client), held(1, tcp, server, client)}, 1},
+		{"connected, held by two", tcp, server, client, []reading.Holder{held(1, tcp, server, client), held(2, tcp, server, client)}, 0},
 		{"connected, held by three", tcp, server, client,
-			[]model.Holder{held(1, tcp, server, client), held(2, tcp, server, client), held(1, tcp, server, client)}, 0},
-		{"connected before listening", tcp, server, client, []model.Holder{held(2, tcp, server, ""), held(1, tcp, server, client)}, 1},
+			[]reading.Holder{held(1, tcp, server, client), held(2, tcp, server, client), held(1, tcp, server, client)}, 0},
+		{"connected before listening", tcp, server, client, []reading.Holder{held(2, tcp, server, ""), held(1, tcp, server, client)}, 1},
 		{"held by two, one of them listens", tcp, server, client,
-			[]model.Holder{held(2, tcp, server, ""), held(1, tcp, server, client), held(2, tcp, server, client)}, 0},
-		{"ipv6", tcp, server6, client6, []model.Holder{held(1, tcp, server6, client6)}, 1},
+			[]reading.Holder{held(2, tcp, server, ""), held(1, tcp, server, client), held(2, tcp, server, client)}, 0},
+		{"ipv6", tcp, server6, client6, []reading.Holder{held(1, tcp, server6, client6)}, 1},
 
-		{"listening here", tcp, server, client, []model.Holder{held(1, tcp, server, "")}, 1},
-		{"listening on all", tcp, server, client, []model.Holder{held(1, tcp, "0.0.0.0:80", "")}, 1},
-		{"listening, dual stack", tcp, server, client, []model.Holder{held(1, tcp, "[::]:80", "")}, 1},
-		{"listening, ipv6 only", tcp, server, client, []model.Holder{v6only}, 0},
-		{"listening on all, ipv6", tcp, server6, client6, []model.Holder{held(1, tcp, "[::]:80", "")}, 1},
-		{"listening, ipv6 only, ipv6", tcp, server6, client6, []model.Holder{v6only}, 1},
-		{"listening on all of ipv4, ipv6", tcp, server6, client6, []model.Holder{held(1, tcp, "0.0.0.0:80", "")}, 0},
-		{"listening here and on all", tcp, server, client, []model.Holder{held(2, tcp, "0.0.0.0:80", ""), held(1, tcp, server, "")}, 1},
-		{"listening elsewhere", tcp, server, client, []model.Holder{held(1, tcp, "127.0.0.2:80", "")}, 0},
-		{"listening on another port", tcp, server, client, []model.Holder{held(1, tcp, "0.0.0.0:81", "")}, 0},
-		{"prefork", tcp, server, client, []model.Holder{held(1, tcp, "0.0.0.0:80", ""), held(2, tcp, "0.0.0.0:80", "")}, 0},
-		{"one on each family's all", tcp, server, client, []model.Holder{held(1, tcp, "0.0.0.0:80", ""), held(2, tcp, "[::]:80", "")}, 0},
-		{"neither connected nor listening", tcp, server, client, []model.Holder{closed}, 0},
-		{"listener younger than the flow", tcp, server, client, []model.Holder{held(100, tcp, server, "")}, 0},
-		{"connected, handed to a younger one", tcp, server, client, []model.Holder{held(100, tcp, server, client)}, 100},
+		{"listening here", tcp, server, client, []reading.Holder{held(1, tcp, server, "")}, 1},
+		{"listening on all", tcp, server, client, []reading.Holder{held(1, tcp, "0.0.0.0:80", "")}, 1},
+		{"listening, dual stack", tcp, server, client, []reading.Holder{held(1, tcp, "[::]:80", "")}, 1},
+		{"listening, ipv6 only", tcp, server, client, []reading.Holder{v6only}, 0},
+		{"listening on all, ipv6", tcp, server6, client6, []reading.Holder{held(1, tcp, "[::]:80", "")}, 1},
+		{"listening, ipv6 only, ipv6", tcp, server6, client6, []reading.Holder{v6only}, 1},
+		{"listening on all of ipv4, ipv6", tcp, server6, client6, []reading.Holder{held(1, tcp, "0.0.0.0:80", "")}, 0},
+		{"listening here and on all", tcp, server, client, []reading.Holder{held(2, tcp, "0.0.0.0:80", ""), held(1, tcp, server, "")}, 1},
+		{"listening elsewhere", tcp, server, client, []reading.Holder{held(1, tcp, "127.0.0.2:80", "")}, 0},
+		{"listening on another port", tcp, server, client, []reading.Holder{held(1, tcp, "0.0.0.0:81", "")}, 0},
+		{"prefork", tcp, server, client, []reading.Holder{held(1, tcp, "0.0.0.0:80", ""), held(2, tcp, "0.0.0.0:80", "")}, 0},
+		{"one on each family's all", tcp, server, client, []reading.Holder{held(1, tcp, "0.0.0.0:80", ""), held(2, tcp, "[::]:80", "")}, 0},
+		{"neither connected nor listening", tcp, server, client, []reading.Holder{closed}, 0},
+		{"listener younger than the flow", tcp, server, client, []reading.Holder{held(100, tcp, server, "")}, 0},
+		{"connected, handed to a younger one", tcp, server, client, []reading.Holder{held(100, tcp, server, client)}, 100},
 
-		{"udp connected", udp, client, server, []model.Holder{held(1, udp, client, server), held(2, udp, client, "")}, 1},
-		{"udp here", udp, server, client, []model.Holder{held(2, udp, "0.0.0.0:80", ""), held(1, udp, server, "")}, 1},
-		{"udp on all", udp, server, client, []model.Holder{held(1, udp, "0.0.0.0:80", "")}, 1},
-		{"udp, dual stack", udp, server, client, []model.Holder{held(1, udp, "[::]:80", "")}, 1},
-		{"udp, two share the port", udp, server, client, []model.Holder{held(1, udp, server, ""), held(2, udp, server, "")}, 0},
-		{"udp connected to another", udp, server, client, []model.Holder{held(1, udp, server, "127.0.0.1:9")}, 0},
-		{"udp, younger than the flow", udp, server, client, []model.Holder{held(100, udp, server, "")}, 0},
-		{"sctp", model.ProtoSCTP, server, client, []model.Holder{held(1, model.ProtoSCTP, server, "")}, 1},
-		{"held by nobody", tcp, server, client, []model.Holder{orphan}, 0},
+		{"udp connected", udp, client, server, []reading.Holder{held(1, udp, client, server), held(2, udp, client, "")}, 1},
+		{"udp here", udp, server, client, []reading.Holder{held(2, udp, "0.0.0.0:80", ""), held(1, udp, server, "")}, 1},
+		{"udp on all", udp, server, client, []reading.Holder{held(1, udp, "0.0.0.0:80", "")}, 1},
+		{"udp, dual stack", udp, server, client, []reading.Holder{held(1, udp, "[::]:80", "")}, 1},
+		{"udp, two share the port", udp, server, client, []reading.Holder{held(1, udp, server, ""), held(2, udp, server, "")}, 0},
+		{"udp connected to another", udp, server, client, []reading.Holder{held(1, udp, server, "127.0.0.1:9")}, 0},
+		{"udp, younger than the flow", udp, server, client, []reading.Holder{held(100, udp, server, "")}, 0},
+		{"sctp", model.ProtoSCTP, server, client, []reading.Holder{held(1, model.ProtoSCTP, server, "")}, 1},
+		{"held by nobody", tcp, server, client, []reading.Holder{orphan}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := index(test.held)
-			for end, key := range []*model.SlotKey{
+			for end, key := range []*reading.SlotKey{
 				flowKey(test.proto, test.local, test.remote), flowKey(test.proto, test.remote, test.local),
 			} {
 				pid := uint32(0)
@@ -114,11 +115,11 @@ func TestHolderOf(t *testing.T) {
 func TestHolderOfAccepted(t *testing.T) {
 	key := flowKey(model.ProtoTCP, "127.0.0.1:80", "127.0.0.1:40000")
 	listener := held(1, model.ProtoTCP, "127.0.0.1:80", "")
-	if p := index([]model.Holder{listener}).holder(key, 0, process(99).StartNS, false); p != nil {
+	if p := index([]reading.Holder{listener}).holder(key, 0, process(99).StartNS, false); p != nil {
 		t.Errorf("held by %+v, who listens", p)
 	}
 	worker := held(2, model.ProtoTCP, "127.0.0.1:80", "127.0.0.1:40000")
-	if p := index([]model.Holder{listener, worker}).holder(key, 0, process(99).StartNS, false); p != worker.Process {
+	if p := index([]reading.Holder{listener, worker}).holder(key, 0, process(99).StartNS, false); p != worker.Process {
 		t.Errorf("held by %+v, want %+v", p, worker.Process)
 	}
 }
@@ -127,11 +128,11 @@ func TestHolderOfAccepted(t *testing.T) {
 type scanner struct {
 	mono  atomic.Uint64 // CLOCK_MONOTONIC; CLOCK_BOOTTIME is an hour more
 	scans atomic.Int32
-	held  []model.Holder
+	held  []reading.Holder
 	err   error
 }
 
-func (s *scanner) scan() ([]model.Holder, error) {
+func (s *scanner) scan() ([]reading.Holder, error) {
 	s.scans.Add(1)
 	return s.held, s.err
 }
@@ -147,7 +148,7 @@ var testKey = flowKey(model.ProtoTCP, "127.0.0.1:80", "127.0.0.1:40000")
 
 func TestHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &scanner{held: []model.Holder{held(7, model.ProtoTCP, "0.0.0.0:80", "")}}
+		s := &scanner{held: []reading.Holder{held(7, model.ProtoTCP, "0.0.0.0:80", "")}}
 		s.mono.Store(1000)
 		s.held[0].Process.StartNS = uint64(time.Hour) + 400
 		proc := newFakeProc(t)
@@ -201,7 +202,7 @@ func TestHolder(t *testing.T) {
 
 func TestScanFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &scanner{held: []model.Holder{held(7, model.ProtoTCP, "127.0.0.1:80", "127.0.0.1:40000")}}
+		s := &scanner{held: []reading.Holder{held(7, model.ProtoTCP, "127.0.0.1:80", "127.0.0.1:40000")}}
 		s.mono.Store(1000)
 		r := start(Config{Proc: t.TempDir(), Scan: s.scan}, s.clock)
 		defer r.Close()
@@ -237,7 +238,7 @@ func TestScanFails(t *testing.T) {
 // A scan that takes its time keeps nobody waiting, and lookups go on beside it.
 func TestScanHangs(t *testing.T) {
 	began, release := make(chan struct{}, 1), make(chan struct{})
-	r := New(Config{Proc: newFakeProc(t).root, Scan: func() ([]model.Holder, error) {
+	r := New(Config{Proc: newFakeProc(t).root, Scan: func() ([]reading.Holder, error) {
 		began <- struct{}{}
 		<-release
 		return nil, nil
@@ -262,9 +263,9 @@ func TestScanHangs(t *testing.T) {
 // Settle waits for a scan that may run, not for one that must rest first.
 func TestSettleScan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &scanner{held: []model.Holder{held(7, model.ProtoTCP, "127.0.0.1:80", "127.0.0.1:40000")}}
+		s := &scanner{held: []reading.Holder{held(7, model.ProtoTCP, "127.0.0.1:80", "127.0.0.1:40000")}}
 		s.mono.Store(1000)
-		r := start(Config{Proc: t.TempDir(), Scan: func() ([]model.Holder, error) {
+		r := start(Config{Proc: t.TempDir(), Scan: func() ([]reading.Holder, error) {
 			time.Sleep(10 * time.Millisecond)
 			return s.scan()
 		}}, s.clock)
@@ -292,7 +293,7 @@ func TestAskWhileScanning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(scanner)
 		s.mono.Store(1000)
-		r := start(Config{Proc: t.TempDir(), Scan: func() ([]model.Holder, error) {
+		r := start(Config{Proc: t.TempDir(), Scan: func() ([]reading.Holder, error) {
 			time.Sleep(2 * time.Second)
 			return s.scan()
 		}}, s.clock)

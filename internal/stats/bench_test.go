@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 const manyFlows = 10_000
@@ -13,20 +14,20 @@ const manyFlows = 10_000
 // busySource is a table of flows that go on: as many services, a datagram each in every window.
 type busySource struct {
 	*fakeSource
-	all []model.Slot
+	all []reading.Slot
 }
 
 func newBusySource() *busySource {
 	s := &busySource{fakeSource: newFakeSource()}
-	client := &model.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: 1}}
+	client := &reading.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: 1}}
 	for i := range manyFlows {
-		slot := model.Slot{
-			SlotCount: model.SlotCount{Index: uint32(i)},
-			State:     model.SlotLive,
-			Key:       model.SlotKey{Port: [2]uint16{40000, 9000}, Site: 1, Proto: model.ProtoUDP},
+		slot := reading.Slot{
+			SlotCount: reading.SlotCount{Index: uint32(i)},
+			State:     reading.SlotLive,
+			Key:       reading.SlotKey{Port: [2]uint16{40000, 9000}, Site: 1, Proto: model.ProtoUDP},
 			CreatedNS: s.now.MonoNS,
-			Role:      model.SlotRoleFirst,
-			Owner:     [2]*model.Process{client, nil},
+			Role:      reading.SlotRoleFirst,
+			Owner:     [2]*reading.Process{client, nil},
 		}
 		for end := range slot.Key.Addr {
 			slot.Key.Addr[end] = [16]byte{10: 0xff, 0xff, 127, 15: 1}
@@ -48,14 +49,14 @@ func (s *busySource) exchange() {
 	}
 }
 
-func (s *busySource) Read(r *model.Reading) error {
+func (s *busySource) Read(r *reading.Reading) error {
 	if err := s.fakeSource.Read(r); err != nil {
 		return err
 	}
 	return s.ReadSlots(r)
 }
 
-func (s *busySource) ReadSlots(r *model.Reading) error {
+func (s *busySource) ReadSlots(r *reading.Reading) error {
 	r.MonoNS, r.Wall = s.now.MonoNS, s.now.Wall
 	r.Slots = r.Slots[:0]
 	for i := range s.all {
@@ -64,7 +65,7 @@ func (s *busySource) ReadSlots(r *model.Reading) error {
 	return nil
 }
 
-func (s *busySource) ReadSlot(to *model.Slot) {
+func (s *busySource) ReadSlot(to *reading.Slot) {
 	count := to.SlotCount
 	*to = s.all[count.Index]
 	to.SlotCount = count

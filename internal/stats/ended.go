@@ -5,34 +5,35 @@ import (
 	"slices"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // parts is what the window has of flows that are over before it is.
 type parts struct {
-	ended   []endedSlot                  // flows whose slot was freed in this window, or taken over by its end
-	byKey   map[model.SlotKey]int        // the newest of ended per key
-	silent  map[model.SlotKey]silentSlot // those of which the window has nothing to say, for FlowOf
-	cut     map[string]model.Count       // counted, but past MaxEnded
-	orphans []model.Slot                 // of the newest reading, while its window is made
-	order   []int                        // what byAge returned last
+	ended   []endedSlot                    // flows whose slot was freed in this window, or taken over by its end
+	byKey   map[reading.SlotKey]int        // the newest of ended per key
+	silent  map[reading.SlotKey]silentSlot // those of which the window has nothing to say, for FlowOf
+	cut     map[string]model.Count         // counted, but past MaxEnded
+	orphans []reading.Slot                 // of the newest reading, while its window is made
+	order   []int                          // what byAge returned last
 }
 
 // silentSlot is a flow that has no slot any more, and no part of the window.
 type silentSlot struct {
-	slot model.Slot
+	slot reading.Slot
 	ends ends
 }
 
 // endedSlot is a flow that has no slot any more; Dir holds the window's part.
 type endedSlot struct {
-	model.Slot
+	reading.Slot
 	ends    ends
 	tally   model.Tally // but for what Dir holds
 	sockets *sockets    // nil: nothing is known of them
 }
 
 // byAge returns the places of slots, the oldest first: a part of a flow goes to an older one.
-func (e *Engine) byAge(slots []model.Slot) []int {
+func (e *Engine) byAge(slots []reading.Slot) []int {
 	e.parts.order = e.parts.order[:0]
 	for i := range slots {
 		e.parts.order = append(e.parts.order, i)
@@ -57,7 +58,7 @@ func (e *Engine) endOrphans() {
 }
 
 // keep holds an ended flow's part of the window until the window is shown.
-func (e *Engine) keep(slot *model.Slot, tally *model.Tally) {
+func (e *Engine) keep(slot *reading.Slot, tally *model.Tally) {
 	if !e.isDue(slot, tally) {
 		if e.config.Samples && len(e.parts.silent) < e.config.MaxEnded {
 			e.parts.silent[slot.Key] = silentSlot{*slot, *e.endsOf(slot)}
@@ -80,7 +81,7 @@ func (e *Engine) keep(slot *model.Slot, tally *model.Tally) {
 // the filter leaves it out, and as hidden if it is to be hidden. It is asked about now, for nothing of it will
 // be there when the window ends. Owners that are unknown by now are unknown to the filter, as they are in a
 // row, though until the window's end they might have become known.
-func (e *Engine) countOnly(slot *model.Slot, tally *model.Tally) {
+func (e *Engine) countOnly(slot *reading.Slot, tally *model.Tally) {
 	ends := e.endsOf(slot)
 	e.fill(&e.rows.next, slot, ends, e.ownersOf(slot, ends))
 	e.addSigns(&e.rows.next, slot, ends, tally)
@@ -94,7 +95,7 @@ func (e *Engine) countOnly(slot *model.Slot, tally *model.Tally) {
 }
 
 // olderPart returns the part of the slot's flow that ended in this window; nil: there is none.
-func (e *Engine) olderPart(slot *model.Slot) *endedSlot {
+func (e *Engine) olderPart(slot *reading.Slot) *endedSlot {
 	if i, ok := e.parts.byKey[slot.Key]; ok && continues(slot) {
 		return &e.parts.ended[i]
 	}
@@ -103,10 +104,10 @@ func (e *Engine) olderPart(slot *model.Slot) *endedSlot {
 
 // continues reports whether a slot goes on with an earlier one of its key, rather than being a new
 // connection on the same ports.
-func continues(slot *model.Slot) bool { return slot.Role != model.SlotRoleSYN }
+func continues(slot *reading.Slot) bool { return slot.Role != reading.SlotRoleSYN }
 
 // merge adds the newer part of a flow to the older one, which alone may have a handshake.
-func (to *endedSlot) merge(from *model.Slot, ends *ends, tally *model.Tally) {
+func (to *endedSlot) merge(from *reading.Slot, ends *ends, tally *model.Tally) {
 	to.tally.Add(tally)
 	for i := range to.Dir {
 		to.Dir[i].Counters.Add(from.Dir[i].Counters)

@@ -8,13 +8,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // Whatever there is no room for, totals are of what the filter asked for and nothing else, and every hidden
 // packet is counted as hidden: a port says here what becomes of a flow.
 func TestOverflowIsFiltered(t *testing.T) {
 	const shown, excluded, hidden = 40000, 41000, 42000
-	known := &model.Process{Comm: "known"}
+	known := &reading.Process{Comm: "known"}
 	unknownOwner := func(f *model.Flow) bool { return f.Client.Owner == nil }
 	for _, test := range []struct {
 		name       string
@@ -48,7 +49,7 @@ func TestOverflowIsFiltered(t *testing.T) {
 		})
 		s.pass(time.Second)
 		for i, port := range test.ports {
-			slot := s.open(uint32(i), port, model.ProtoTCP, model.SlotRoleSYN)
+			slot := s.open(uint32(i), port, model.ProtoTCP, reading.SlotRoleSYN)
 			if test.named {
 				slot.Owner[1] = known
 			}
@@ -90,33 +91,33 @@ func TestOverflowIsFiltered(t *testing.T) {
 var news = []struct {
 	name   string
 	proto  model.Proto
-	happen func(s *fakeSource, slot *model.Slot, x *model.Exchange, trouble *model.Trouble)
+	happen func(s *fakeSource, slot *reading.Slot, x *reading.Exchange, trouble *reading.Trouble)
 	told   func(f *model.Flow) bool
 }{
-	{"drop", model.ProtoUDP, func(_ *fakeSource, _ *model.Slot, _ *model.Exchange, trouble *model.Trouble) {
-		trouble.Drops[0] = model.Drop{Reason: 2, SKBs: 1}
+	{"drop", model.ProtoUDP, func(_ *fakeSource, _ *reading.Slot, _ *reading.Exchange, trouble *reading.Trouble) {
+		trouble.Drops[0] = reading.Drop{Reason: 2, SKBs: 1}
 	}, func(f *model.Flow) bool { return f.Health.Errors() == 1 && f.Health.Drops[0].SKBs == 1 }},
-	{"timeout", model.ProtoTCP, func(_ *fakeSource, _ *model.Slot, _ *model.Exchange, trouble *model.Trouble) {
+	{"timeout", model.ProtoTCP, func(_ *fakeSource, _ *reading.Slot, _ *reading.Exchange, trouble *reading.Trouble) {
 		trouble.End[1].Timeouts++
 	}, func(f *model.Flow) bool { return f.Health != nil && f.Health.Client.Timeouts == 1 }},
-	{"turn", model.ProtoTCP, func(s *fakeSource, _ *model.Slot, x *model.Exchange, _ *model.Trouble) {
+	{"turn", model.ProtoTCP, func(s *fakeSource, _ *reading.Slot, x *reading.Exchange, _ *reading.Trouble) {
 		s.answer(x, 9*ms, 9*ms)
 	}, func(f *model.Flow) bool { return f.Turn.Count == 1 && f.Turn.Min == 9*ms && f.Turn.Max == 9*ms }},
-	{"crossed", model.ProtoTCP, func(s *fakeSource, _ *model.Slot, x *model.Exchange, _ *model.Trouble) {
+	{"crossed", model.ProtoTCP, func(s *fakeSource, _ *reading.Slot, x *reading.Exchange, _ *reading.Trouble) {
 		if x.Answered == 0 {
 			s.answer(x, ms, ms)
 		}
 		x.Asked++
 		x.Crossed++
 	}, func(f *model.Flow) bool { return f.Crossed == 1 }},
-	{"back", model.ProtoTCP, func(s *fakeSource, _ *model.Slot, x *model.Exchange, _ *model.Trouble) {
+	{"back", model.ProtoTCP, func(s *fakeSource, _ *reading.Slot, x *reading.Exchange, _ *reading.Trouble) {
 		if x.Answered == 0 {
 			s.answer(x, ms, ms)
 		}
 		x.Breakdown.Backs++
 		x.Breakdown.Back += 5
 	}, func(f *model.Flow) bool { return f.Breakdown == model.Breakdown{Backs: 1, Back: 5} }},
-	{"bytes", model.ProtoTCP, func(_ *fakeSource, slot *model.Slot, _ *model.Exchange, _ *model.Trouble) {
+	{"bytes", model.ProtoTCP, func(_ *fakeSource, slot *reading.Slot, _ *reading.Exchange, _ *reading.Trouble) {
 		slot.Dir[1].Bytes += 7 // of a packet that is being counted
 	}, func(f *model.Flow) bool { return f.ToServer.Bytes%100 == 7 }},
 }
@@ -137,12 +138,12 @@ func expectNews(t *testing.T, e *Engine, told func(*model.Flow) bool, packets ui
 type newsRig struct {
 	*fakeSource
 	engine *Engine
-	slot   *model.Slot
+	slot   *reading.Slot
 }
 
 func newNewsRig(t *testing.T, proto model.Proto) *newsRig {
 	s := newFakeSource()
-	r := &newsRig{fakeSource: s, slot: s.open(0, 40000, proto, model.SlotRoleFirst)}
+	r := &newsRig{fakeSource: s, slot: s.open(0, 40000, proto, reading.SlotRoleFirst)}
 	s.answer(s.exchange(r.slot, 1), ms, ms)
 	s.trouble(r.slot, 1)
 	s.packet(r.slot, 1, 0)
@@ -183,7 +184,7 @@ func TestNewsWithoutPackets(t *testing.T) {
 				r := newNewsRig(t, n.proto)
 				r.packet(r.slot, 1, 0)
 				r.free(t)
-				on := r.open(1, 40000, n.proto, model.SlotRoleNone)
+				on := r.open(1, 40000, n.proto, reading.SlotRoleNone)
 				n.happen(r.fakeSource, on, r.exchange(on, 2), r.trouble(on, 2))
 				if freed {
 					r.free(t)
@@ -197,17 +198,17 @@ func TestNewsWithoutPackets(t *testing.T) {
 // A connection's steps are its news, too.
 func TestStepsWithoutPackets(t *testing.T) {
 	for name, step := range map[string]struct {
-		take func(*model.Slot, uint64)
+		take func(*reading.Slot, uint64)
 		took func(*model.Flow) time.Duration
 	}{
-		"connected":  {func(s *model.Slot, ns uint64) { s.ConnectedNS = ns }, func(f *model.Flow) time.Duration { return f.Handshake }},
-		"accepted":   {func(s *model.Slot, ns uint64) { s.AcceptedNS = ns }, func(f *model.Flow) time.Duration { return f.Accept }},
-		"first byte": {func(s *model.Slot, ns uint64) { s.FirstByteNS = ns }, func(f *model.Flow) time.Duration { return f.FirstByte }},
+		"connected":  {func(s *reading.Slot, ns uint64) { s.ConnectedNS = ns }, func(f *model.Flow) time.Duration { return f.Handshake }},
+		"accepted":   {func(s *reading.Slot, ns uint64) { s.AcceptedNS = ns }, func(f *model.Flow) time.Duration { return f.Accept }},
+		"first byte": {func(s *reading.Slot, ns uint64) { s.FirstByteNS = ns }, func(f *model.Flow) time.Duration { return f.FirstByte }},
 	} {
 		for _, freed := range []bool{false, true} {
 			s := newFakeSource()
 			e := start(t, s, Config{})
-			slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+			slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 			s.packet(slot, 1, model.FlagSYN)
 			window(t, e)
 			s.pass(5 * time.Second)
@@ -232,25 +233,25 @@ func TestStepsWithoutPackets(t *testing.T) {
 // another.
 func TestSocketsGoOnWithTheirFlow(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst)
-	s.now.Queues = []model.Queue{{Slot: 0, End: 1, Drops: 100}}
+	slot := s.open(0, 40000, model.ProtoUDP, reading.SlotRoleFirst)
+	s.now.Queues = []reading.Queue{{Slot: 0, End: 1, Drops: 100}}
 	e := start(t, s, Config{})
 	s.packet(slot, 1, 0)
 	s.pass(time.Hour)
 	sweep(t, e)
-	s.packet(s.open(1, 40000, model.ProtoUDP, model.SlotRoleFirst), 1, 0)
-	s.now.Queues = []model.Queue{{Slot: 1, End: 1, Drops: 103}}
+	s.packet(s.open(1, 40000, model.ProtoUDP, reading.SlotRoleFirst), 1, 0)
+	s.now.Queues = []reading.Queue{{Slot: 1, End: 1, Drops: 103}}
 	sameHealth(t, "both parts", onlyFlow(t, e).Health, &model.Health{Client: model.EndHealth{SocketDrops: 3}})
 }
 
 // A socket's drops need no packet in the window; bytes that wait in it do.
 func TestQueuesWithoutPackets(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst)
+	slot := s.open(0, 40000, model.ProtoUDP, reading.SlotRoleFirst)
 	s.packet(slot, 1, 0)
-	s.now.Queues = []model.Queue{{Slot: 0, End: 0, Receive: 5, Drops: 1}}
+	s.now.Queues = []reading.Queue{{Slot: 0, End: 0, Receive: 5, Drops: 1}}
 	e := start(t, s, Config{})
-	s.now.Queues = []model.Queue{{Slot: 0, End: 0, Receive: 5, Drops: 3}}
+	s.now.Queues = []reading.Queue{{Slot: 0, End: 0, Receive: 5, Drops: 3}}
 	want := &model.Health{Server: model.EndHealth{ReceiveQueue: 5, SocketDrops: 2}}
 	if diff := cmp.Diff(want, onlyFlow(t, e).Health); diff != "" {
 		t.Error(diff)
@@ -264,7 +265,7 @@ func TestQueuesWithoutPackets(t *testing.T) {
 func TestStepBeforeItsTime(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(slot, 1, model.FlagSYN)
 	window(t, e)
 	s.pass(time.Second)

@@ -9,18 +9,19 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // Owners names who is behind the ends of flows. Only Settle waits.
 type Owners interface {
 	// Owner is what is known of a process by now; details may come later.
-	Owner(p *model.Process) *model.Owner
+	Owner(p *reading.Process) *model.Owner
 	// Gone reports whether the process is known to have ended.
-	Gone(p *model.Process) bool
+	Gone(p *reading.Process) bool
 	// Holder is who holds the socket of an end of a flow whose first packet was at created
 	// (CLOCK_MONOTONIC, ns); nil: unknown so far. If the end may be waiting for somebody to connect or
 	// to accept, who listens there stands for it.
-	Holder(key *model.SlotKey, end int, created uint64, waiting bool) *model.Owner
+	Holder(key *reading.SlotKey, end int, created uint64, waiting bool) *model.Owner
 	// Version is another one whenever answers may be others than before.
 	Version() uint64
 	// Settle waits for what was asked for and is on its way, but no longer than limit.
@@ -36,13 +37,13 @@ type Config struct {
 	Match     func(*model.Flow) bool // rows to keep; nil: all
 	Hide      func(*model.Flow) bool // of these, rows to count as hidden; nil: none
 	Owners    Owners                 // nil: nobody is named
-	Listeners []model.Listener       // sockets that waited when counting began
+	Listeners []reading.Listener     // sockets that waited when counting began
 	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
 	Samples   bool                   // FlowOf is to know ended flows of which the window counted nothing, too
 
-	Slow       time.Duration         // windows list turns that take as long, of those that the source tells of; 0: none
-	SlowTurn   func(*model.SlowTurn) // called for each of them as it is read, and valid during the call; may be nil
-	DropReason func(uint32) string   // names of model.Drop.Reason; nil: they go by number
+	Slow       time.Duration           // windows list turns that take as long, of those that the source tells of; 0: none
+	SlowTurn   func(*reading.SlowTurn) // called for each of them as it is read, and valid during the call; may be nil
+	DropReason func(uint32) string     // names of model.Drop.Reason; nil: they go by number
 }
 
 // While there is no pressure, one call of Sweep in so many is enough; but not at first, when
@@ -58,9 +59,9 @@ type Engine struct {
 	config    Config
 	listeners listeners
 
-	start model.Reading       // the first moment of the current window, without its slots
+	start reading.Reading     // the first moment of the current window, without its slots
 	base  [][2]model.Counters // by slot index: counts at start; zero for younger slots
-	now   model.Reading       // the newest reading
+	now   reading.Reading     // the newest reading
 	begun time.Time           // of the first reading, by the wall clock
 
 	parts    parts
@@ -71,10 +72,10 @@ type Engine struct {
 	names    names
 	rows     rows
 
-	calls  int          // of Sweep
-	slot   model.Slot   // the one that is being looked at
-	census census       // of the newest reading
-	finals []model.Slot // what was freed since, in the order of Index
+	calls  int            // of Sweep
+	slot   reading.Slot   // the one that is being looked at
+	census census         // of the newest reading
+	finals []reading.Slot // what was freed since, in the order of Index
 }
 
 // Start takes the first reading: windows begin here.
@@ -87,7 +88,7 @@ func Start(source Source, config Config) (*Engine, error) {
 		config:    config,
 		listeners: newListeners(config.Listeners),
 		base:      make([][2]model.Counters, config.MaxFlows),
-		parts:     parts{byKey: make(map[model.SlotKey]int), silent: make(map[model.SlotKey]silentSlot), cut: make(map[string]model.Count)},
+		parts:     parts{byKey: make(map[reading.SlotKey]int), silent: make(map[reading.SlotKey]silentSlot), cut: make(map[string]model.Count)},
 		names: names{
 			ends:   make([]ends, config.MaxFlows),
 			owners: make([][2]*model.Owner, 0, config.MaxFlows),
@@ -98,7 +99,7 @@ func Start(source Source, config Config) (*Engine, error) {
 		return nil, fmt.Errorf("take first reading: %w", err)
 	}
 	e.begun = e.now.Wall
-	e.survey(func(slot *model.Slot) {
+	e.survey(func(slot *reading.Slot) {
 		ends := e.endsOf(slot)
 		ends.steps, ends.connected = stepsOf(slot), slot.ConnectedNS != 0
 	})
@@ -164,16 +165,16 @@ func (e *Engine) Sweep() error {
 }
 
 // slotAt reads slot i of the newest reading. It is valid until the next call.
-func (e *Engine) slotAt(i int) *model.Slot { return e.slotOf(&e.now.Slots[i]) }
+func (e *Engine) slotAt(i int) *reading.Slot { return e.slotOf(&e.now.Slots[i]) }
 
-func (e *Engine) slotOf(count *model.SlotCount) *model.Slot {
+func (e *Engine) slotOf(count *reading.SlotCount) *reading.Slot {
 	e.slot.SlotCount = *count
 	e.source.ReadSlot(&e.slot)
 	return &e.slot
 }
 
 // survey goes over all slots of the newest reading, once.
-func (e *Engine) survey(do func(*model.Slot)) {
+func (e *Engine) survey(do func(*reading.Slot)) {
 	e.census.reset()
 	for i := range e.now.Slots {
 		slot := e.slotAt(i)
@@ -184,13 +185,13 @@ func (e *Engine) survey(do func(*model.Slot)) {
 }
 
 // takePart leaves the window's part of the slot's counters.
-func (e *Engine) takePart(slot *model.Slot) {
+func (e *Engine) takePart(slot *reading.Slot) {
 	base := &e.base[slot.Index]
 	slot.Dir[0].Counters = slot.Dir[0].Counters.Sub(base[0])
 	slot.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
 }
 
-func sumOf(slot *model.Slot) model.Count {
+func sumOf(slot *reading.Slot) model.Count {
 	var sum model.Count
 	for i := range slot.Dir {
 		sum.Add(countOf(slot.Dir[i].Counters))
@@ -251,7 +252,7 @@ func (e *Engine) total(s *model.Window) {
 		s.ByCause[cause] = count
 	}
 	for i, count := range e.now.Reasons {
-		reason := model.Reason(i)
+		reason := reading.Reason(i)
 		count = count.Sub(e.start.Reasons[i])
 		// What could not be read cannot have been asked for by a filter.
 		asked := s.Origin.Filter == "" || reason.HasKey()

@@ -8,20 +8,20 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // fakeSource is a table whose kernel is the test. Its device counts what the slots and reasons do.
 type fakeSource struct {
-	exchanges map[uint32]*model.Exchange // by place
-	troubles  map[uint32]*model.Trouble  // by place
+	exchanges map[uint32]*reading.Exchange // by place
+	troubles  map[uint32]*reading.Trouble  // by place
 	told      map[uint32]uint8
 	released  []uint32 // places of exchanges
 	healed    []uint32 // places of troubles
-	now       model.Reading
-	slots     map[uint32]*model.Slot
+	now       reading.Reading
+	slots     map[uint32]*reading.Slot
 	retired   []uint32
 	fail      error
 
@@ -30,8 +30,8 @@ type fakeSource struct {
 
 func newFakeSource() *fakeSource {
 	s := &fakeSource{
-		slots: make(map[uint32]*model.Slot), exchanges: make(map[uint32]*model.Exchange), told: make(map[uint32]uint8),
-		troubles: make(map[uint32]*model.Trouble),
+		slots: make(map[uint32]*reading.Slot), exchanges: make(map[uint32]*reading.Exchange), told: make(map[uint32]uint8),
+		troubles: make(map[uint32]*reading.Trouble),
 	}
 	s.now.MonoNS = uint64(time.Hour)
 	s.now.Wall = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -44,7 +44,7 @@ func (s *fakeSource) pass(d time.Duration) {
 }
 
 // packet counts one packet of 100 bytes from end side of the slot.
-func (s *fakeSource) packet(slot *model.Slot, side int, flags uint8) {
+func (s *fakeSource) packet(slot *reading.Slot, side int, flags uint8) {
 	dir := &slot.Dir[side]
 	dir.Packets++
 	dir.SKBs++
@@ -52,10 +52,10 @@ func (s *fakeSource) packet(slot *model.Slot, side int, flags uint8) {
 	dir.PayloadBytes += 60
 	dir.LastNS = s.now.MonoNS
 	slot.TCPFlags[side] |= flags
-	s.reason(model.ReasonCounted)
+	s.reason(reading.ReasonCounted)
 }
 
-func (s *fakeSource) reason(r model.Reason) {
+func (s *fakeSource) reason(r reading.Reason) {
 	s.now.Reasons[r].Add(model.Count{SKBs: 1, Packets: 1, Bytes: 100})
 	s.now.Device.Before.Packets++
 	s.now.Device.Before.Bytes += 100
@@ -63,12 +63,12 @@ func (s *fakeSource) reason(r model.Reason) {
 }
 
 // open makes a slot for the key 127.0.0.1:port to 127.0.0.1:80 (the smaller end).
-func (s *fakeSource) open(index uint32, port uint16, proto model.Proto, role model.SlotRole) *model.Slot {
+func (s *fakeSource) open(index uint32, port uint16, proto model.Proto, role reading.SlotRole) *reading.Slot {
 	lo := netip.MustParseAddr("127.0.0.1").As16()
-	slot := &model.Slot{
-		SlotCount: model.SlotCount{Index: index},
-		State:     model.SlotLive,
-		Key:       model.SlotKey{Addr: [2][16]byte{lo, lo}, Port: [2]uint16{80, port}, Proto: proto},
+	slot := &reading.Slot{
+		SlotCount: reading.SlotCount{Index: index},
+		State:     reading.SlotLive,
+		Key:       reading.SlotKey{Addr: [2][16]byte{lo, lo}, Port: [2]uint16{80, port}, Proto: proto},
 		CreatedNS: s.now.MonoNS,
 		Client:    1,
 		Role:      role,
@@ -77,19 +77,19 @@ func (s *fakeSource) open(index uint32, port uint16, proto model.Proto, role mod
 	return slot
 }
 
-func (s *fakeSource) Read(r *model.Reading) error {
+func (s *fakeSource) Read(r *reading.Reading) error {
 	slots := r.Slots
 	*r = s.now
 	r.Slots = slots
 	return s.ReadSlots(r)
 }
 
-func (s *fakeSource) ReadQueues(r *model.Reading) error {
+func (s *fakeSource) ReadQueues(r *reading.Reading) error {
 	r.Queues, r.Backlogs = slices.Clone(s.now.Queues), slices.Clone(s.now.Backlogs)
 	return s.failQueues
 }
 
-func (s *fakeSource) ReadSlots(r *model.Reading) error {
+func (s *fakeSource) ReadSlots(r *reading.Reading) error {
 	r.MonoNS, r.Wall = s.now.MonoNS, s.now.Wall
 	if s.now.Slow != nil { // or what was told before is still there
 		r.Slow, s.now.Slow = s.now.Slow, nil
@@ -103,7 +103,7 @@ func (s *fakeSource) ReadSlots(r *model.Reading) error {
 	return s.fail
 }
 
-func (s *fakeSource) ReadExchange(place uint32, into, known *model.Exchange) bool {
+func (s *fakeSource) ReadExchange(place uint32, into, known *reading.Exchange) bool {
 	from := s.exchanges[place]
 	if from.Answered == 0 || known != nil && from.Asked == known.Asked && from.Answered == known.Answered &&
 		from.Breakdown.Backs == known.Breakdown.Backs {
@@ -113,7 +113,7 @@ func (s *fakeSource) ReadExchange(place uint32, into, known *model.Exchange) boo
 	return true
 }
 
-func (s *fakeSource) TakeExtremes(place uint32, into *model.Exchange) {
+func (s *fakeSource) TakeExtremes(place uint32, into *reading.Exchange) {
 	from := s.exchanges[place]
 	into.Turn.MinNS, into.Turn.MaxNS = from.Turn.MinNS, from.Turn.MaxNS
 	into.Response.MinNS, into.Response.MaxNS = from.Response.MinNS, from.Response.MaxNS
@@ -126,7 +126,7 @@ func (s *fakeSource) ReleaseExchange(place uint32) error {
 	return nil
 }
 
-func (s *fakeSource) ReadTrouble(place uint32, into *model.Trouble) { *into = *s.troubles[place] }
+func (s *fakeSource) ReadTrouble(place uint32, into *reading.Trouble) { *into = *s.troubles[place] }
 
 func (s *fakeSource) ReleaseTrouble(place uint32) error {
 	s.healed = append(s.healed, place)
@@ -137,20 +137,20 @@ func (s *fakeSource) ReleaseTrouble(place uint32) error {
 func (s *fakeSource) Tell(index uint32, client uint8) { s.told[index] = client }
 
 // ReadSlot tells of a slot as it is now, and nothing of one that is free.
-func (s *fakeSource) ReadSlot(to *model.Slot) {
+func (s *fakeSource) ReadSlot(to *reading.Slot) {
 	count := to.SlotCount
-	*to = model.Slot{}
+	*to = reading.Slot{}
 	if slot := s.slots[count.Index]; slot != nil {
 		*to = *slot
 	}
 	to.SlotCount = count
 }
 
-func (s *fakeSource) Retire(slots []uint32, into []model.Slot) ([]model.Slot, error) {
+func (s *fakeSource) Retire(slots []uint32, into []reading.Slot) ([]reading.Slot, error) {
 	for _, index := range slots {
 		s.retired = append(s.retired, index)
 		into = append(into, *s.slots[index])
-		into[len(into)-1].State = model.SlotRetiring
+		into[len(into)-1].State = reading.SlotRetiring
 		delete(s.slots, index)
 	}
 	return into, nil
@@ -186,16 +186,11 @@ func sweep(t *testing.T, e *Engine) {
 	}
 }
 
-// byRows compares windows, flow by flow.
-var byRows = cmp.Options{
-	cmp.Transformer("Slice", (*model.Flows).Slice), cmpopts.EquateComparable(netip.Addr{}),
-}
-
 func packets(n uint64) model.Count { return model.Count{SKBs: n, Packets: n, Bytes: 100 * n} }
 
 func TestWindowsAreDifferences(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(slot, 1, model.FlagSYN) // before the first window: in none
 	e := start(t, s, Config{})
 	for range 3 {
@@ -230,7 +225,7 @@ func TestWindowsAreDifferences(t *testing.T) {
 func TestShortFlowIsKept(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
-	slot := s.open(3, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(3, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(slot, 1, model.FlagSYN)
 	s.packet(slot, 0, model.FlagSYN|model.FlagACK)
 	s.packet(slot, 1, model.FlagFIN|model.FlagACK)
@@ -245,7 +240,7 @@ func TestShortFlowIsKept(t *testing.T) {
 		t.Fatal(diff)
 	}
 	// The slot's next user starts from zero.
-	next := s.open(3, 41000, model.ProtoTCP, model.SlotRoleSYN)
+	next := s.open(3, 41000, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(next, 1, model.FlagSYN)
 	w := window(t, e)
 	if w.Flows.Len() != 2 || w.Totals != packets(5) || !w.Device.Agrees {
@@ -261,16 +256,16 @@ func TestShortFlowIsKept(t *testing.T) {
 func TestSameTuple(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		role model.SlotRole
+		role reading.SlotRole
 		rows int
 	}{
-		{"goes on", model.SlotRoleNone, 1},
-		{"is a new connection", model.SlotRoleSYN, 2},
+		{"goes on", reading.SlotRoleNone, 1},
+		{"is a new connection", reading.SlotRoleSYN, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newFakeSource()
 			e := start(t, s, Config{})
-			old := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+			old := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 			s.packet(old, 1, model.FlagSYN)
 			s.packet(old, 0, model.FlagRST)
 			s.pass(2 * time.Second)
@@ -289,25 +284,25 @@ func TestWhoIsFreed(t *testing.T) {
 		name  string
 		proto model.Proto
 		flags uint8
-		state model.SlotState
+		state reading.SlotState
 		quiet time.Duration
 		full  bool
 		freed bool
 	}{
-		{"open connection", model.ProtoTCP, model.FlagACK, model.SlotLive, 10 * time.Minute, false, false},
-		{"forgotten connection", model.ProtoTCP, model.FlagACK, model.SlotLive, 2 * time.Hour, false, true},
-		{"idle connection, full table", model.ProtoTCP, model.FlagACK, model.SlotLive, time.Minute, true, true},
-		{"busy connection, full table", model.ProtoTCP, model.FlagACK, model.SlotLive, time.Second, true, false},
-		{"closed just now", model.ProtoTCP, model.FlagRST, model.SlotLive, 500 * time.Millisecond, false, false},
-		{"closed just now, full table", model.ProtoTCP, model.FlagRST, model.SlotLive, 500 * time.Millisecond, true, true},
-		{"taken over", model.ProtoTCP, model.FlagACK, model.SlotOrphan, 0, false, true},
-		{"datagrams", model.ProtoUDP, 0, model.SlotLive, 50 * time.Second, false, false},
-		{"old datagrams", model.ProtoUDP, 0, model.SlotLive, 70 * time.Second, false, true},
-		{"datagrams, full table", model.ProtoUDP, 0, model.SlotLive, 5 * time.Second, true, true},
+		{"open connection", model.ProtoTCP, model.FlagACK, reading.SlotLive, 10 * time.Minute, false, false},
+		{"forgotten connection", model.ProtoTCP, model.FlagACK, reading.SlotLive, 2 * time.Hour, false, true},
+		{"idle connection, full table", model.ProtoTCP, model.FlagACK, reading.SlotLive, time.Minute, true, true},
+		{"busy connection, full table", model.ProtoTCP, model.FlagACK, reading.SlotLive, time.Second, true, false},
+		{"closed just now", model.ProtoTCP, model.FlagRST, reading.SlotLive, 500 * time.Millisecond, false, false},
+		{"closed just now, full table", model.ProtoTCP, model.FlagRST, reading.SlotLive, 500 * time.Millisecond, true, true},
+		{"taken over", model.ProtoTCP, model.FlagACK, reading.SlotOrphan, 0, false, true},
+		{"datagrams", model.ProtoUDP, 0, reading.SlotLive, 50 * time.Second, false, false},
+		{"old datagrams", model.ProtoUDP, 0, reading.SlotLive, 70 * time.Second, false, true},
+		{"datagrams, full table", model.ProtoUDP, 0, reading.SlotLive, 5 * time.Second, true, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newFakeSource()
-			slot := s.open(0, 40000, test.proto, model.SlotRoleNone)
+			slot := s.open(0, 40000, test.proto, reading.SlotRoleNone)
 			slot.State = test.state
 			s.packet(slot, 1, test.flags)
 			maxFlows := 64
@@ -327,10 +322,10 @@ func TestWhoIsFreed(t *testing.T) {
 func TestOverflow(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
-	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN), 1, model.FlagSYN)
-	s.reason(model.ReasonTableFull)
-	s.reason(model.ReasonTableFull)
-	s.reason(model.ReasonNotIP)
+	s.packet(s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN), 1, model.FlagSYN)
+	s.reason(reading.ReasonTableFull)
+	s.reason(reading.ReasonTableFull)
+	s.reason(reading.ReasonNotIP)
 	w := window(t, e)
 	want := map[string]model.Count{"table_full": packets(2), "not_ip": packets(1)}
 	if diff := cmp.Diff(want, w.ByCause); diff != "" {
@@ -349,7 +344,7 @@ func TestReportIsBounded(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{MaxEnded: 2})
 	for i := range uint32(5) {
-		slot := s.open(i, 40000+uint16(i), model.ProtoTCP, model.SlotRoleSYN)
+		slot := s.open(i, 40000+uint16(i), model.ProtoTCP, reading.SlotRoleSYN)
 		s.packet(slot, 1, model.FlagRST)
 	}
 	s.pass(2 * time.Second)
@@ -366,10 +361,10 @@ func TestFiltered(t *testing.T) {
 		Origin: model.Origin{Filter: "cport:40000"},
 		Match:  func(f *model.Flow) bool { return f.Client.Port == 40000 },
 	})
-	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN), 1, model.FlagSYN)
-	s.packet(s.open(1, 41000, model.ProtoTCP, model.SlotRoleSYN), 1, model.FlagSYN)
-	s.reason(model.ReasonTableFull)
-	s.reason(model.ReasonMalformed) // no filter can have asked for it
+	s.packet(s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN), 1, model.FlagSYN)
+	s.packet(s.open(1, 41000, model.ProtoTCP, reading.SlotRoleSYN), 1, model.FlagSYN)
+	s.reason(reading.ReasonTableFull)
+	s.reason(reading.ReasonMalformed) // no filter can have asked for it
 	w := window(t, e)
 	if w.Flows.Len() != 1 || w.Totals != packets(2) || w.Device != nil {
 		t.Errorf("%d rows, totals %+v, device %v", w.Flows.Len(), w.Totals, w.Device)
@@ -391,7 +386,7 @@ func TestDeviceAgreement(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := newFakeSource()
 			e := start(t, s, Config{})
-			slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+			slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 			for range 10 {
 				s.packet(slot, 1, model.FlagACK)
 			}
@@ -411,7 +406,7 @@ func TestClockSetBack(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
 	s.pass(time.Second)
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(slot, 1, model.FlagSYN)
 	s.now.Wall = s.now.Wall.Add(-time.Hour)
 	s.pass(time.Second)
@@ -441,9 +436,9 @@ func TestSourceErrors(t *testing.T) {
 
 func BenchmarkWindow(b *testing.B) {
 	s := newFakeSource()
-	slots := make([]model.Slot, 65536)
+	slots := make([]reading.Slot, 65536)
 	for i := range slots {
-		slots[i] = *s.open(0, uint16(i), model.ProtoTCP, model.SlotRoleSYN)
+		slots[i] = *s.open(0, uint16(i), model.ProtoTCP, reading.SlotRoleSYN)
 		slots[i].Index = uint32(i)
 	}
 	source := &growing{fakeSource: s, slots: slots}
@@ -462,10 +457,10 @@ func BenchmarkWindow(b *testing.B) {
 // growing counts a packet on every slot between readings.
 type growing struct {
 	*fakeSource
-	slots []model.Slot
+	slots []reading.Slot
 }
 
-func (g *growing) Read(r *model.Reading) error {
+func (g *growing) Read(r *reading.Reading) error {
 	for i := range g.slots {
 		g.slots[i].Dir[1].Packets++
 	}
@@ -476,4 +471,4 @@ func (g *growing) Read(r *model.Reading) error {
 	return nil
 }
 
-func (g *growing) ReadSlot(to *model.Slot) { *to = g.slots[to.Index] }
+func (g *growing) ReadSlot(to *reading.Slot) { *to = g.slots[to.Index] }

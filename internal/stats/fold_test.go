@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // Windows add up: of the same traffic, many windows folded are the one long window, field by field.
@@ -75,11 +76,11 @@ type play struct {
 	folded *model.Window
 	newest map[model.FlowID]bool // flows with a row in the newest window
 	places uint32                // of exchanges and troubles, given out so far
-	owners []*model.Process
+	owners []*reading.Process
 }
 
 func newPlay(t *testing.T) *play {
-	p := &play{source: newFakeSource(), owners: []*model.Process{nil, {PID: 1}, {PID: 2}}}
+	p := &play{source: newFakeSource(), owners: []*reading.Process{nil, {PID: 1}, {PID: 2}}}
 	p.source.now.Ingress = new(model.Count)
 	p.engine = start(t, p.source, Config{
 		Slow:   time.Millisecond,
@@ -93,9 +94,9 @@ func newPlay(t *testing.T) *play {
 // namesAll knows each process by its PID and finds no holder.
 type namesAll struct{}
 
-func (namesAll) Owner(p *model.Process) *model.Owner { return &model.Owner{PID: p.PID, Comm: "x"} }
-func (namesAll) Gone(*model.Process) bool            { return false }
-func (namesAll) Holder(*model.SlotKey, int, uint64, bool) *model.Owner {
+func (namesAll) Owner(p *reading.Process) *model.Owner { return &model.Owner{PID: p.PID, Comm: "x"} }
+func (namesAll) Gone(*reading.Process) bool            { return false }
+func (namesAll) Holder(*reading.SlotKey, int, uint64, bool) *model.Owner {
 	return nil
 }
 func (namesAll) Version() uint64      { return 0 }
@@ -137,7 +138,7 @@ func (p *play) do(t *testing.T, step byte, r *reader) {
 	case 8, 9:
 		p.open(byte(n), r.byte())
 	case 10:
-		s.reason(model.Reason(2 + n%uint64(model.ReasonCount-2)))
+		s.reason(reading.Reason(2 + n%uint64(reading.ReasonCount-2)))
 		s.now.Unmeasured += n % 3
 		s.now.Untold += n % 2
 	case 11:
@@ -153,7 +154,7 @@ func (p *play) do(t *testing.T, step byte, r *reader) {
 }
 
 // slot picks one that is there; nil if there is none.
-func (p *play) slot(n byte) *model.Slot {
+func (p *play) slot(n byte) *reading.Slot {
 	if len(p.source.slots) == 0 {
 		return nil
 	}
@@ -174,28 +175,28 @@ func (p *play) open(n, kind byte) {
 	}
 	port := 40000 + uint16(n%8)
 	for _, slot := range p.source.slots {
-		if slot.Key.Port[1] == port && slot.State == model.SlotLive {
-			slot.State = model.SlotOrphan
+		if slot.Key.Port[1] == port && slot.State == reading.SlotLive {
+			slot.State = reading.SlotOrphan
 		}
 	}
-	proto, role := model.ProtoTCP, model.SlotRole(kind%2)
+	proto, role := model.ProtoTCP, reading.SlotRole(kind%2)
 	if kind%4 == 3 {
-		proto, role = model.ProtoUDP, model.SlotRoleFirst
+		proto, role = model.ProtoUDP, reading.SlotRoleFirst
 	}
 	p.source.pass(1) // no two flows of one key begin in the same nanosecond
 	slot := p.source.open(index, port, proto, role)
-	if role != model.SlotRoleNone {
+	if role != reading.SlotRoleNone {
 		slot.Client = 1
 	}
 	p.source.packet(slot, 1, model.FlagSYN)
 }
 
 // use lets something happen on a flow.
-func (p *play) use(slot *model.Slot, step byte, n uint64, r *reader) {
+func (p *play) use(slot *reading.Slot, step byte, n uint64, r *reader) {
 	s := p.source
 	s.pass(1) // no two packets come in the same nanosecond
 	side := int(n & 1)
-	if step != 22 && slot.State == model.SlotOrphan {
+	if step != 22 && slot.State == reading.SlotOrphan {
 		return // its counts are final
 	}
 	if isOver(slot) && p.isClosed(slot) {
@@ -218,7 +219,7 @@ func (p *play) use(slot *model.Slot, step byte, n uint64, r *reader) {
 		trouble.SYNRetries += uint32(n % 2)
 		trouble.End[side].Timeouts++
 		trouble.End[side].StalledNS += n
-		trouble.Drops[n%2] = model.Drop{Reason: uint32(5 + n%2), SKBs: trouble.Drops[n%2].SKBs + 1}
+		trouble.Drops[n%2] = reading.Drop{Reason: uint32(5 + n%2), SKBs: trouble.Drops[n%2].SKBs + 1}
 	case 20:
 		end := &p.trouble(slot).End[side]
 		if end.ClosedSinceNS == 0 {
@@ -241,7 +242,7 @@ func (p *play) use(slot *model.Slot, step byte, n uint64, r *reader) {
 	}
 }
 
-func (p *play) exchange(slot *model.Slot) *model.Exchange {
+func (p *play) exchange(slot *reading.Slot) *reading.Exchange {
 	if slot.Exchange == 0 {
 		p.places++
 		return p.source.exchange(slot, p.places)
@@ -249,7 +250,7 @@ func (p *play) exchange(slot *model.Slot) *model.Exchange {
 	return p.source.exchanges[slot.Exchange]
 }
 
-func (p *play) trouble(slot *model.Slot) *model.Trouble {
+func (p *play) trouble(slot *reading.Slot) *reading.Trouble {
 	if slot.Trouble == 0 {
 		p.places++
 		return p.source.trouble(slot, p.places)
@@ -257,16 +258,16 @@ func (p *play) trouble(slot *model.Slot) *model.Trouble {
 	return p.source.troubles[slot.Trouble]
 }
 
-func (p *play) isClosed(slot *model.Slot) bool {
+func (p *play) isClosed(slot *reading.Slot) bool {
 	trouble := p.source.troubles[slot.Trouble]
 	return trouble != nil && trouble.End[0].ClosedSinceNS+trouble.End[1].ClosedSinceNS > 0
 }
 
-func (p *play) queue(slot *model.Slot, side int, bytes uint32) {
+func (p *play) queue(slot *reading.Slot, side int, bytes uint32) {
 	queues := &p.source.now.Queues
-	i := slices.IndexFunc(*queues, func(q model.Queue) bool { return q.Slot == slot.Index && int(q.End) == side })
+	i := slices.IndexFunc(*queues, func(q reading.Queue) bool { return q.Slot == slot.Index && int(q.End) == side })
 	if i < 0 {
-		*queues = append(*queues, model.Queue{Slot: slot.Index, End: uint8(side)})
+		*queues = append(*queues, reading.Queue{Slot: slot.Index, End: uint8(side)})
 		i = len(*queues) - 1
 	}
 	(*queues)[i].Receive = bytes
@@ -274,7 +275,7 @@ func (p *play) queue(slot *model.Slot, side int, bytes uint32) {
 
 func (p *play) listen(n uint64, dropped byte) {
 	if len(p.source.now.Backlogs) == 0 {
-		p.source.now.Backlogs = []model.Backlog{{Addr: netip.MustParseAddr("127.0.0.1"), Port: 80, Limit: 9}}
+		p.source.now.Backlogs = []reading.Backlog{{Addr: netip.MustParseAddr("127.0.0.1"), Port: 80, Limit: 9}}
 	}
 	backlog := &p.source.now.Backlogs[0]
 	backlog.Length, backlog.Drops = uint32(n), backlog.Drops+uint64(dropped)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // otherDrops stands for the reasons beyond those that are kept apart.
@@ -12,14 +13,14 @@ const otherDrops = "other"
 
 // troubles is what went wrong on slots, by place, as it was when the window began.
 type troubles struct {
-	base    []*troubleBase // nil: nothing
-	now     model.Trouble  // the one being read
-	nothing troubleBase    // what a first one is compared with
-	health  model.Health   // being put together
+	base    []*troubleBase  // nil: nothing
+	now     reading.Trouble // the one being read
+	nothing troubleBase     // what a first one is compared with
+	health  model.Health    // being put together
 }
 
 type troubleBase struct {
-	model.Trouble
+	reading.Trouble
 	closedNS [2]uint64 // by end: how long its window was closed, the time that it still was included
 }
 
@@ -45,7 +46,7 @@ func (e *Engine) tellSigns(s *model.Window) {
 }
 
 // addSigns says in a row how its flow is doing, beyond what was counted.
-func (e *Engine) addSigns(row *model.Flow, slot *model.Slot, ends *ends, t *model.Tally) {
+func (e *Engine) addSigns(row *model.Flow, slot *reading.Slot, ends *ends, t *model.Tally) {
 	row.Turn, row.Response, row.Crossed, row.Breakdown = t.Turn, t.Response, t.Crossed, t.Breakdown
 	row.Health = t.Health
 	if row.Health != nil && slot.Key.Endpoint(0) != row.Client.AddrPort() {
@@ -59,8 +60,8 @@ func (e *Engine) addSigns(row *model.Flow, slot *model.Slot, ends *ends, t *mode
 
 // addBeginning says how long the connection took to begin, if it did so before our eyes. A handshake counts in
 // the first row that knows its end: its time may be before the window's beginning.
-func addBeginning(row *model.Flow, slot *model.Slot, ends *ends) {
-	sawSYN := slot.Role == model.SlotRoleSYN && slot.TCPFlags[slot.Client&1]&model.FlagSYN != 0
+func addBeginning(row *model.Flow, slot *reading.Slot, ends *ends) {
+	sawSYN := slot.Role == reading.SlotRoleSYN && slot.TCPFlags[slot.Client&1]&model.FlagSYN != 0
 	if slot.Key.Proto != model.ProtoTCP || !sawSYN {
 		return
 	}
@@ -75,7 +76,7 @@ func addBeginning(row *model.Flow, slot *model.Slot, ends *ends) {
 // healthOf returns the window's part of what went wrong on a slot, and what waits in its queues; nil if
 // there is nothing to tell. The next call returns what came after this one. Until a row is made of it,
 // Client is end 0 of the key and Server end 1.
-func (e *Engine) healthOf(slot *model.Slot) *model.Health {
+func (e *Engine) healthOf(slot *reading.Slot) *model.Health {
 	sockets := e.queues.of(slot)
 	if sockets != nil && !sockets.end[0].seen && !sockets.end[1].seen {
 		sockets = nil
@@ -111,7 +112,7 @@ func wentWrong(h *model.Health) bool {
 }
 
 // addTrouble adds what came to a slot's troubles since the last call.
-func (e *Engine) addTrouble(h *model.Health, slot *model.Slot) {
+func (e *Engine) addTrouble(h *model.Health, slot *reading.Slot) {
 	now := &e.troubles.now
 	e.source.ReadTrouble(slot.Trouble, now)
 	base := e.troubleBase(slot.Trouble)
@@ -154,7 +155,7 @@ func (e *Engine) troubleBase(place uint32) *troubleBase {
 }
 
 // addDrops adds, by name, what was dropped since base. A reason keeps its place.
-func (e *Engine) addDrops(h *model.Health, now, base *model.Trouble) {
+func (e *Engine) addDrops(h *model.Health, now, base *reading.Trouble) {
 	for i, drop := range now.Drops {
 		if base.Drops[i].Reason == drop.Reason {
 			drop.SKBs -= base.Drops[i].SKBs
@@ -177,7 +178,7 @@ func (e *Engine) dropReason(reason uint32) string {
 
 // closedNS is how long the end's window was closed, in all. On a connection that is over nothing opens it
 // any more.
-func (e *Engine) closedNS(end *model.EndTrouble, slot *model.Slot) uint64 {
+func (e *Engine) closedNS(end *reading.EndTrouble, slot *reading.Slot) uint64 {
 	until := e.now.MonoNS
 	if isOver(slot) {
 		until = slot.LastNS()

@@ -7,12 +7,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // trouble gives a slot a place for its troubles.
-func (s *fakeSource) trouble(slot *model.Slot, place uint32) *model.Trouble {
+func (s *fakeSource) trouble(slot *reading.Slot, place uint32) *reading.Trouble {
 	slot.Trouble = place
-	s.troubles[place] = new(model.Trouble)
+	s.troubles[place] = new(reading.Trouble)
 	return s.troubles[place]
 }
 
@@ -42,7 +43,7 @@ func reasonName(reason uint32) string {
 // What went wrong is told once, in its window, by who did it: the client is end 1 of the key.
 func TestTroublesAreDifferences(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	e := start(t, s, Config{DropReason: reasonName})
 	expect := func(what string, want *model.Health) {
 		t.Helper()
@@ -52,10 +53,10 @@ func TestTroublesAreDifferences(t *testing.T) {
 	expect("no place", nil)
 
 	trouble := s.trouble(slot, 3)
-	*trouble = model.Trouble{Refused: 1, SYNRetries: 2, SYNACKRetries: 3, OtherDrops: 4}
-	trouble.End[0] = model.EndTrouble{Resets: 5, Timeouts: 6, ZeroWindows: 7, ClosedNS: 8, Stalls: 9, StalledNS: 10}
+	*trouble = reading.Trouble{Refused: 1, SYNRetries: 2, SYNACKRetries: 3, OtherDrops: 4}
+	trouble.End[0] = reading.EndTrouble{Resets: 5, Timeouts: 6, ZeroWindows: 7, ClosedNS: 8, Stalls: 9, StalledNS: 10}
 	trouble.End[1].Resets = 11
-	trouble.Drops[0] = model.Drop{Reason: 7, SKBs: 12}
+	trouble.Drops[0] = reading.Drop{Reason: 7, SKBs: 12}
 	s.pass(time.Second)
 	expect("all at once", &model.Health{
 		Refused: 1, SYNRetries: 2, SYNACKRetries: 3,
@@ -68,7 +69,7 @@ func TestTroublesAreDifferences(t *testing.T) {
 	trouble.Refused++
 	trouble.End[0].StalledNS += 40
 	trouble.Drops[0].SKBs += 2
-	trouble.Drops[1] = model.Drop{Reason: 2, SKBs: 1}
+	trouble.Drops[1] = reading.Drop{Reason: 2, SKBs: 1}
 	expect("some more", &model.Health{
 		Refused: 1, Server: model.EndHealth{Stalled: 40},
 		Drops: []model.DropCount{{Reason: "no_socket", SKBs: 1}, {Reason: "socket_rcvbuff", SKBs: 2}},
@@ -78,7 +79,7 @@ func TestTroublesAreDifferences(t *testing.T) {
 // Kernels count in 32 bits, which come round.
 func TestTroublesComeRound(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	e := start(t, s, Config{})
 	trouble, x := s.trouble(slot, 1), s.exchange(slot, 1)
 	trouble.End[1].Timeouts = ^uint32(0)
@@ -101,9 +102,9 @@ func TestDropsOfDatagramsAreErrors(t *testing.T) {
 	for proto, want := range map[model.Proto]uint64{model.ProtoTCP: 0, model.ProtoUDP: 5, model.ProtoICMP: 5} {
 		s := newFakeSource()
 		e := start(t, s, Config{})
-		slot := s.open(0, 40000, proto, model.SlotRoleFirst)
+		slot := s.open(0, 40000, proto, reading.SlotRoleFirst)
 		trouble := s.trouble(slot, 1)
-		trouble.Drops[0], trouble.OtherDrops = model.Drop{Reason: 77, SKBs: 3}, 2
+		trouble.Drops[0], trouble.OtherDrops = reading.Drop{Reason: 77, SKBs: 3}, 2
 		s.packet(slot, 1, 0)
 		f := onlyFlow(t, e)
 		if f.Health.Errors() != want {
@@ -118,7 +119,7 @@ func TestDropsOfDatagramsAreErrors(t *testing.T) {
 // A closed window counts while it is closed, in each window as much as was in it.
 func TestClosedWindows(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(slot, 1, model.FlagACK)
 	e := start(t, s, Config{})
 	trouble := s.trouble(slot, 1)
@@ -160,7 +161,7 @@ func TestClosedWindows(t *testing.T) {
 // negative.
 func TestClosedWindowsReadInBetween(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	e := start(t, s, Config{})
 	end := &s.trouble(slot, 1).End[1]
 	expect := func(what string, want time.Duration) {
@@ -190,7 +191,7 @@ func TestClosedWindowsReadInBetween(t *testing.T) {
 func TestTroublesOfEndedFlows(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(slot, 1, model.FlagSYN)
 	s.packet(slot, 0, model.FlagRST)
 	s.trouble(slot, 5).Refused = 1
@@ -200,10 +201,10 @@ func TestTroublesOfEndedFlows(t *testing.T) {
 		t.Fatalf("released %v, want place 5", s.healed)
 	}
 	// The same ports go on, so that both make one row; another flow takes the place.
-	on := s.open(1, 40000, model.ProtoTCP, model.SlotRoleNone)
+	on := s.open(1, 40000, model.ProtoTCP, reading.SlotRoleNone)
 	s.packet(on, 1, model.FlagACK)
 	s.trouble(on, 6).End[1].Resets = 2
-	next := s.open(2, 40001, model.ProtoTCP, model.SlotRoleSYN)
+	next := s.open(2, 40001, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(next, 1, model.FlagSYN)
 	s.trouble(next, 5).Refused = 1
 	for _, f := range window(t, e).Flows.Slice() {
@@ -223,13 +224,13 @@ func TestBeginnings(t *testing.T) {
 	const ms = time.Millisecond
 	for _, test := range []struct {
 		name  string
-		role  model.SlotRole
+		role  reading.SlotRole
 		flags uint8 // the client's
 		want  [2]times
 	}{
-		{"seen", model.SlotRoleSYN, model.FlagSYN, [2]times{{ms, 2 * ms, 0, true}, {ms, 2 * ms, 3 * ms, false}}},
-		{"SYN-ACK came first", model.SlotRoleSYN, model.FlagACK, [2]times{}},
-		{"older", model.SlotRoleNone, model.FlagACK, [2]times{}},
+		{"seen", reading.SlotRoleSYN, model.FlagSYN, [2]times{{ms, 2 * ms, 0, true}, {ms, 2 * ms, 3 * ms, false}}},
+		{"SYN-ACK came first", reading.SlotRoleSYN, model.FlagACK, [2]times{}},
+		{"older", reading.SlotRoleNone, model.FlagACK, [2]times{}},
 	} {
 		s := newFakeSource()
 		e := start(t, s, Config{})
@@ -254,7 +255,7 @@ func TestConnectedOnce(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
 	s.pass(time.Second)
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	slot.ConnectedNS = s.nowNS() + 1 // after the clock was read, before the slot
 	n := 0
 	for range 3 {
@@ -272,7 +273,7 @@ func TestConnectedOnce(t *testing.T) {
 // Nothing to tell costs nothing.
 func TestHealthyFlowsAllocateNothing(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	e := start(t, s, Config{})
 	if n := testing.AllocsPerRun(100, func() { e.tallyOf(slot) }); n != 0 {
 		t.Errorf("%v allocations", n)

@@ -4,13 +4,14 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // turns is what is known of requests and answers.
 type turns struct {
-	base       []*model.Exchange // by place: as it was when the window began; nil: empty
-	now        model.Exchange    // the one being read
-	nothing    model.Exchange    // what an empty one is compared with
+	base       []*reading.Exchange // by place: as it was when the window began; nil: empty
+	now        reading.Exchange    // the one being read
+	nothing    reading.Exchange    // what an empty one is compared with
 	histograms histograms
 }
 
@@ -21,7 +22,7 @@ func counted(t *model.Tally) bool {
 
 // tallyOf returns the window's part of a slot's requests and answers, and of its troubles; the next call
 // returns what came after this one.
-func (e *Engine) tallyOf(slot *model.Slot) model.Tally {
+func (e *Engine) tallyOf(slot *reading.Slot) model.Tally {
 	t := model.Tally{Health: e.healthOf(slot)}
 	if slot.Exchange == 0 {
 		return t
@@ -49,7 +50,7 @@ func (e *Engine) tallyOf(slot *model.Slot) model.Tally {
 	t.Crossed = uint64(now.Crossed - base.Crossed)
 	t.Breakdown = breakdown(&now.Breakdown, &base.Breakdown)
 	if base == &e.turns.nothing {
-		base = new(model.Exchange)
+		base = new(reading.Exchange)
 		e.turns.base[slot.Exchange] = base
 	}
 	*base = *now
@@ -57,14 +58,14 @@ func (e *Engine) tallyOf(slot *model.Slot) model.Tally {
 }
 
 // isOver reports whether no more data can come on the slot's connection.
-func isOver(slot *model.Slot) bool {
+func isOver(slot *reading.Slot) bool {
 	_, closed := model.TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0)
 	return closed && slot.Key.Proto == model.ProtoTCP
 }
 
 // endResponse counts the newest answer, which the kernel does when the next request shows that it is
 // complete. The end of the connection shows that too.
-func endResponse(x *model.Exchange) {
+func endResponse(x *reading.Exchange) {
 	if x.Asked == 0 || x.Asked != x.Answered || x.AnsweredNS < x.AskedNS {
 		return
 	}
@@ -81,7 +82,7 @@ func endResponse(x *model.Exchange) {
 // difference is what came to a latency since base. The extremes are the kernel's where they fit what is
 // counted; of a turn at the window's very edge they may be in another than its count is, and then the
 // buckets' bounds stand in.
-func (e *Engine) difference(now, base *model.ExchangeLatency) model.Latency {
+func (e *Engine) difference(now, base *reading.ExchangeLatency) model.Latency {
 	var l model.Latency
 	lowest, highest := -1, -1
 	for i := range now.Histogram {
@@ -130,9 +131,9 @@ func (e *Engine) releaseExchange(place uint32) error {
 // tellClient says who is the client where the kernel does not know, or takes the sender of the first datagram that it
 // saw for one though the other end was there to be asked: then turns are those of the client that windows show.
 // The answer for a flow does not change, and is asked for once.
-func (e *Engine) tellClient(slot *model.Slot) {
-	unsure := slot.Role == model.SlotRoleNone || slot.Role == model.SlotRoleFirst
-	if !unsure || slot.State != model.SlotLive {
+func (e *Engine) tellClient(slot *reading.Slot) {
+	unsure := slot.Role == reading.SlotRoleNone || slot.Role == reading.SlotRoleFirst
+	if !unsure || slot.State != reading.SlotLive {
 		return
 	}
 	ends := e.endsOf(slot)
@@ -141,7 +142,7 @@ func (e *Engine) tellClient(slot *model.Slot) {
 	}
 	ends.judged = slot.Role + 1
 	client, _ := e.listeners.roleOf(slot)
-	if slot.Role == model.SlotRoleNone || client != int(slot.Client&1) {
+	if slot.Role == reading.SlotRoleNone || client != int(slot.Client&1) {
 		e.source.Tell(slot.Index, uint8(client))
 	}
 }

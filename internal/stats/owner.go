@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // How long a window waits for owners to be looked up, and then for who took over from those that turned
@@ -26,18 +27,18 @@ type names struct {
 
 // ends is what was found out about a slot's owners beyond what the slot says itself.
 type ends struct {
-	createdNS uint64            // of the flow that it is about
-	firstSeen time.Duration     // createdNS by the wall clock of the moment when it was noticed, since Engine.begun
-	steps     uint8             // stepsOf, as far as a row was made
-	connected bool              // a row counted its handshake
-	judged    model.SlotRole    // from 1: what the kernel knew when the client was told last; 0: not yet
-	waiting   [2]bool           // nobody need have connected or accepted its socket yet
-	asked     [2]*model.Process // who was looked up last
-	held      [2]*model.Owner   // who held the socket when somebody looked
+	createdNS uint64              // of the flow that it is about
+	firstSeen time.Duration       // createdNS by the wall clock of the moment when it was noticed, since Engine.begun
+	steps     uint8               // stepsOf, as far as a row was made
+	connected bool                // a row counted its handshake
+	judged    reading.SlotRole    // from 1: what the kernel knew when the client was told last; 0: not yet
+	waiting   [2]bool             // nobody need have connected or accepted its socket yet
+	asked     [2]*reading.Process // who was looked up last
+	held      [2]*model.Owner     // who held the socket when somebody looked
 }
 
 // endsOf returns what is kept beside the slot, anew if that was about an earlier flow.
-func (e *Engine) endsOf(slot *model.Slot) *ends {
+func (e *Engine) endsOf(slot *reading.Slot) *ends {
 	kept := &e.names.ends[slot.Index]
 	if kept.createdNS != slot.CreatedNS {
 		*kept = ends{createdNS: slot.CreatedNS, firstSeen: e.wall(slot.CreatedNS).Sub(e.begun)}
@@ -72,7 +73,7 @@ func (e *Engine) beginAsking() {
 }
 
 // askOwners asks who is behind the ends of the newest reading's next flow.
-func (e *Engine) askOwners(slot *model.Slot) {
+func (e *Engine) askOwners(slot *reading.Slot) {
 	ends := e.endsOf(slot)
 	ends.waiting = [2]bool{mayWait(slot, 0), mayWait(slot, 1)}
 	ends.asked = slot.Owner
@@ -80,14 +81,14 @@ func (e *Engine) askOwners(slot *model.Slot) {
 }
 
 // isNews reports whether nobody was asked yet who is behind the end, or to no avail.
-func isNews(slot *model.Slot, ends *ends, end int) bool {
+func isNews(slot *reading.Slot, ends *ends, end int) bool {
 	process := slot.Owner[end]
 	return process != ends.asked[end] || process == nil && ends.held[end] == nil
 }
 
 // noticeOwners asks, early, for those of the owners that the next window will show: a process may end
 // any moment.
-func (e *Engine) noticeOwners(slot *model.Slot) {
+func (e *Engine) noticeOwners(slot *reading.Slot) {
 	if e.config.Owners == nil {
 		return
 	}
@@ -101,14 +102,14 @@ func (e *Engine) noticeOwners(slot *model.Slot) {
 	ends.asked = slot.Owner
 }
 
-func (e *Engine) ownersOf(slot *model.Slot, ends *ends) [2]*model.Owner {
+func (e *Engine) ownersOf(slot *reading.Slot, ends *ends) [2]*model.Owner {
 	return [2]*model.Owner{e.ownerOf(slot, ends, 0), e.ownerOf(slot, ends, 1)}
 }
 
 // ownerOf is the owner of an end as far as it is known now. What the socket said in its owner's own
 // context comes first. Who was found to hold it counts where it never spoke, and where who spoke
 // has ended and left it to another.
-func (e *Engine) ownerOf(slot *model.Slot, ends *ends, end int) *model.Owner {
+func (e *Engine) ownerOf(slot *reading.Slot, ends *ends, end int) *model.Owner {
 	if e.config.Owners == nil {
 		return nil
 	}
@@ -131,11 +132,11 @@ func (e *Engine) ownerOf(slot *model.Slot, ends *ends, end int) *model.Owner {
 // mayWait reports whether the slot, with all that was counted so far, has no sign that the end's socket
 // is connected: for TCP, that somebody has accepted it. What is older than its slot may have shown one
 // before.
-func mayWait(slot *model.Slot, end int) bool {
+func mayWait(slot *reading.Slot, end int) bool {
 	if slot.Key.Proto != model.ProtoTCP {
 		return true
 	}
-	opened := slot.Role == model.SlotRoleSYN && int(slot.Client) != end
+	opened := slot.Role == reading.SlotRoleSYN && int(slot.Client) != end
 	spoke := slot.Owner[end] != nil || slot.Dir[end].PayloadBytes > 0 || slot.TCPFlags[end]&model.FlagFIN != 0
 	return opened && !spoke
 }
@@ -143,8 +144,8 @@ func mayWait(slot *model.Slot, end int) bool {
 // mayBeHeld reports whether somebody can be found who holds the flow's sockets: not when they are
 // closed, for then the addresses may be another's, and not while the flow is so young that its ends
 // will speak for themselves. Those of older flows may have done so before.
-func (e *Engine) mayBeHeld(slot *model.Slot) bool {
-	if slot.State != model.SlotLive {
+func (e *Engine) mayBeHeld(slot *reading.Slot) bool {
+	if slot.State != reading.SlotLive {
 		return false
 	}
 	if slot.Key.Proto != model.ProtoTCP {
@@ -156,8 +157,8 @@ func (e *Engine) mayBeHeld(slot *model.Slot) bool {
 
 // oldest is a time at which the flow already was (CLOCK_MONOTONIC, ns). A connection whose SYN nobody
 // saw is older than its slot.
-func oldest(slot *model.Slot) uint64 {
-	if slot.Key.Proto == model.ProtoTCP && slot.Role != model.SlotRoleSYN {
+func oldest(slot *reading.Slot) uint64 {
+	if slot.Key.Proto == model.ProtoTCP && slot.Role != reading.SlotRoleSYN {
 		return 0
 	}
 	return slot.CreatedNS

@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // fakeOwners knows what the test tells it.
 type fakeOwners struct {
-	owners  map[*model.Process]*model.Owner
-	gone    map[*model.Process]bool
+	owners  map[*reading.Process]*model.Owner
+	gone    map[*reading.Process]bool
 	holder  [2]*model.Owner // by end
 	created uint64          // what Holder was last asked with
 	waiting [2]bool         // by end: the same
@@ -19,23 +20,23 @@ type fakeOwners struct {
 	settle  func() // happens meanwhile
 }
 
-func (o *fakeOwners) Owner(p *model.Process) *model.Owner { return o.owners[p] }
-func (o *fakeOwners) Gone(p *model.Process) bool          { return o.gone[p] }
-func (o *fakeOwners) Version() uint64                     { return o.version }
+func (o *fakeOwners) Owner(p *reading.Process) *model.Owner { return o.owners[p] }
+func (o *fakeOwners) Gone(p *reading.Process) bool          { return o.gone[p] }
+func (o *fakeOwners) Version() uint64                       { return o.version }
 func (o *fakeOwners) Settle(time.Duration) {
 	if o.settle != nil {
 		o.settle()
 	}
 }
-func (o *fakeOwners) Holder(_ *model.SlotKey, end int, created uint64, waiting bool) *model.Owner {
+func (o *fakeOwners) Holder(_ *reading.SlotKey, end int, created uint64, waiting bool) *model.Owner {
 	o.asked++
 	o.created = created
 	o.waiting[end] = waiting
 	return o.holder[end]
 }
 
-func newFakeOwners(processes ...*model.Process) *fakeOwners {
-	o := &fakeOwners{owners: make(map[*model.Process]*model.Owner), gone: make(map[*model.Process]bool)}
+func newFakeOwners(processes ...*reading.Process) *fakeOwners {
+	o := &fakeOwners{owners: make(map[*reading.Process]*model.Owner), gone: make(map[*reading.Process]bool)}
 	for _, p := range processes {
 		o.owners[p] = &model.Owner{ProcessID: p.ProcessID, Source: model.OwnerKernel}
 	}
@@ -43,14 +44,14 @@ func newFakeOwners(processes ...*model.Process) *fakeOwners {
 }
 
 func TestOwners(t *testing.T) {
-	client := &model.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: 1}}
-	server := &model.Process{ProcessID: model.ProcessID{TGID: 2, StartNS: 1}}
-	child := &model.Process{ProcessID: model.ProcessID{TGID: 3, StartNS: 1}}
+	client := &reading.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: 1}}
+	server := &reading.Process{ProcessID: model.ProcessID{TGID: 2, StartNS: 1}}
+	child := &reading.Process{ProcessID: model.ProcessID{TGID: 3, StartNS: 1}}
 	o := newFakeOwners(client, server, child)
 	holder := &model.Owner{ProcessID: server.ProcessID, Source: model.OwnerScan}
 	s := newFakeSource()
 	e := start(t, s, Config{Owners: o})
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	slot.Owner[1] = client
 	expect := func(what string, wantClient, wantServer *model.Owner) {
 		t.Helper()
@@ -81,7 +82,7 @@ func TestOwners(t *testing.T) {
 	o.holder[0] = nil
 	expect("and nobody holds it", o.owners[client], o.owners[child])
 
-	slot.Role = model.SlotRoleNone
+	slot.Role = reading.SlotRoleNone
 	expect("older than we are", o.owners[client], o.owners[child])
 	if o.created != 0 {
 		t.Error("a connection of which no SYN was seen is as old as its slot")
@@ -90,11 +91,11 @@ func TestOwners(t *testing.T) {
 
 // What becomes known while a window waits for it is in that window.
 func TestOwnersChangeMeanwhile(t *testing.T) {
-	parent := &model.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: 1}}
+	parent := &reading.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: 1}}
 	o := newFakeOwners(parent)
 	s := newFakeSource()
 	e := start(t, s, Config{Owners: o})
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	slot.Owner[0] = parent
 	s.pass(time.Second)
 	expect := func(what string, want *model.Owner) {
@@ -131,19 +132,19 @@ func TestOwnersChangeMeanwhile(t *testing.T) {
 func TestMayWait(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		with func(*model.Slot)
+		with func(*reading.Slot)
 		want [2]bool
 	}{
-		{"opened by end 1", func(*model.Slot) {}, [2]bool{true, false}},
-		{"opened by end 0", func(s *model.Slot) { s.Client = 0 }, [2]bool{false, true}},
-		{"opening not seen", func(s *model.Slot) { s.Role = model.SlotRoleNone }, [2]bool{false, false}},
-		{"spoke", func(s *model.Slot) { s.Owner[0] = &model.Process{} }, [2]bool{false, false}},
-		{"spoke to xdp", func(s *model.Slot) { s.Dir[0].PayloadBytes = 1 }, [2]bool{false, false}},
-		{"hung up", func(s *model.Slot) { s.TCPFlags[0] = model.FlagSYN | model.FlagACK | model.FlagFIN }, [2]bool{false, false}},
-		{"client hung up", func(s *model.Slot) { s.TCPFlags[1] = model.FlagSYN | model.FlagACK | model.FlagFIN }, [2]bool{true, false}},
-		{"datagrams", func(s *model.Slot) { s.Key.Proto, s.Dir[0].PayloadBytes = model.ProtoUDP, 1 }, [2]bool{true, true}},
+		{"opened by end 1", func(*reading.Slot) {}, [2]bool{true, false}},
+		{"opened by end 0", func(s *reading.Slot) { s.Client = 0 }, [2]bool{false, true}},
+		{"opening not seen", func(s *reading.Slot) { s.Role = reading.SlotRoleNone }, [2]bool{false, false}},
+		{"spoke", func(s *reading.Slot) { s.Owner[0] = &reading.Process{} }, [2]bool{false, false}},
+		{"spoke to xdp", func(s *reading.Slot) { s.Dir[0].PayloadBytes = 1 }, [2]bool{false, false}},
+		{"hung up", func(s *reading.Slot) { s.TCPFlags[0] = model.FlagSYN | model.FlagACK | model.FlagFIN }, [2]bool{false, false}},
+		{"client hung up", func(s *reading.Slot) { s.TCPFlags[1] = model.FlagSYN | model.FlagACK | model.FlagFIN }, [2]bool{true, false}},
+		{"datagrams", func(s *reading.Slot) { s.Key.Proto, s.Dir[0].PayloadBytes = model.ProtoUDP, 1 }, [2]bool{true, true}},
 	} {
-		slot := &model.Slot{Key: model.SlotKey{Proto: model.ProtoTCP}, Role: model.SlotRoleSYN, Client: 1}
+		slot := &reading.Slot{Key: reading.SlotKey{Proto: model.ProtoTCP}, Role: reading.SlotRoleSYN, Client: 1}
 		test.with(slot)
 		if got := [2]bool{mayWait(slot, 0), mayWait(slot, 1)}; got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
@@ -157,7 +158,7 @@ func TestHolderOfOlder(t *testing.T) {
 	o.holder[0] = &model.Owner{Source: model.OwnerScan}
 	s := newFakeSource()
 	e := start(t, s, Config{Owners: o})
-	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleNone), 1, model.FlagACK)
+	s.packet(s.open(0, 40000, model.ProtoTCP, reading.SlotRoleNone), 1, model.FlagACK)
 	if f := window(t, e).Flows.Slice()[0]; f.Server.Owner != o.holder[0] || o.created != 0 {
 		t.Errorf("got %+v, asked about %d", f, o.created)
 	}
@@ -170,7 +171,7 @@ func TestHolderIsRemembered(t *testing.T) {
 	o.holder[0] = holder
 	s := newFakeSource()
 	e := start(t, s, Config{Owners: o})
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(slot, 1, model.FlagSYN)
 	s.pass(time.Second)
 	sweep(t, e)
@@ -181,7 +182,7 @@ func TestHolderIsRemembered(t *testing.T) {
 	if len(s.retired) != 1 {
 		t.Fatal("the flow still has its slot")
 	}
-	next := s.open(0, 40001, model.ProtoTCP, model.SlotRoleSYN)
+	next := s.open(0, 40001, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(next, 1, model.FlagSYN)
 	flows := window(t, e).Flows.Slice()
 	if len(flows) != 2 || flows[1].Server.Owner != holder || flows[0].Server.Owner != nil {
@@ -195,7 +196,7 @@ func TestHolderOfDatagrams(t *testing.T) {
 	o.holder[0] = &model.Owner{Source: model.OwnerScan}
 	s := newFakeSource()
 	e := start(t, s, Config{Owners: o})
-	s.packet(s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst), 1, 0)
+	s.packet(s.open(0, 40000, model.ProtoUDP, reading.SlotRoleFirst), 1, 0)
 	if f := window(t, e).Flows.Slice()[0]; f.Server.Owner != o.holder[0] || f.Client.Owner != nil {
 		t.Errorf("got %+v", f)
 	}
@@ -205,8 +206,8 @@ func TestHolderOfDatagrams(t *testing.T) {
 func TestHide(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{Hide: func(f *model.Flow) bool { return f.Client.Port == 40001 }})
-	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN), 1, model.FlagSYN)
-	hidden := s.open(1, 40001, model.ProtoTCP, model.SlotRoleSYN)
+	s.packet(s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN), 1, model.FlagSYN)
+	hidden := s.open(1, 40001, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(hidden, 1, model.FlagSYN)
 	s.packet(hidden, 0, model.FlagSYN)
 	w := window(t, e)

@@ -9,13 +9,14 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // A packed window stays as it is while the next one is counted and made, histograms included.
 func TestPackedWindowStays(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	x := s.exchange(slot, 1)
 	for i := range 4 {
 		s.answer(x, time.Duration(i+1)*time.Millisecond, time.Second)

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // queues is what walks over sockets found. A window whose walk failed knows nothing of them, and what sockets
@@ -21,15 +22,15 @@ type sockets struct {
 }
 
 type socket struct {
-	now  model.Queue
-	seen bool        // by the newest reading
-	base model.Queue // when the window began
-	old  bool        // was there then
+	now  reading.Queue
+	seen bool          // by the newest reading
+	base reading.Queue // when the window began
+	old  bool          // was there then
 }
 
 // socketOf returns what is kept of the socket that a queue is about, anew if that was another flow's; nil
 // if the slot is free.
-func (e *Engine) socketOf(q *model.Queue) *socket {
+func (e *Engine) socketOf(q *reading.Queue) *socket {
 	count := e.now.Slot(q.Slot)
 	if count == nil {
 		return nil
@@ -86,7 +87,7 @@ func (e *Engine) restartQueues() {
 }
 
 // of returns what is kept of the slot's sockets; nil: nothing.
-func (q *queues) of(slot *model.Slot) *sockets {
+func (q *queues) of(slot *reading.Slot) *sockets {
 	if int(slot.Index) >= len(q.sockets) {
 		return nil
 	}
@@ -100,8 +101,8 @@ func (q *queues) of(slot *model.Slot) *sockets {
 // addTo adds what waits now, and what was counted since the walk at start (CLOCK_MONOTONIC, ns; 0: there was
 // none). Of a TCP socket whose SYN was seen all is new, and so it is of one whose flow was there at start, when
 // it had nothing to say. Of others it is unknown what was before; a UDP socket may have served others.
-func (s *sockets) addTo(h *model.Health, slot *model.Slot, start uint64) {
-	fresh := slot.Key.Proto == model.ProtoTCP && (slot.Role == model.SlotRoleSYN || slot.CreatedNS <= start)
+func (s *sockets) addTo(h *model.Health, slot *reading.Slot, start uint64) {
+	fresh := slot.Key.Proto == model.ProtoTCP && (slot.Role == reading.SlotRoleSYN || slot.CreatedNS <= start)
 	for i, end := range []*model.EndHealth{&h.Client, &h.Server} {
 		socket := &s.end[i]
 		if !socket.seen {
@@ -121,12 +122,12 @@ type backlogs struct {
 	listening model.Listening
 }
 
-func listensAt(b *model.Backlog) model.ListenKey {
+func listensAt(b *reading.Backlog) model.ListenKey {
 	return model.ListenKey{Site: b.Site, Addr: b.Addr, Port: b.Port, V6Only: b.V6Only}
 }
 
 // sumDrops adds up the drops of those that listen at one place.
-func sumDrops(all []model.Backlog) map[model.ListenKey]uint64 {
+func sumDrops(all []reading.Backlog) map[model.ListenKey]uint64 {
 	sum := make(map[model.ListenKey]uint64, len(all))
 	for i := range all {
 		sum[listensAt(&all[i])] += all[i].Drops
@@ -134,7 +135,7 @@ func sumDrops(all []model.Backlog) map[model.ListenKey]uint64 {
 	return sum
 }
 
-func (b *backlogs) notice(all []model.Backlog) {
+func (b *backlogs) notice(all []reading.Backlog) {
 	b.listening = make(model.Listening)
 	for at, drops := range sumDrops(all) {
 		if was := b.base[at]; b.base == nil {

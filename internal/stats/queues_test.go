@@ -8,21 +8,22 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 func TestQueues(t *testing.T) {
 	s := newFakeSource()
-	older := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	silent := s.open(5, 40005, model.ProtoTCP, model.SlotRoleNone) // as far as its sockets go, when counting began
-	known := s.open(1, 40001, model.ProtoUDP, model.SlotRoleFirst)
-	s.now.Queues = []model.Queue{{Slot: 1, End: 0, Drops: 100}}
+	older := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
+	silent := s.open(5, 40005, model.ProtoTCP, reading.SlotRoleNone) // as far as its sockets go, when counting began
+	known := s.open(1, 40001, model.ProtoUDP, reading.SlotRoleFirst)
+	s.now.Queues = []reading.Queue{{Slot: 1, End: 0, Drops: 100}}
 	e := start(t, s, Config{})
 	s.pass(time.Second)
-	young := s.open(2, 40002, model.ProtoTCP, model.SlotRoleSYN)
-	midlife := s.open(3, 40003, model.ProtoTCP, model.SlotRoleNone)
-	served := s.open(4, 40004, model.ProtoUDP, model.SlotRoleFirst) // by a socket that has served others
-	all := []*model.Slot{older, silent, known, young, midlife, served}
-	expect := func(queues []model.Queue, want map[uint16]*model.Health) {
+	young := s.open(2, 40002, model.ProtoTCP, reading.SlotRoleSYN)
+	midlife := s.open(3, 40003, model.ProtoTCP, reading.SlotRoleNone)
+	served := s.open(4, 40004, model.ProtoUDP, reading.SlotRoleFirst) // by a socket that has served others
+	all := []*reading.Slot{older, silent, known, young, midlife, served}
+	expect := func(queues []reading.Queue, want map[uint16]*model.Health) {
 		t.Helper()
 		s.now.Queues = queues
 		for _, slot := range all {
@@ -33,7 +34,7 @@ func TestQueues(t *testing.T) {
 			sameHealth(t, f.Client.AddrPort().String(), f.Health, want[f.Client.Port])
 		}
 	}
-	queues := []model.Queue{
+	queues := []reading.Queue{
 		{Slot: 0, End: 1, Receive: 10, Send: 20, OutOfOrder: 5},
 		{Slot: 1, End: 0, Drops: 103},
 		{Slot: 2, End: 1, OutOfOrder: 2},
@@ -60,49 +61,49 @@ func TestQueues(t *testing.T) {
 // A slot's next flow inherits nothing from the sockets of the one before.
 func TestQueuesOfReusedSlots(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	s.now.Queues = []model.Queue{{Slot: 0, End: 1, OutOfOrder: 5}}
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
+	s.now.Queues = []reading.Queue{{Slot: 0, End: 1, OutOfOrder: 5}}
 	s.packet(slot, 1, model.FlagRST)
 	e := start(t, s, Config{})
 	s.pass(time.Minute)
 	sweep(t, e)
-	next := s.open(0, 40001, model.ProtoTCP, model.SlotRoleSYN)
-	s.now.Queues = []model.Queue{{Slot: 0, End: 1, OutOfOrder: 2}}
+	next := s.open(0, 40001, model.ProtoTCP, reading.SlotRoleSYN)
+	s.now.Queues = []reading.Queue{{Slot: 0, End: 1, OutOfOrder: 2}}
 	s.packet(next, 1, model.FlagSYN)
 	sameHealth(t, "next", onlyFlow(t, e).Health, &model.Health{Client: model.EndHealth{OutOfOrder: 2}})
 }
 
 func TestAcceptQueues(t *testing.T) {
-	listen := func(addr string, length, limit uint32, drops uint64) model.Backlog {
+	listen := func(addr string, length, limit uint32, drops uint64) reading.Backlog {
 		at := endpoint(addr, nil)
-		return model.Backlog{Addr: at.Addr, Port: at.Port, Length: length, Limit: limit, Drops: drops}
+		return reading.Backlog{Addr: at.Addr, Port: at.Port, Length: length, Limit: limit, Drops: drops}
 	}
 	v6only := listen("[::]:80", 9, 9, 9)
 	v6only.V6Only = true
 	for _, test := range []struct {
 		name        string
-		first, then []model.Backlog
+		first, then []reading.Backlog
 		want        *model.AcceptQueue
 	}{
-		{"nobody", nil, []model.Backlog{listen("127.0.0.1:81", 1, 2, 3), listen("127.0.0.2:80", 1, 2, 3), v6only}, nil},
-		{"overflows", []model.Backlog{listen("127.0.0.1:80", 0, 128, 7)}, []model.Backlog{listen("127.0.0.1:80", 129, 128, 12)},
+		{"nobody", nil, []reading.Backlog{listen("127.0.0.1:81", 1, 2, 3), listen("127.0.0.2:80", 1, 2, 3), v6only}, nil},
+		{"overflows", []reading.Backlog{listen("127.0.0.1:80", 0, 128, 7)}, []reading.Backlog{listen("127.0.0.1:80", 129, 128, 12)},
 			&model.AcceptQueue{Length: 129, Limit: 128, Overflows: 5}},
-		{"new", nil, []model.Backlog{listen("127.0.0.1:80", 1, 2, 3)}, &model.AcceptQueue{Length: 1, Limit: 2, Overflows: 3}},
-		{"another", []model.Backlog{listen("127.0.0.1:80", 0, 2, 7)}, []model.Backlog{listen("127.0.0.1:80", 0, 2, 1)},
+		{"new", nil, []reading.Backlog{listen("127.0.0.1:80", 1, 2, 3)}, &model.AcceptQueue{Length: 1, Limit: 2, Overflows: 3}},
+		{"another", []reading.Backlog{listen("127.0.0.1:80", 0, 2, 7)}, []reading.Backlog{listen("127.0.0.1:80", 0, 2, 1)},
 			&model.AcceptQueue{Limit: 2, Overflows: 1}},
-		{"any address", nil, []model.Backlog{listen("0.0.0.0:80", 1, 2, 3)}, &model.AcceptQueue{Length: 1, Limit: 2, Overflows: 3}},
-		{"both families", nil, []model.Backlog{listen("[::]:80", 1, 2, 3)}, &model.AcceptQueue{Length: 1, Limit: 2, Overflows: 3}},
-		{"the closest", nil, []model.Backlog{listen("[::]:80", 1, 2, 3), listen("127.0.0.1:80", 4, 5, 6), listen("0.0.0.0:80", 7, 8, 9)},
+		{"any address", nil, []reading.Backlog{listen("0.0.0.0:80", 1, 2, 3)}, &model.AcceptQueue{Length: 1, Limit: 2, Overflows: 3}},
+		{"both families", nil, []reading.Backlog{listen("[::]:80", 1, 2, 3)}, &model.AcceptQueue{Length: 1, Limit: 2, Overflows: 3}},
+		{"the closest", nil, []reading.Backlog{listen("[::]:80", 1, 2, 3), listen("127.0.0.1:80", 4, 5, 6), listen("0.0.0.0:80", 7, 8, 9)},
 			&model.AcceptQueue{Length: 4, Limit: 5, Overflows: 6}},
-		{"several of one place", []model.Backlog{listen("127.0.0.1:80", 0, 4, 1), listen("127.0.0.1:80", 0, 4, 2)},
-			[]model.Backlog{listen("127.0.0.1:80", 1, 4, 3), listen("127.0.0.1:80", 2, 4, 4)},
+		{"several of one place", []reading.Backlog{listen("127.0.0.1:80", 0, 4, 1), listen("127.0.0.1:80", 0, 4, 2)},
+			[]reading.Backlog{listen("127.0.0.1:80", 1, 4, 3), listen("127.0.0.1:80", 2, 4, 4)},
 			&model.AcceptQueue{Length: 3, Limit: 8, Overflows: 4}},
 	} {
 		s := newFakeSource()
 		s.now.Backlogs = test.first
 		e := start(t, s, Config{})
 		s.now.Backlogs = test.then
-		s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN), 1, model.FlagSYN)
+		s.packet(s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN), 1, model.FlagSYN)
 		f := onlyFlow(t, e)
 		if diff := cmp.Diff(test.want, f.AcceptQueue, cmpopts.IgnoreFields(model.AcceptQueue{}, "ListenKey")); diff != "" {
 			t.Errorf("%s: %s", test.name, diff)

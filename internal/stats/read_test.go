@@ -10,12 +10,13 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // Who asks how far a flow is takes nothing from its window.
 func TestProgressTakesNothing(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	e := start(t, s, Config{})
 	x := s.exchange(slot, 3)
 	s.packet(slot, 1, model.FlagACK)
@@ -24,7 +25,7 @@ func TestProgressTakesNothing(t *testing.T) {
 	of := s.sampleOf(slot)
 	for range 3 {
 		p, known := e.Progress(of)
-		want := model.Progress{Sent: [2]uint64{0, 60}, Asked: 1, Answered: 1, AnsweredNS: x.AnsweredNS}
+		want := reading.Progress{Sent: [2]uint64{0, 60}, Asked: 1, Answered: 1, AnsweredNS: x.AnsweredNS}
 		if !known || p != want {
 			t.Errorf("known %v, %+v, want %+v", known, p, want)
 		}
@@ -32,12 +33,12 @@ func TestProgressTakesNothing(t *testing.T) {
 	if f := onlyFlow(t, e); f.Turn.Min != 9*ms || f.Turn.Max != 9*ms || f.Turn.Sum != 9*ms {
 		t.Errorf("from %v to %v, want 9 ms: reading took the extremes", f.Turn.Min, f.Turn.Max)
 	}
-	for name, other := range map[string]model.Sample{
-		"another key":    {MonoNS: of.MonoNS, Key: model.SlotKey{}, Slot: 0},
+	for name, other := range map[string]reading.Sample{
+		"another key":    {MonoNS: of.MonoNS, Key: reading.SlotKey{}, Slot: 0},
 		"an earlier one": {MonoNS: slot.CreatedNS - 1, Key: of.Key, Slot: 0},
-		"in no slot":     {MonoNS: of.MonoNS, Key: of.Key, Slot: model.NoSlot},
+		"in no slot":     {MonoNS: of.MonoNS, Key: of.Key, Slot: reading.NoSlot},
 	} {
-		if p, known := e.Progress(&other); known || p != (model.Progress{}) {
+		if p, known := e.Progress(&other); known || p != (reading.Progress{}) {
 			t.Errorf("%s: known %v, %+v", name, known, p)
 		}
 	}
@@ -51,18 +52,18 @@ func TestProgressTakesNothing(t *testing.T) {
 type failing struct {
 	*fakeSource
 	err   error
-	leave func(*model.Reading)
+	leave func(*reading.Reading)
 }
 
-func (f *failing) Read(r *model.Reading) error {
+func (f *failing) Read(r *reading.Reading) error {
 	return f.spoil(r, f.fakeSource.Read(r))
 }
 
-func (f *failing) ReadSlots(r *model.Reading) error {
+func (f *failing) ReadSlots(r *reading.Reading) error {
 	return f.spoil(r, f.fakeSource.ReadSlots(r))
 }
 
-func (f *failing) spoil(r *model.Reading, err error) error {
+func (f *failing) spoil(r *reading.Reading, err error) error {
 	if f.err == nil {
 		return err
 	}
@@ -73,19 +74,19 @@ func (f *failing) spoil(r *model.Reading, err error) error {
 // A reading that fails leaves the window as it is: with the next that does not, it is as if there had been none.
 func TestFailedReadingsAreNone(t *testing.T) {
 	gone := errors.New("gone")
-	whole := func(t *testing.T, fail func(*testing.T, *Engine), leave func(*model.Reading)) []*model.Window {
+	whole := func(t *testing.T, fail func(*testing.T, *Engine), leave func(*reading.Reading)) []*model.Window {
 		s := newFakeSource()
 		f := &failing{fakeSource: s, leave: leave}
 		e, err := Start(f, Config{MaxFlows: 64, Slow: ms})
 		if err != nil {
 			t.Fatal(err)
 		}
-		old := s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst)
+		old := s.open(0, 40000, model.ProtoUDP, reading.SlotRoleFirst)
 		x := s.exchange(old, 1)
 		s.trouble(old, 1)
 		var all []*model.Window
 		for range 3 {
-			slot := s.open(1, 40001, model.ProtoTCP, model.SlotRoleSYN)
+			slot := s.open(1, 40001, model.ProtoTCP, reading.SlotRoleSYN)
 			s.packet(slot, 1, model.FlagSYN)
 			s.packet(slot, 0, model.FlagRST)
 			s.packet(old, 1, 0)
@@ -93,8 +94,8 @@ func TestFailedReadingsAreNone(t *testing.T) {
 			s.troubles[1].OtherDrops++
 			s.slow(old, 3*ms)
 			s.now.Unmeasured++
-			s.reason(model.ReasonTableFull)
-			s.now.Queues = []model.Queue{{Slot: 0, End: 0, Drops: s.troubles[1].OtherDrops}}
+			s.reason(reading.ReasonTableFull)
+			s.now.Queues = []reading.Queue{{Slot: 0, End: 0, Drops: s.troubles[1].OtherDrops}}
 			s.pass(2 * time.Second)
 			f.err = gone
 			fail(t, e)
@@ -131,16 +132,16 @@ func TestFailedReadingsAreNone(t *testing.T) {
 			}
 		},
 	}
-	leaves := map[string]func(*model.Reading){
-		"whole": func(*model.Reading) {},
-		"without slots": func(r *model.Reading) {
+	leaves := map[string]func(*reading.Reading){
+		"whole": func(*reading.Reading) {},
+		"without slots": func(r *reading.Reading) {
 			r.Slots = r.Slots[:0]
 		},
-		"nonsense": func(r *model.Reading) {
+		"nonsense": func(r *reading.Reading) {
 			r.MonoNS, r.Wall = 1, time.Time{}
-			r.Device, r.Reasons = model.DeviceSpan{After: model.DeviceCount{Packets: 1}}, [model.ReasonCount]model.Count{}
+			r.Device, r.Reasons = model.DeviceSpan{After: model.DeviceCount{Packets: 1}}, [reading.ReasonCount]model.Count{}
 			r.Unmeasured, r.Untold, r.SlowLost = 99, 99, 99
-			r.Queues = append(r.Queues, model.Queue{Slot: 0, Drops: 1000})
+			r.Queues = append(r.Queues, reading.Queue{Slot: 0, Drops: 1000})
 			for i := range r.Slots {
 				r.Slots[i].Dir[0].Packets += 1000
 			}
@@ -163,7 +164,7 @@ func TestFailedReadingsAreNone(t *testing.T) {
 // A flow that was freed just before has its name still when a reading fails.
 func TestFailedReadingsForgetNoName(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst)
+	slot := s.open(0, 40000, model.ProtoUDP, reading.SlotRoleFirst)
 	s.packet(slot, 1, 0)
 	of := s.sampleOf(slot)
 	e := start(t, s, Config{})
@@ -183,9 +184,9 @@ func TestFailedReadingsForgetNoName(t *testing.T) {
 // Every slow turn is told, also by a reading that fails.
 func TestSlowTurnsAreTold(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	var told []time.Duration
-	e := start(t, s, Config{Slow: ms, SlowTurn: func(turn *model.SlowTurn) { told = append(told, turn.Turn) }})
+	e := start(t, s, Config{Slow: ms, SlowTurn: func(turn *reading.SlowTurn) { told = append(told, turn.Turn) }})
 	s.slow(slot, ms)
 	look(t, e)
 	s.slow(slot, 2*ms)
@@ -204,18 +205,18 @@ func TestSlowTurnsAreTold(t *testing.T) {
 // Where sockets cannot be walked over, the window says so, and goes on; what they counted is in the next window.
 func TestFailedWalks(t *testing.T) {
 	lost := errors.New("lost")
-	listening := func(drops uint64) []model.Backlog {
+	listening := func(drops uint64) []reading.Backlog {
 		at := endpoint("127.0.0.1:80", nil)
-		return []model.Backlog{{Addr: at.Addr, Port: at.Port, Length: 1, Limit: 2, Drops: drops}}
+		return []reading.Backlog{{Addr: at.Addr, Port: at.Port, Length: 1, Limit: 2, Drops: drops}}
 	}
 	s := newFakeSource()
-	old := s.open(0, 40000, model.ProtoTCP, model.SlotRoleNone)
-	young := s.open(1, 40001, model.ProtoTCP, model.SlotRoleSYN)
+	old := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleNone)
+	young := s.open(1, 40001, model.ProtoTCP, reading.SlotRoleSYN)
 	e := start(t, s, Config{})
 	expect := func(what string, fails error, outOfOrder uint32, drops uint64, want [2]*model.Health, queue *model.AcceptQueue) {
 		t.Helper()
 		s.failQueues = fails
-		s.now.Queues = []model.Queue{{Slot: 0, End: 1, Receive: 7, OutOfOrder: outOfOrder}, {Slot: 1, End: 1, OutOfOrder: outOfOrder}}
+		s.now.Queues = []reading.Queue{{Slot: 0, End: 1, Receive: 7, OutOfOrder: outOfOrder}, {Slot: 1, End: 1, OutOfOrder: outOfOrder}}
 		s.now.Backlogs = listening(drops)
 		s.packet(old, 1, model.FlagACK)
 		s.packet(young, 1, model.FlagACK)
@@ -248,13 +249,13 @@ func TestFailedWalks(t *testing.T) {
 func TestFailedFirstWalk(t *testing.T) {
 	s := newFakeSource()
 	s.failQueues = errors.New("lost")
-	old := s.open(0, 40000, model.ProtoTCP, model.SlotRoleNone)
+	old := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleNone)
 	e := start(t, s, Config{})
 	at := endpoint("127.0.0.1:80", nil)
 	for i, outOfOrder := range []uint64{0, 2} {
 		s.failQueues = nil
-		s.now.Queues = []model.Queue{{Slot: 0, End: 1, Receive: 7, OutOfOrder: 100 + uint32(outOfOrder)}}
-		s.now.Backlogs = []model.Backlog{{Addr: at.Addr, Port: at.Port, Drops: 50 + outOfOrder}}
+		s.now.Queues = []reading.Queue{{Slot: 0, End: 1, Receive: 7, OutOfOrder: 100 + uint32(outOfOrder)}}
+		s.now.Backlogs = []reading.Backlog{{Addr: at.Addr, Port: at.Port, Drops: 50 + outOfOrder}}
 		s.packet(old, 1, model.FlagACK)
 		w := window(t, e)
 		if failed := w.QueuesFailed != nil; failed != (i == 0) {
@@ -277,4 +278,9 @@ func comm(e *model.Endpoint) string {
 		return ""
 	}
 	return e.Owner.Comm
+}
+
+// byRows compares windows, flow by flow.
+var byRows = cmp.Options{
+	cmp.Transformer("Slice", (*model.Flows).Slice), cmpopts.EquateComparable(netip.Addr{}),
 }

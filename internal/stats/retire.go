@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // How long a quiet flow keeps its slot. The second column holds while the table, or the places for
@@ -30,9 +31,9 @@ func (c *census) reset() {
 }
 
 // add looks at a slot, the reading's i-th, as it is at now (CLOCK_MONOTONIC, ns).
-func (c *census) add(slot *model.Slot, i int, now uint64) {
+func (c *census) add(slot *reading.Slot, i int, now uint64) {
 	c.slots++
-	if slot.State == model.SlotOrphan {
+	if slot.State == reading.SlotOrphan {
 		c.orphans = append(c.orphans, i)
 	}
 	if slot.Exchange != 0 {
@@ -44,7 +45,7 @@ func (c *census) add(slot *model.Slot, i int, now uint64) {
 	last := slot.LastNS()
 	for pressure, over := range c.over {
 		quiet := last < now && now-last > uint64(patienceWith(slot, pressure))
-		if (quiet || slot.State == model.SlotOrphan) && len(over) < maxRetire {
+		if (quiet || slot.State == reading.SlotOrphan) && len(over) < maxRetire {
 			c.over[pressure] = append(over, slot.Index)
 		}
 	}
@@ -65,7 +66,7 @@ func (c *census) underPressure(config *Config) bool {
 		config.Exchanges > 0 && c.exchanges > config.Exchanges/2 || config.Troubles > 0 && c.troubles > config.Troubles/2
 }
 
-func patienceWith(slot *model.Slot, pressure int) time.Duration {
+func patienceWith(slot *reading.Slot, pressure int) time.Duration {
 	if slot.Key.Proto != model.ProtoTCP {
 		return patience.idle[pressure]
 	}

@@ -3,7 +3,7 @@ package stats
 import (
 	"testing"
 
-	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // Whatever there may be too little of, more than half of it taken is pressure.
@@ -11,7 +11,7 @@ func TestUnderPressure(t *testing.T) {
 	plenty := Config{MaxFlows: 100, Exchanges: 100, Troubles: 100}
 	var five census
 	for place := range uint32(5) {
-		five.add(&model.Slot{Exchange: place + 1, Trouble: place + 1}, int(place), 1)
+		five.add(&reading.Slot{Exchange: place + 1, Trouble: place + 1}, int(place), 1)
 	}
 	for name, c := range map[string]struct {
 		few  func(*Config)

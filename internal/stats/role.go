@@ -1,9 +1,12 @@
 package stats
 
-import "github.com/lotrace/lotrace/internal/model"
+import (
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
+)
 
 // listeners finds out whether an endpoint is one that waited for others when counting began.
-type listeners map[listenerKey][]model.Listener
+type listeners map[listenerKey][]reading.Listener
 
 // listenerKey is a site, a protocol and a port in one number, the kind of key that is found fastest.
 type listenerKey uint64
@@ -12,7 +15,7 @@ func listenerAt(site uint32, proto model.Proto, port uint16) listenerKey {
 	return listenerKey(site)<<32 | listenerKey(proto)<<16 | listenerKey(port)
 }
 
-func newListeners(all []model.Listener) listeners {
+func newListeners(all []reading.Listener) listeners {
 	l := make(listeners, len(all))
 	for _, one := range all {
 		key := listenerAt(one.Site, one.Proto, one.Port)
@@ -22,7 +25,7 @@ func newListeners(all []model.Listener) listeners {
 }
 
 // has reports whether an end (0 or 1) of a flow is one that waited.
-func (l listeners) has(key *model.SlotKey, end int) bool {
+func (l listeners) has(key *reading.SlotKey, end int) bool {
 	at := l[listenerAt(key.Site, key.Proto, key.Port[end])]
 	if len(at) == 0 {
 		return false
@@ -41,10 +44,10 @@ func (l listeners) has(key *model.SlotKey, end int) bool {
 }
 
 // roleOf says which end of the slot (0 or 1) is the client, and how that is known.
-func (l listeners) roleOf(slot *model.Slot) (client int, source model.RoleSource) {
+func (l listeners) roleOf(slot *reading.Slot) (client int, source model.RoleSource) {
 	key := &slot.Key
 	first := int(slot.Client & 1)
-	if slot.Role == model.SlotRoleSYN {
+	if slot.Role == reading.SlotRoleSYN {
 		return first, model.RoleSYN
 	}
 	if key.Proto == model.ProtoICMP || key.Proto == model.ProtoICMPv6 {
@@ -63,7 +66,7 @@ func (l listeners) roleOf(slot *model.Slot) (client int, source model.RoleSource
 		return 1, model.RoleListener
 	case one && !zero:
 		return 0, model.RoleListener
-	case slot.Role == model.SlotRoleFirst:
+	case slot.Role == reading.SlotRoleFirst:
 		return first, model.RoleFirst
 	default:
 		return guessByPort(key.Port), model.RolePort

@@ -1,6 +1,9 @@
 package stats
 
-import "github.com/lotrace/lotrace/internal/model"
+import (
+	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
+)
 
 // rows is what the newest window shows.
 type rows struct {
@@ -18,7 +21,7 @@ func (e *Engine) makeRows() {
 	for i := range e.now.Slots {
 		lent := e.turns.histograms.used
 		slot := e.slotAt(i)
-		if slot.State == model.SlotOrphan {
+		if slot.State == reading.SlotOrphan {
 			continue
 		}
 		e.takePart(slot)
@@ -46,7 +49,7 @@ func (e *Engine) nextRows() {
 	e.rows.lists[0].Grow(len(e.now.Slots))
 }
 
-func (e *Engine) addRow(slot *model.Slot, ends *ends, owners [2]*model.Owner, tally *model.Tally) {
+func (e *Engine) addRow(slot *reading.Slot, ends *ends, owners [2]*model.Owner, tally *model.Tally) {
 	row := &e.rows.next
 	e.fill(row, slot, ends, owners)
 	e.addSigns(row, slot, ends, tally)
@@ -57,7 +60,7 @@ func (e *Engine) addRow(slot *model.Slot, ends *ends, owners [2]*model.Owner, ta
 }
 
 // isShown asks the filter about a flow, and then whether it is to be hidden, which it counts.
-func (e *Engine) isShown(row *model.Flow, slot *model.Slot) bool {
+func (e *Engine) isShown(row *model.Flow, slot *reading.Slot) bool {
 	switch {
 	case e.config.Match != nil && !e.config.Match(row):
 	case e.config.Hide != nil && e.config.Hide(row):
@@ -73,7 +76,7 @@ func (e *Engine) isShown(row *model.Flow, slot *model.Slot) bool {
 // isDue reports whether there is a row to be made of a slot's part of the window: something was counted, which may
 // come long after the last packet, or the connection made a step of which no row told. Bytes that wait in queues
 // are no reason.
-func (e *Engine) isDue(slot *model.Slot, t *model.Tally) bool {
+func (e *Engine) isDue(slot *reading.Slot, t *model.Tally) bool {
 	ends := e.endsOf(slot)
 	steps := stepsOf(slot)
 	isNew := steps != ends.steps
@@ -82,7 +85,7 @@ func (e *Engine) isDue(slot *model.Slot, t *model.Tally) bool {
 }
 
 // stepsOf is how many of its steps a connection has made: the handshake, the server's accept, the first byte.
-func stepsOf(slot *model.Slot) uint8 {
+func stepsOf(slot *reading.Slot) uint8 {
 	steps := uint8(0)
 	for _, ns := range [...]uint64{slot.ConnectedNS, slot.AcceptedNS, slot.FirstByteNS} {
 		if ns != 0 {
@@ -102,7 +105,7 @@ func (e *Engine) netnsOf(site uint32) uint32 {
 	return 0
 }
 
-func (e *Engine) fill(row *model.Flow, slot *model.Slot, ends *ends, owners [2]*model.Owner) {
+func (e *Engine) fill(row *model.Flow, slot *reading.Slot, ends *ends, owners [2]*model.Owner) {
 	client, source := e.listeners.roleOf(slot)
 	server := 1 - client
 	*row = model.Flow{}
@@ -123,7 +126,7 @@ func (e *Engine) fill(row *model.Flow, slot *model.Slot, ends *ends, owners [2]*
 	row.Judge()
 }
 
-func endOf(slot *model.Slot, i int, owner *model.Owner) model.Endpoint {
+func endOf(slot *reading.Slot, i int, owner *model.Owner) model.Endpoint {
 	end := slot.Key.Endpoint(i)
 	return model.Endpoint{Addr: end.Addr(), Port: end.Port(), Owner: owner}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // Look takes a reading of the flow table, as Sweep does, and frees nothing: afterwards FlowOf knows the
@@ -34,7 +35,7 @@ func (e *Engine) Now() (ns uint64, wall time.Time) { return e.now.MonoNS, e.now.
 
 // Progress returns how far the flow of a sample has come by the newest reading; false: the flow is not in it. It
 // takes nothing from any window.
-func (e *Engine) Progress(of *model.Sample) (p model.Progress, known bool) {
+func (e *Engine) Progress(of *reading.Sample) (p reading.Progress, known bool) {
 	count := e.now.Slot(of.Slot)
 	if count == nil {
 		return p, false
@@ -51,7 +52,7 @@ func (e *Engine) Progress(of *model.Sample) (p model.Progress, known bool) {
 }
 
 // isFlow reports whether a slot is that of a flow of a key that was there at a time (CLOCK_MONOTONIC, ns).
-func isFlow(slot *model.Slot, key *model.SlotKey, ns uint64) bool {
+func isFlow(slot *reading.Slot, key *reading.SlotKey, ns uint64) bool {
 	return slot.Key == *key && slot.CreatedNS <= ns
 }
 
@@ -59,7 +60,7 @@ func isFlow(slot *model.Slot, key *model.SlotKey, ns uint64) bool {
 // owners, roles and state, without counts. Flows are known from the first Look or Sweep after they began
 // until the end of the window in which they ended. Of one that is not, FlowOf returns what the sample says
 // itself, and false.
-func (e *Engine) FlowOf(s *model.Sample) (f model.Flow, known bool) {
+func (e *Engine) FlowOf(s *reading.Sample) (f model.Flow, known bool) {
 	slot, ends := e.find(s.Slot, &s.Key, s.MonoNS)
 	if slot == nil {
 		return e.unknownFlow(s), false
@@ -71,7 +72,7 @@ func (e *Engine) FlowOf(s *model.Sample) (f model.Flow, known bool) {
 
 // find returns the slot that a flow of that key had at a time (CLOCK_MONOTONIC, ns), free by now or not,
 // and never an earlier or a later connection's on the same ports; nil: unknown.
-func (e *Engine) find(index uint32, key *model.SlotKey, ns uint64) (*model.Slot, *ends) {
+func (e *Engine) find(index uint32, key *reading.SlotKey, ns uint64) (*reading.Slot, *ends) {
 	if count := e.now.Slot(index); count != nil {
 		if slot := e.slotOf(count); isFlow(slot, key, ns) {
 			return slot, e.endsOf(slot)
@@ -92,10 +93,10 @@ func (e *Engine) find(index uint32, key *model.SlotKey, ns uint64) (*model.Slot,
 
 // unknownFlow decides who is the client as for a flow of the table, as far as a sample can tell: it knows whom the
 // kernel takes for the client if it is from a slot.
-func (e *Engine) unknownFlow(s *model.Sample) model.Flow {
-	slot := model.Slot{Key: s.Key, Client: s.Client}
-	if s.Slot != model.NoSlot {
-		slot.Role = model.SlotRoleFirst
+func (e *Engine) unknownFlow(s *reading.Sample) model.Flow {
+	slot := reading.Slot{Key: s.Key, Client: s.Client}
+	if s.Slot != reading.NoSlot {
+		slot.Role = reading.SlotRoleFirst
 	}
 	client, _ := e.listeners.roleOf(&slot)
 	return model.Flow{

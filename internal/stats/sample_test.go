@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // sampleOf is what the source would sample on the slot just now.
-func (s *fakeSource) sampleOf(slot *model.Slot) *model.Sample {
-	return &model.Sample{MonoNS: s.now.MonoNS, Key: slot.Key, Slot: slot.Index, Client: slot.Client}
+func (s *fakeSource) sampleOf(slot *reading.Slot) *reading.Sample {
+	return &reading.Sample{MonoNS: s.now.MonoNS, Key: slot.Key, Slot: slot.Index, Client: slot.Client}
 }
 
 func look(t *testing.T, e *Engine) {
@@ -23,14 +24,14 @@ func look(t *testing.T, e *Engine) {
 // A sample's flow is known from the first look at it until its last window is over, and it is never
 // another one on the same ports.
 func TestFlowOf(t *testing.T) {
-	client, server, stranger := &model.Process{Comm: "client"}, &model.Process{Comm: "server"}, &model.Process{Comm: "stranger"}
+	client, server, stranger := &reading.Process{Comm: "client"}, &reading.Process{Comm: "server"}, &reading.Process{Comm: "stranger"}
 	owners := newFakeOwners(client, server, stranger)
 	for process, owner := range owners.owners {
 		owner.Comm = process.Comm
 	}
 	s := newFakeSource()
 	e := start(t, s, Config{Owners: owners})
-	expect := func(what string, sample *model.Sample, want string) {
+	expect := func(what string, sample *reading.Sample, want string) {
 		t.Helper()
 		f, known := e.FlowOf(sample)
 		if f.Client.Port != 40000 || f.Server.Port != 80 || f.ToServer.Packets != 0 {
@@ -45,8 +46,8 @@ func TestFlowOf(t *testing.T) {
 		}
 	}
 
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	slot.Owner = [2]*model.Process{server, client}
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
+	slot.Owner = [2]*reading.Process{server, client}
 	s.packet(slot, 1, model.FlagSYN)
 	first := s.sampleOf(slot)
 	expect("before anybody looked", first, "unknown")
@@ -63,8 +64,8 @@ func TestFlowOf(t *testing.T) {
 	expect("ended", last, "client server")
 
 	s.pass(time.Second)
-	next := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	next.Owner = [2]*model.Process{stranger, stranger}
+	next := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
+	next.Owner = [2]*reading.Process{stranger, stranger}
 	s.packet(next, 1, model.FlagSYN)
 	look(t, e)
 	expect("the next connection", s.sampleOf(next), "stranger stranger")
@@ -74,7 +75,7 @@ func TestFlowOf(t *testing.T) {
 	expect("long gone", last, "unknown")
 	expect("goes on", s.sampleOf(next), "stranger stranger")
 	nowhere := s.sampleOf(next)
-	nowhere.Slot, nowhere.Key.Site = model.NoSlot, 1
+	nowhere.Slot, nowhere.Key.Site = reading.NoSlot, 1
 	expect("in no flow", nowhere, "unknown")
 }
 
@@ -82,9 +83,9 @@ func TestFlowOf(t *testing.T) {
 func TestFlowOfJustFreed(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
-	var samples []*model.Sample
+	var samples []*reading.Sample
 	for i := range uint16(3) {
-		slot := s.open(uint32(i), 40000+i, model.ProtoUDP, model.SlotRoleFirst)
+		slot := s.open(uint32(i), 40000+i, model.ProtoUDP, reading.SlotRoleFirst)
 		s.packet(slot, 1, 0)
 		samples = append(samples, s.sampleOf(slot))
 	}
@@ -113,7 +114,7 @@ func TestFlowOfJustFreed(t *testing.T) {
 func TestFlowOfSilent(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{Samples: true})
-	slot := s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst)
+	slot := s.open(0, 40000, model.ProtoUDP, reading.SlotRoleFirst)
 	s.packet(slot, 1, 0)
 	sample := s.sampleOf(slot)
 	window(t, e)
@@ -138,19 +139,19 @@ func TestFlowOfSilent(t *testing.T) {
 func TestFlowOfNoSlot(t *testing.T) {
 	s := newFakeSource()
 	lo := netip.MustParseAddr("127.0.0.1")
-	e := start(t, s, Config{Listeners: []model.Listener{{Proto: model.ProtoTCP, Addr: lo, Port: 50000}}})
+	e := start(t, s, Config{Listeners: []reading.Listener{{Proto: model.ProtoTCP, Addr: lo, Port: 50000}}})
 	for _, test := range []struct {
 		ports         [2]uint16
 		slot          uint32
 		sampled, want uint8
 	}{
-		{[2]uint16{80, 40000}, model.NoSlot, 0, 1},
-		{[2]uint16{40000, 50000}, model.NoSlot, 0, 0},
+		{[2]uint16{80, 40000}, reading.NoSlot, 0, 1},
+		{[2]uint16{40000, 50000}, reading.NoSlot, 0, 0},
 		{[2]uint16{45000, 50000}, 9, 1, 0},
 		{[2]uint16{45000, 50001}, 9, 0, 0},
 		{[2]uint16{45000, 50001}, 9, 1, 1},
 	} {
-		sample := model.Sample{Slot: test.slot, Client: test.sampled, Key: model.SlotKey{
+		sample := reading.Sample{Slot: test.slot, Client: test.sampled, Key: reading.SlotKey{
 			Addr: [2][16]byte{lo.As16(), lo.As16()}, Port: test.ports, Proto: model.ProtoTCP,
 		}}
 		f, known := e.FlowOf(&sample)

@@ -5,15 +5,16 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // What two sites have on equal addresses and ports is told apart by every key.
 
 func TestListenersOfSites(t *testing.T) {
 	server := endpoint("127.0.0.1:80", nil)
-	l := newListeners([]model.Listener{{Site: 1, Proto: model.ProtoTCP, Addr: server.Addr, Port: server.Port}})
-	at := func(site uint32) *model.SlotKey {
-		return &model.SlotKey{Site: site, Proto: model.ProtoTCP, Addr: [2][16]byte{server.Addr.As16()}, Port: [2]uint16{server.Port}}
+	l := newListeners([]reading.Listener{{Site: 1, Proto: model.ProtoTCP, Addr: server.Addr, Port: server.Port}})
+	at := func(site uint32) *reading.SlotKey {
+		return &reading.SlotKey{Site: site, Proto: model.ProtoTCP, Addr: [2][16]byte{server.Addr.As16()}, Port: [2]uint16{server.Port}}
 	}
 	if !l.has(at(1), 0) {
 		t.Error("the listener is unknown at its own site")
@@ -25,11 +26,11 @@ func TestListenersOfSites(t *testing.T) {
 
 func TestAcceptQueuesOfSites(t *testing.T) {
 	server := endpoint("127.0.0.1:80", nil)
-	listen := func(site, length uint32, drops uint64) model.Backlog {
-		return model.Backlog{Site: site, Addr: server.Addr, Port: server.Port, Length: length, Drops: drops}
+	listen := func(site, length uint32, drops uint64) reading.Backlog {
+		return reading.Backlog{Site: site, Addr: server.Addr, Port: server.Port, Length: length, Drops: drops}
 	}
-	b := backlogs{base: sumDrops([]model.Backlog{listen(1, 0, 10), listen(2, 0, 100)})}
-	b.notice([]model.Backlog{listen(1, 3, 11), listen(2, 4, 102)})
+	b := backlogs{base: sumDrops([]reading.Backlog{listen(1, 0, 10), listen(2, 0, 100)})}
+	b.notice([]reading.Backlog{listen(1, 3, 11), listen(2, 4, 102)})
 	for site, want := range map[uint32]model.AcceptQueue{1: {Length: 3, Overflows: 1}, 2: {Length: 4, Overflows: 2}} {
 		if got := b.listening.Of(site, server.AddrPort()); got == nil || got.Length != want.Length || got.Overflows != want.Overflows {
 			t.Errorf("site %d: %+v, want %+v", site, got, want)
@@ -44,7 +45,7 @@ func TestRejectedSlowTurnsOfSites(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{Slow: ms, Match: func(f *model.Flow) bool { return f.Site == 2 }})
 	for i, turn := range []time.Duration{5 * ms, 6 * ms} {
-		slot := s.open(uint32(i), 40000, model.ProtoTCP, model.SlotRoleSYN)
+		slot := s.open(uint32(i), 40000, model.ProtoTCP, reading.SlotRoleSYN)
 		slot.Key.Site = uint32(i) + 1
 		s.packet(slot, 1, model.FlagACK)
 		s.slow(slot, turn)

@@ -7,17 +7,18 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // slowTurns are those of one window.
 type slowTurns struct {
 	turns    []slowTurn // the newest last, in the order in which they were told
 	shed     uint64     // beyond the bound
-	rejected map[model.SlotKey]struct{}
+	rejected map[reading.SlotKey]struct{}
 }
 
 type slowTurn struct {
-	model.SlowTurn
+	reading.SlowTurn
 	owners [2]*model.Owner // of the ends of Key
 }
 
@@ -27,7 +28,7 @@ func (s *slowTurns) reset() {
 }
 
 // add keeps a copy, Parts included.
-func (s *slowTurns) add(turn model.SlowTurn) {
+func (s *slowTurns) add(turn reading.SlowTurn) {
 	if turn.Parts != nil {
 		parts := *turn.Parts
 		turn.Parts = &parts
@@ -50,12 +51,12 @@ func (s *slowTurns) trim() {
 }
 
 // reject leaves out the turns of a flow that is not to be shown.
-func (s *slowTurns) reject(key *model.SlotKey) {
+func (s *slowTurns) reject(key *reading.SlotKey) {
 	if len(s.turns) == 0 {
 		return
 	}
 	if s.rejected == nil {
-		s.rejected = make(map[model.SlotKey]struct{})
+		s.rejected = make(map[reading.SlotKey]struct{})
 	}
 	s.rejected[*key] = struct{}{}
 }
@@ -85,7 +86,7 @@ func (e *Engine) nameSlow() {
 	}
 }
 
-func (t *slowTurn) name(e *Engine, slot *model.Slot, ends *ends) {
+func (t *slowTurn) name(e *Engine, slot *reading.Slot, ends *ends) {
 	for i := range t.owners {
 		if o := e.ownerOf(slot, ends, i); o != nil {
 			t.owners[i] = o

@@ -8,11 +8,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // slow tells of a turn on a slot whose request left just now.
-func (s *fakeSource) slow(slot *model.Slot, turn time.Duration) {
-	s.now.Slow = append(s.now.Slow, model.SlowTurn{
+func (s *fakeSource) slow(slot *reading.Slot, turn time.Duration) {
+	s.now.Slow = append(s.now.Slow, reading.SlowTurn{
 		Slot: slot.Index, Key: slot.Key, Client: slot.Client, AskedNS: s.now.MonoNS, Turn: turn,
 	})
 }
@@ -30,7 +31,7 @@ const ms = time.Millisecond
 
 func TestSlowTurns(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	s.slow(slot, time.Hour) // before the first window
 	e := start(t, s, Config{Slow: 5 * ms})
 	sweep(t, e)
@@ -79,15 +80,15 @@ func TestNoSlowTurns(t *testing.T) {
 // Whoever was at the ends is named though the slot is free when the window ends, and never the next
 // connection on the same ports.
 func TestSlowTurnsAreNamed(t *testing.T) {
-	client, server, stranger := &model.Process{Comm: "client"}, &model.Process{Comm: "server"}, &model.Process{Comm: "stranger"}
+	client, server, stranger := &reading.Process{Comm: "client"}, &reading.Process{Comm: "server"}, &reading.Process{Comm: "stranger"}
 	owners := newFakeOwners(client, server, stranger)
 	for process, owner := range owners.owners {
 		owner.Comm = process.Comm
 	}
 	s := newFakeSource()
 	e := start(t, s, Config{Slow: ms, Owners: owners})
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	slot.Owner = [2]*model.Process{server, client}
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
+	slot.Owner = [2]*reading.Process{server, client}
 	s.packet(slot, 1, model.FlagSYN)
 	s.packet(slot, 0, model.FlagRST)
 	s.slow(slot, 2*ms)
@@ -98,8 +99,8 @@ func TestSlowTurnsAreNamed(t *testing.T) {
 	}
 	s.slow(slot, 3*ms) // told when its slot was free
 	s.pass(time.Second)
-	next := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
-	next.Owner = [2]*model.Process{stranger, stranger}
+	next := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
+	next.Owner = [2]*reading.Process{stranger, stranger}
 	s.packet(next, 1, model.FlagSYN)
 	s.slow(next, 4*ms)
 	w := window(t, e)
@@ -123,7 +124,7 @@ func TestSlowTurnsAreFiltered(t *testing.T) {
 		Hide:  func(f *model.Flow) bool { return f.Client.Port != shown },
 	})
 	for i := range uint32(3) {
-		s.open(i, 40000+uint16(i), model.ProtoTCP, model.SlotRoleSYN)
+		s.open(i, 40000+uint16(i), model.ProtoTCP, reading.SlotRoleSYN)
 	}
 	for _, want := range []time.Duration{0, 2} {
 		shown = 40000 + uint16(want)
@@ -140,7 +141,7 @@ func TestSlowTurnsAreFiltered(t *testing.T) {
 // However many there are, the newest and the longest are kept, and the rest is counted.
 func TestSlowTurnsAreBounded(t *testing.T) {
 	s := newFakeSource()
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	e := start(t, s, Config{Slow: ms})
 	const n = 10_000
 	var told []time.Duration
@@ -185,7 +186,7 @@ func TestLongestSlowTurnIsNeverMissing(t *testing.T) {
 		e := start(t, s, Config{Slow: 20 * ms})
 		s.pass(time.Second)
 		for i, longest := range []time.Duration{90 * ms, 50 * ms, 10 * ms} {
-			slot := s.open(uint32(i), 40000+uint16(i), model.ProtoTCP, model.SlotRoleSYN)
+			slot := s.open(uint32(i), 40000+uint16(i), model.ProtoTCP, reading.SlotRoleSYN)
 			s.packet(slot, 1, model.FlagACK)
 			s.answer(s.exchange(slot, uint32(i)+1), longest, longest)
 		}

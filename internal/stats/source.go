@@ -1,6 +1,6 @@
 package stats
 
-import "github.com/lotrace/lotrace/internal/model"
+import "github.com/lotrace/lotrace/internal/reading"
 
 // Source is what the engine counts from: the kernel, a recording, or a test. Reading changes nothing there; the
 // engine alone takes, releases and retires.
@@ -10,29 +10,29 @@ type Source interface {
 	Troubles
 	// ReadQueues reads what sockets have in their queues, reusing r's memory. Where it fails the rest of the
 	// reading is none the worse.
-	ReadQueues(r *model.Reading) error
+	ReadQueues(r *reading.Reading) error
 }
 
 // Slots is a source's flow table.
 type Slots interface {
 	// Read takes a whole reading but for the queues, reusing r's memory. Where it fails r.Slow may have slow
 	// turns that are told once only; the rest of r is of no use.
-	Read(r *model.Reading) error
+	Read(r *reading.Reading) error
 	// ReadSlots reads the flow table, the clock and what there is of slow turns only. It fails as Read does.
-	ReadSlots(r *model.Reading) error
+	ReadSlots(r *reading.Reading) error
 	// ReadSlot reads what there is to say of a slot of the newest reading but its counts: to says which.
-	ReadSlot(to *model.Slot)
+	ReadSlot(to *reading.Slot)
 	// Retire frees slots of the newest reading and appends what they were at last to into.
-	Retire(slots []uint32, into []model.Slot) ([]model.Slot, error)
+	Retire(slots []uint32, into []reading.Slot) ([]reading.Slot, error)
 }
 
 // Exchanges is the requests and answers of a source's slots, by place: model.Slot.Exchange.
 type Exchanges interface {
 	// ReadExchange reads a place into into. While nothing was answered, or nothing came since known was read,
 	// it returns false and leaves into alone. A nil known is older than all.
-	ReadExchange(place uint32, into, known *model.Exchange) bool
+	ReadExchange(place uint32, into, known *reading.Exchange) bool
 	// TakeExtremes puts the smallest and the largest latencies since it was called last into into.
-	TakeExtremes(place uint32, into *model.Exchange)
+	TakeExtremes(place uint32, into *reading.Exchange)
 	// ReleaseExchange gives the place of a slot that was freed back.
 	ReleaseExchange(place uint32) error
 	// Tell says which end (0 or 1) of a slot is the client where nobody saw the handshake.
@@ -42,7 +42,7 @@ type Exchanges interface {
 // Troubles is what went wrong on a source's slots, by place: model.Slot.Trouble.
 type Troubles interface {
 	// ReadTrouble reads a place into into.
-	ReadTrouble(place uint32, into *model.Trouble)
+	ReadTrouble(place uint32, into *reading.Trouble)
 	// ReleaseTrouble gives the place of a slot that was freed back.
 	ReleaseTrouble(place uint32) error
 }

@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // answer counts a turn, and the response before it, as the kernel does.
-func (s *fakeSource) answer(x *model.Exchange, turn, response time.Duration) {
+func (s *fakeSource) answer(x *reading.Exchange, turn, response time.Duration) {
 	if x.Asked > 0 {
 		s.latency(&x.Response, time.Duration(x.AnsweredNS-x.AskedNS))
 	}
@@ -20,7 +21,7 @@ func (s *fakeSource) answer(x *model.Exchange, turn, response time.Duration) {
 	s.latency(&x.Turn, turn)
 }
 
-func (s *fakeSource) latency(l *model.ExchangeLatency, d time.Duration) {
+func (s *fakeSource) latency(l *reading.ExchangeLatency, d time.Duration) {
 	l.SumNS += uint64(d)
 	l.Histogram[model.Bucket(d)]++
 	if l.MinNS == 0 || uint64(d) < l.MinNS {
@@ -29,16 +30,16 @@ func (s *fakeSource) latency(l *model.ExchangeLatency, d time.Duration) {
 	l.MaxNS = max(l.MaxNS, uint64(d))
 }
 
-func (s *fakeSource) exchange(slot *model.Slot, place uint32) *model.Exchange {
+func (s *fakeSource) exchange(slot *reading.Slot, place uint32) *reading.Exchange {
 	slot.Exchange = place
-	s.exchanges[place] = new(model.Exchange)
+	s.exchanges[place] = new(reading.Exchange)
 	return s.exchanges[place]
 }
 
 func TestTurnsAreDifferences(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	x := s.exchange(slot, 3)
 	expect := func(turns, responses uint64, shortest, longest time.Duration) {
 		t.Helper()
@@ -73,7 +74,7 @@ func TestTurnsAreDifferences(t *testing.T) {
 func TestTurnsOfEndedFlows(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
-	slot := s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst)
+	slot := s.open(0, 40000, model.ProtoUDP, reading.SlotRoleFirst)
 	s.packet(slot, 1, 0)
 	s.packet(slot, 0, 0)
 	s.answer(s.exchange(slot, 5), time.Millisecond, time.Millisecond)
@@ -82,7 +83,7 @@ func TestTurnsOfEndedFlows(t *testing.T) {
 	if len(s.released) != 1 || s.released[0] != 5 {
 		t.Fatalf("released %v, want place 5", s.released)
 	}
-	next := s.open(1, 40001, model.ProtoUDP, model.SlotRoleFirst)
+	next := s.open(1, 40001, model.ProtoUDP, reading.SlotRoleFirst)
 	s.packet(next, 1, 0)
 	s.answer(s.exchange(next, 5), 2*time.Millisecond, 2*time.Millisecond)
 	flows := window(t, e).Flows.Slice()
@@ -107,7 +108,7 @@ func TestTurnsOfEndedFlows(t *testing.T) {
 func TestExtremesOfAnotherWindow(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
-	slot := s.open(0, 40000, model.ProtoTCP, model.SlotRoleSYN)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	x := s.exchange(slot, 1)
 	s.answer(x, time.Millisecond, time.Millisecond)
 	x.Turn.MinNS, x.Turn.MaxNS = 0, 0
@@ -127,9 +128,9 @@ func TestExtremesOfAnotherWindow(t *testing.T) {
 
 func TestKernelIsToldTheClient(t *testing.T) {
 	s := newFakeSource()
-	e := start(t, s, Config{Listeners: []model.Listener{{Proto: model.ProtoTCP, Addr: endpoint("127.0.0.1:80", nil).Addr, Port: 80}}})
-	s.packet(s.open(0, 40000, model.ProtoTCP, model.SlotRoleNone), 1, model.FlagACK)
-	s.packet(s.open(1, 40001, model.ProtoTCP, model.SlotRoleSYN), 1, model.FlagSYN)
+	e := start(t, s, Config{Listeners: []reading.Listener{{Proto: model.ProtoTCP, Addr: endpoint("127.0.0.1:80", nil).Addr, Port: 80}}})
+	s.packet(s.open(0, 40000, model.ProtoTCP, reading.SlotRoleNone), 1, model.FlagACK)
+	s.packet(s.open(1, 40001, model.ProtoTCP, reading.SlotRoleSYN), 1, model.FlagSYN)
 	sweep(t, e)
 	if client, told := s.told[0]; !told || client != 1 || len(s.told) != 1 {
 		t.Errorf("told %v, want end 1 of slot 0", s.told)
@@ -141,19 +142,21 @@ func TestKernelIsToldTheClient(t *testing.T) {
 func TestDatagramsHaveTheClientOfTheirRows(t *testing.T) {
 	s := newFakeSource()
 	lo := netip.MustParseAddr("127.0.0.1")
-	listener := func(port uint16) model.Listener { return model.Listener{Proto: model.ProtoUDP, Addr: lo, Port: port} }
-	e := start(t, s, Config{Listeners: []model.Listener{listener(80), listener(40003)}})
-	wrong := s.open(0, 40000, model.ProtoUDP, model.SlotRoleFirst)
-	right, both := s.open(1, 40001, model.ProtoUDP, model.SlotRoleFirst), s.open(2, 40003, model.ProtoUDP, model.SlotRoleFirst)
+	listener := func(port uint16) reading.Listener {
+		return reading.Listener{Proto: model.ProtoUDP, Addr: lo, Port: port}
+	}
+	e := start(t, s, Config{Listeners: []reading.Listener{listener(80), listener(40003)}})
+	wrong := s.open(0, 40000, model.ProtoUDP, reading.SlotRoleFirst)
+	right, both := s.open(1, 40001, model.ProtoUDP, reading.SlotRoleFirst), s.open(2, 40003, model.ProtoUDP, reading.SlotRoleFirst)
 	wrong.Client, right.Client, both.Client = 0, 1, 0
-	for _, slot := range []*model.Slot{wrong, right, both} {
+	for _, slot := range []*reading.Slot{wrong, right, both} {
 		s.packet(slot, int(slot.Client), 0)
 	}
 	look(t, e)
 	if client, told := s.told[0]; !told || client != 1 || len(s.told) != 1 {
 		t.Errorf("told %v, want end 1 of slot 0", s.told)
 	}
-	wrong.Client, wrong.Role = 1, model.SlotRoleTold
+	wrong.Client, wrong.Role = 1, reading.SlotRoleTold
 	clear(s.told)
 	for _, row := range window(t, e).Flows.Slice() {
 		if fromServer := row.Client.Port == 80; fromServer != (row.Server.Port == 40003) {

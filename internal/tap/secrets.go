@@ -5,6 +5,7 @@ import (
 
 	"github.com/lotrace/lotrace/internal/frame"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/redact"
 )
 
@@ -14,12 +15,12 @@ const maxConnections = 1 << 14
 // secrets masks them in samples. It follows TCP connections, where a secret may begin in one segment and go on
 // in the next; those that were silent for longest are forgotten.
 type secrets struct {
-	young, old map[model.SlotKey]*redact.Flow
+	young, old map[reading.SlotKey]*redact.Flow
 	plain      []byte // payload as it was
 }
 
 // mask masks what is secret in a sample's payload, and reports whether anything was.
-func (m *secrets) mask(s *model.Sample) bool {
+func (m *secrets) mask(s *reading.Sample) bool {
 	h, ok := frame.Parse(s.Data)
 	if !ok {
 		h.Payload = min(int(s.HeaderLen), len(s.Data))
@@ -36,7 +37,7 @@ func (m *secrets) mask(s *model.Sample) bool {
 }
 
 // connection is what was seen of one; nothing yet, if flags say that it begins.
-func (m *secrets) connection(key *model.SlotKey, flags uint8) *redact.Flow {
+func (m *secrets) connection(key *reading.SlotKey, flags uint8) *redact.Flow {
 	flow := m.young[*key]
 	if flow != nil && flags&frame.SYN == 0 {
 		return flow
@@ -45,7 +46,7 @@ func (m *secrets) connection(key *model.SlotKey, flags uint8) *redact.Flow {
 		flow = &redact.Flow{}
 	}
 	if m.young == nil || len(m.young) == maxConnections {
-		m.old, m.young = m.young, make(map[model.SlotKey]*redact.Flow)
+		m.old, m.young = m.young, make(map[reading.SlotKey]*redact.Flow)
 	}
 	m.young[*key] = flow
 	return flow

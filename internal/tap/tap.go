@@ -8,11 +8,12 @@ import (
 
 	"github.com/lotrace/lotrace/internal/frame"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // Flows knows flows and their owners; stats.Engine does.
 type Flows interface {
-	FlowOf(*model.Sample) (f model.Flow, known bool)
+	FlowOf(*reading.Sample) (f model.Flow, known bool)
 }
 
 // Options say what to make of samples.
@@ -26,7 +27,7 @@ type Options struct {
 // Config is Options with what they are for.
 type Config struct {
 	Options
-	Policies   model.SamplePolicy     // packets to keep, by why they were sampled
+	Policies   reading.SamplePolicy   // packets to keep, by why they were sampled
 	Snaplen    int                    // bytes of each skb to keep at most; 0: all
 	Match      func(*model.Flow) bool // packets to keep, by their flow; nil: all
 	Netns      uint32                 // of packets that tell nothing themselves
@@ -94,7 +95,7 @@ func (t *Tap) putOut(b *batch) error {
 	return nil
 }
 
-func (t *Tap) sample(s *model.Sample) error {
+func (t *Tap) sample(s *reading.Sample) error {
 	flow, _ := t.flows.FlowOf(s)
 	if !s.Reason.HasKey() {
 		flow.Netns = t.config.Netns
@@ -138,12 +139,12 @@ var ErrFull = fmt.Errorf("%d bytes of samples wait", maxWaiting)
 
 // batch is samples that wait, with their bytes.
 type batch struct {
-	samples []model.Sample
+	samples []reading.Sample
 	bytes   []byte
 }
 
 // Add keeps a copy of a sample, if it was taken to be a packet. It returns ErrFull when that was the last for which there was room.
-func (t *Tap) Add(s *model.Sample) error {
+func (t *Tap) Add(s *reading.Sample) error {
 	if s.Why&t.config.Policies == 0 {
 		return nil
 	}

@@ -8,13 +8,14 @@ import (
 
 	"github.com/lotrace/lotrace/internal/frame"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 // flows knows none.
 type flows struct{}
 
-func (flows) FlowOf(s *model.Sample) (model.Flow, bool) {
+func (flows) FlowOf(s *reading.Sample) (model.Flow, bool) {
 	from, to := s.Key.Endpoint(int(s.Client)), s.Key.Endpoint(int(1-s.Client))
 	f := model.Flow{Client: model.Endpoint{Addr: from.Addr(), Port: from.Port()}, Server: model.Endpoint{Addr: to.Addr(), Port: to.Port()}}
 	if s.Reason.HasKey() {
@@ -36,10 +37,10 @@ func (o *output) packet(p *model.Packet) error {
 }
 
 // through has a tap make packets of samples.
-func through(t *testing.T, config Config, samples ...model.Sample) (*Tap, *output) {
+func through(t *testing.T, config Config, samples ...reading.Sample) (*Tap, *output) {
 	t.Helper()
 	out := &output{}
-	config.Netns, config.Policies = 7, model.SampleAll
+	config.Netns, config.Policies = 7, reading.SampleAll
 	tap := New(flows{}, config, out.packet)
 	for _, s := range samples {
 		s.Data = slices.Clone(s.Data)
@@ -59,11 +60,11 @@ func through(t *testing.T, config Config, samples ...model.Sample) (*Tap, *outpu
 }
 
 // sampleOf is one of a packet from the client, of port 40000, or from the server, of port 80.
-func sampleOf(ns uint64, fromClient bool, data []byte) model.Sample {
+func sampleOf(ns uint64, fromClient bool, data []byte) reading.Sample {
 	lo := [16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1}
-	s := model.Sample{
-		MonoNS: ns, Key: model.SlotKey{Addr: [2][16]byte{lo, lo}, Port: [2]uint16{80, 40000}, Proto: model.ProtoTCP},
-		Client: 1, Why: model.SampleAll, OneIn: 1, Length: uint32(len(data)), Data: data,
+	s := reading.Sample{
+		MonoNS: ns, Key: reading.SlotKey{Addr: [2][16]byte{lo, lo}, Port: [2]uint16{80, 40000}, Proto: model.ProtoTCP},
+		Client: 1, Why: reading.SampleAll, OneIn: 1, Length: uint32(len(data)), Data: data,
 	}
 	if fromClient {
 		s.From = 1
@@ -76,10 +77,10 @@ var small = testkit.Packet(testkit.TCP(testkit.ACK))
 // The filter decides by the flow; what has none can have been asked for by nobody.
 func TestMatch(t *testing.T) {
 	stray := sampleOf(2, true, small)
-	stray.Reason, stray.Key = model.ReasonMalformed, model.SlotKey{}
+	stray.Reason, stray.Key = reading.ReasonMalformed, reading.SlotKey{}
 	other := sampleOf(1, true, small)
 	other.Key.Port[0] = 81
-	samples := []model.Sample{sampleOf(0, true, small), other, stray}
+	samples := []reading.Sample{sampleOf(0, true, small), other, stray}
 	tap, _ := through(t, Config{Match: func(f *model.Flow) bool { return f.Server.Port != 81 }}, samples...)
 	if tap.Packets() != 1 || tap.Unmatched() != 2 {
 		t.Errorf("%d packets, %d left out", tap.Packets(), tap.Unmatched())
@@ -93,8 +94,8 @@ func TestMatch(t *testing.T) {
 // Samples that were taken for others are no packets, and no packet has more bytes than were asked for.
 func TestSamplesForOthers(t *testing.T) {
 	both, other := sampleOf(1, true, small), sampleOf(2, true, small)
-	both.Why |= model.SampleHeads
-	other.Why = model.SampleHeads | model.SampleConns
+	both.Why |= reading.SampleHeads
+	other.Why = reading.SampleHeads | reading.SampleConns
 	tap, out := through(t, Config{Snaplen: 40}, both, other)
 	if tap.Packets() != 1 || len(out.data[0]) != 40 {
 		t.Errorf("%d packets, %x", tap.Packets(), out.data)
@@ -104,7 +105,7 @@ func TestSamplesForOthers(t *testing.T) {
 // A storm does not wait longer than there is memory for it.
 func TestStorm(t *testing.T) {
 	data := testkit.Packet(testkit.TCP(testkit.ACK), testkit.Payload(60000))
-	many := make([]model.Sample, 3*maxWaiting/len(data))
+	many := make([]reading.Sample, 3*maxWaiting/len(data))
 	for i := range many {
 		many[i] = sampleOf(uint64(i), true, data)
 	}
@@ -135,7 +136,7 @@ func finished(b []byte) []byte {
 // A secret that begins in one segment and goes on in the next is masked in both, and checksums fit.
 func TestSecrets(t *testing.T) {
 	first, second := "GET / HTTP/1.1\r\nAuthorization: Bearer topse", "cret\r\nHost: x\r\n\r\n"
-	samples := []model.Sample{
+	samples := []reading.Sample{
 		sampleOf(1, true, with(first, testkit.TCP(testkit.ACK), testkit.Seq(1))),
 		sampleOf(2, true, with(second, testkit.TCP(testkit.ACK), testkit.Seq(uint32(1+len(first))))),
 		sampleOf(3, true, with("GET / HTTP/1.1\r\nCookie: topsecret\r\n\r\n", testkit.UDP())),
@@ -160,10 +161,10 @@ func TestSecrets(t *testing.T) {
 // However many connections there are, so many at most are followed, and those that speak stay.
 func TestConnectionsAreBounded(t *testing.T) {
 	var m secrets
-	key := model.SlotKey{Site: 1}
+	key := reading.SlotKey{Site: 1}
 	first := m.connection(&key, 0)
 	for i := range 5 * maxConnections {
-		m.connection(&model.SlotKey{Site: uint32(2 + i)}, 0)
+		m.connection(&reading.SlotKey{Site: uint32(2 + i)}, 0)
 		if i%1000 == 0 && m.connection(&key, 0) != first {
 			t.Fatalf("forgotten after %d others", i)
 		}

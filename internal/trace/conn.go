@@ -5,12 +5,13 @@ import (
 
 	"github.com/lotrace/lotrace/internal/frame"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // tcpFlags are those of a sample that was taken for their sake, otherwise 0.
-func tcpFlags(s *model.Sample) byte {
+func tcpFlags(s *reading.Sample) byte {
 	const offset = 13
-	if s.Why&model.SampleConns == 0 || s.Drop != 0 || s.Key.Proto != model.ProtoTCP {
+	if s.Why&reading.SampleConns == 0 || s.Drop != 0 || s.Key.Proto != model.ProtoTCP {
 		return 0
 	}
 	h, ok := frame.Parse(s.Data)
@@ -21,7 +22,7 @@ func tcpFlags(s *model.Sample) byte {
 }
 
 // connect follows the life of a connection. What ends it is told by Rest, behind its last turn.
-func (t *Tracker) connect(f *flow, s *model.Sample, flags byte) {
+func (t *Tracker) connect(f *flow, s *reading.Sample, flags byte) {
 	switch {
 	case flags&frame.RST != 0:
 		f.ended = true
@@ -53,7 +54,7 @@ func (t *Tracker) connect(f *flow, s *model.Sample, flags byte) {
 
 // end notes how a connection ended, the first time, and by which end of the key. Whether that is the server's is for
 // Turns to say: the sample is from before anybody told the kernel who is the client of an older connection.
-func (f *flow) end(s *model.Sample, change model.ConnChange, by uint8) {
+func (f *flow) end(s *reading.Sample, change model.ConnChange, by uint8) {
 	if f.change != nil {
 		return
 	}

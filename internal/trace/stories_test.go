@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -44,7 +45,7 @@ func TestConnectionsOpenAndClose(t *testing.T) {
 		}, []string{"open", "closed after 4ms, 8 unanswered"}},
 		{"what nobody asked about", Config{Conns: true}, func(w *wire) {
 			s := w.sample(client, testkit.SYN, "")
-			s.Why, s.Reason = model.SampleConns, model.ReasonMalformed
+			s.Why, s.Reason = reading.SampleConns, reading.ReasonMalformed
 			w.tracker.Add(s)
 			w.rest(time.Second)
 		}, nil},
@@ -131,10 +132,10 @@ func TestWhatIsMissingIsNotMadeUp(t *testing.T) {
 		{"sent again and dropped", Config{}, func(w *wire) {
 			w.send(client, ack, "ask")
 			again := w.sample(client, ack, "ask")
-			again.Why, again.Retransmit = model.SampleErrors, true
+			again.Why, again.Retransmit = reading.SampleErrors, true
 			w.tracker.Add(again)
 			dropped := w.sample(client, ack, "ask")
-			dropped.Why, dropped.Drop, dropped.Slot = model.SampleErrors, 5, model.NoSlot
+			dropped.Why, dropped.Drop, dropped.Slot = reading.SampleErrors, 5, reading.NoSlot
 			w.tracker.Add(dropped)
 			w.send(server, ack, "yes")
 			w.rest(time.Second)
@@ -146,7 +147,7 @@ func TestWhatIsMissingIsNotMadeUp(t *testing.T) {
 			w.client = server
 			w.send(server, ack, "asks")
 			dropped := w.sample(server, ack, "asks")
-			dropped.Why, dropped.Drop, dropped.Slot, dropped.Client = model.SampleErrors, 5, model.NoSlot, 0
+			dropped.Why, dropped.Drop, dropped.Slot, dropped.Client = reading.SampleErrors, 5, reading.NoSlot, 0
 			w.tracker.Add(dropped)
 			w.send(client, ack, "yes")
 			w.rest(time.Second)
@@ -184,7 +185,7 @@ func TestTurnsShowWhatIsAskedFor(t *testing.T) {
 		}, []string{`1: 30→2 1ms 1ms "see http://*****" "no"`}},
 		{"parts", Config{}, func(w *wire) {
 			w.send(client, ack, "ask")
-			w.tracker.Explain([]model.SlowTurn{{Key: w.key, AskedNS: uint64(w.askedAt), Parts: &model.SlowParts{Wait: 5}}})
+			w.tracker.Explain([]reading.SlowTurn{{Key: w.key, AskedNS: uint64(w.askedAt), Parts: &model.SlowParts{Wait: 5}}})
 			w.send(server, ack, "yes")
 			w.rest(0)
 			w.tracker.Explain(nil)

@@ -8,11 +8,12 @@ import (
 
 	"github.com/lotrace/lotrace/internal/frame"
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/redact"
 )
 
 // Policies are what a Tracker needs samples of.
-const Policies = model.SampleHeads | model.SampleConns
+const Policies = reading.SampleHeads | reading.SampleConns
 
 // headers is room for those of any packet; behind it a secret is looked for beyond what is shown of it.
 const (
@@ -54,20 +55,20 @@ const (
 )
 
 // Sample is what must be sampled for that.
-func (c *Config) Sample() model.SampleConfig {
-	sample := model.SampleConfig{
+func (c *Config) Sample() reading.SampleConfig {
+	sample := reading.SampleConfig{
 		Policies: Policies, Snaplen: Snaplen(c.Payload), PerSecond: samplesPerSecond, Buffer: sampleBuffer,
 	}
 	if c.Troubles {
-		sample.Policies |= model.SampleErrors
+		sample.Policies |= reading.SampleErrors
 	}
 	return sample
 }
 
 // Event is something that happened on a flow. Of Turn and Conn one is there.
 type Event struct {
-	Of   model.Sample // where it was seen, without data: names the flow
-	NS   uint64       // CLOCK_MONOTONIC
+	Of   reading.Sample // where it was seen, without data: names the flow
+	NS   uint64         // CLOCK_MONOTONIC
 	Turn *model.Turn
 	Conn *model.ConnEvent // but for ByServer
 	By   uint8            // the end of the key that reset the connection or closed it first
@@ -77,7 +78,7 @@ type Event struct {
 type Tracker struct {
 	config   Config
 	maxFlows int
-	flows    map[model.SlotKey]*flow
+	flows    map[reading.SlotKey]*flow
 	events   []Event
 	parts    [2]map[turnID]*model.SlowParts // of the newest turns, the newest of them first
 
@@ -87,7 +88,7 @@ type Tracker struct {
 
 // turnID names a turn in the kernel's records.
 type turnID struct {
-	key     model.SlotKey
+	key     reading.SlotKey
 	askedNS uint64
 }
 
@@ -97,13 +98,13 @@ func NewTracker(c Config) *Tracker {
 	return &Tracker{
 		config:   c,
 		maxFlows: memory / (size + 2*c.Payload),
-		flows:    make(map[model.SlotKey]*flow),
+		flows:    make(map[reading.SlotKey]*flow),
 	}
 }
 
 // flow is what is under way on one.
 type flow struct {
-	of model.Sample // the newest, without data
+	of reading.Sample // the newest, without data
 
 	synNS  uint64 // 0: not seen
 	opened bool
@@ -122,7 +123,7 @@ type flow struct {
 }
 
 // Add follows what a sample says. Events come out of Take.
-func (t *Tracker) Add(s *model.Sample) {
+func (t *Tracker) Add(s *reading.Sample) {
 	if !s.Reason.HasKey() {
 		return
 	}
@@ -151,7 +152,7 @@ func (t *Tracker) Add(s *model.Sample) {
 }
 
 // remember begins to follow a flow, if need be in the place of another.
-func (t *Tracker) remember(s *model.Sample) *flow {
+func (t *Tracker) remember(s *reading.Sample) *flow {
 	if len(t.flows) >= t.maxFlows {
 		for key, other := range t.flows {
 			if other.asked || other.answered {
@@ -167,22 +168,22 @@ func (t *Tracker) remember(s *model.Sample) *flow {
 }
 
 // isOther reports whether a sample is of another flow than those before, on the same ports.
-func (f *flow) isOther(s *model.Sample) bool {
-	return s.Slot != model.NoSlot && f.of.Slot != model.NoSlot && s.Slot != f.of.Slot ||
+func (f *flow) isOther(s *reading.Sample) bool {
+	return s.Slot != reading.NoSlot && f.of.Slot != reading.NoSlot && s.Slot != f.of.Slot ||
 		s.Message.Number != 0 && (f.asked || f.answered) && s.Message.Number < f.number
 }
 
 // see takes over what any sample says, and what goes wrong with its packet. One without a slot does not know who is
 // the client. Where that has changed, no turn is under way: its request was none.
-func (f *flow) see(s *model.Sample) {
+func (f *flow) see(s *reading.Sample) {
 	before := f.of
 	known := before.MonoNS != 0
 	f.of = *s
 	f.of.Data = nil
 	switch {
-	case known && s.Slot == model.NoSlot:
+	case known && s.Slot == reading.NoSlot:
 		f.of.Slot, f.of.Client = before.Slot, before.Client
-	case known && before.Slot != model.NoSlot && s.Client != before.Client:
+	case known && before.Slot != reading.NoSlot && s.Client != before.Client:
 		f.asked, f.answered, f.turn = false, false, &model.Turn{}
 	}
 	if s.Retransmit {
@@ -194,7 +195,7 @@ func (f *flow) see(s *model.Sample) {
 }
 
 // ask is told of the head of a request, which ends the answer before.
-func (t *Tracker) ask(f *flow, s *model.Sample) {
+func (t *Tracker) ask(f *flow, s *reading.Sample) {
 	m := &s.Message
 	if f.answered {
 		if m.Number == f.number+1 {
@@ -210,7 +211,7 @@ func (t *Tracker) ask(f *flow, s *model.Sample) {
 }
 
 // answer is told of the head of an answer.
-func (t *Tracker) answer(f *flow, s *model.Sample) {
+func (t *Tracker) answer(f *flow, s *reading.Sample) {
 	m := &s.Message
 	if f.answered {
 		t.tell(f)
@@ -243,7 +244,7 @@ func (t *Tracker) leave(f *flow) {
 }
 
 // head copies how a message begins.
-func (t *Tracker) head(s *model.Sample) []byte {
+func (t *Tracker) head(s *reading.Sample) []byte {
 	if t.config.Payload == 0 || int(s.HeaderLen) > len(s.Data) {
 		return nil
 	}
@@ -255,7 +256,7 @@ func (t *Tracker) head(s *model.Sample) []byte {
 }
 
 // Explain takes over where the time of turns went. It is asked before Rest.
-func (t *Tracker) Explain(turns []model.SlowTurn) {
+func (t *Tracker) Explain(turns []reading.SlowTurn) {
 	t.parts[1] = t.parts[0]
 	t.parts[0] = make(map[turnID]*model.SlowParts, len(turns))
 	for i := range turns {
@@ -266,7 +267,7 @@ func (t *Tracker) Explain(turns []model.SlowTurn) {
 	}
 }
 
-func (t *Tracker) explain(turn *model.Turn, key *model.SlotKey) {
+func (t *Tracker) explain(turn *model.Turn, key *reading.SlotKey) {
 	for _, parts := range t.parts {
 		if p := parts[turnID{*key, turn.AskedNS}]; p != nil {
 			turn.Parts = p
@@ -276,7 +277,7 @@ func (t *Tracker) explain(turn *model.Turn, key *model.SlotKey) {
 
 // Rest tells the turns whose answers have ended or rest at now (CLOCK_MONOTONIC, ns), or all, and what
 // happened to their connections. Of a flow that the table does not know progress returns false.
-func (t *Tracker) Rest(now uint64, all bool, progress func(of *model.Sample) (model.Progress, bool)) {
+func (t *Tracker) Rest(now uint64, all bool, progress func(of *reading.Sample) (reading.Progress, bool)) {
 	for i := range t.events {
 		if e := &t.events[i]; e.Turn != nil {
 			t.explain(e.Turn, &e.Of.Key)
@@ -304,7 +305,7 @@ func (t *Tracker) Rest(now uint64, all bool, progress func(of *model.Sample) (mo
 }
 
 // rest tells a turn, unless its answer goes on.
-func (t *Tracker) rest(f *flow, now uint64, all bool, p *model.Progress, known bool) {
+func (t *Tracker) rest(f *flow, now uint64, all bool, p *reading.Progress, known bool) {
 	server := 1 - f.of.Client&1
 	since := func(ns uint64) time.Duration { return time.Duration(now - ns) }
 	current := known && p.Asked == f.number && p.Answered == f.number

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -20,7 +21,7 @@ const (
 type wire struct {
 	tracker *Tracker
 	now     time.Duration // CLOCK_MONOTONIC
-	key     model.SlotKey
+	key     reading.SlotKey
 	slot    uint32
 	client  uint8 // as the kernel has it
 	gone    bool  // from the table
@@ -36,7 +37,7 @@ type wire struct {
 func newWire(c Config) *wire {
 	return &wire{
 		tracker: NewTracker(c), now: time.Hour, slot: 7,
-		key: model.SlotKey{Port: [2]uint16{40000, 80}, Proto: model.ProtoTCP},
+		key: reading.SlotKey{Port: [2]uint16{40000, 80}, Proto: model.ProtoTCP},
 	}
 }
 
@@ -50,26 +51,26 @@ func (w *wire) send(from uint8, flags uint8, payload string) {
 		w.sent[from] += uint64(len(payload))
 	}
 	if s.Message.Number > 0 {
-		s.Why |= model.SampleHeads
+		s.Why |= reading.SampleHeads
 	}
 	if flags&(testkit.SYN|testkit.FIN|testkit.RST) != 0 {
-		s.Why |= model.SampleConns
+		s.Why |= reading.SampleConns
 	}
 	if s.Why != 0 {
 		w.tracker.Add(s)
 	}
 }
 
-func (w *wire) sample(from uint8, flags uint8, payload string) *model.Sample {
+func (w *wire) sample(from uint8, flags uint8, payload string) *reading.Sample {
 	header := testkit.Packet(testkit.TCP(flags))
-	return &model.Sample{
+	return &reading.Sample{
 		MonoNS: uint64(w.now), Key: w.key, Slot: w.slot, From: from, Client: w.client,
 		HeaderLen: uint32(len(header)), Length: uint32(len(header) + len(payload)), Data: append(header, payload...),
 	}
 }
 
 // follow does what the kernel does with payload (bpf/turn.bpf.h).
-func (w *wire) follow(from uint8) (m model.Message) {
+func (w *wire) follow(from uint8) (m reading.Message) {
 	m.Sent = w.sent
 	switch {
 	case from == w.client:
@@ -90,7 +91,7 @@ func (w *wire) follow(from uint8) (m model.Message) {
 		w.answeredAt = w.now
 	}
 	if m.Number == 0 {
-		return model.Message{}
+		return reading.Message{}
 	}
 	return m
 }
@@ -102,8 +103,8 @@ func (w *wire) rest(d time.Duration) {
 	w.take()
 }
 
-func (w *wire) progress(*model.Sample) (p model.Progress, known bool) {
-	return model.Progress{Sent: w.sent, Asked: w.asked, Answered: w.answered, AnsweredNS: uint64(w.answeredAt)}, !w.gone
+func (w *wire) progress(*reading.Sample) (p reading.Progress, known bool) {
+	return reading.Progress{Sent: w.sent, Asked: w.asked, Answered: w.answered, AnsweredNS: uint64(w.answeredAt)}, !w.gone
 }
 
 func (w *wire) take() {
@@ -254,7 +255,7 @@ func TestTrackerCopies(t *testing.T) {
 	w := newWire(Config{Payload: 9})
 	w.asked = 1
 	s := w.sample(client, testkit.ACK, "ask")
-	s.Why, s.Message = model.SampleHeads, model.Message{Number: 1}
+	s.Why, s.Message = reading.SampleHeads, reading.Message{Number: 1}
 	w.tracker.Add(s)
 	copy(s.Data, bytes.Repeat([]byte{'x'}, len(s.Data)))
 	w.send(server, testkit.ACK, "yes")

@@ -4,21 +4,22 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // Readings says what the engine knows by its newest reading; stats.Engine is one.
 type Readings interface {
 	Now() (ns uint64, wall time.Time)
-	Progress(of *model.Sample) (p model.Progress, known bool)
-	FlowOf(s *model.Sample) (f model.Flow, known bool)
+	Progress(of *reading.Sample) (p reading.Progress, known bool)
+	FlowOf(s *reading.Sample) (f model.Flow, known bool)
 }
 
 // Turns makes turns and lives of connections with names. It is for one goroutine.
 type Turns struct {
-	policies model.SamplePolicy
+	policies reading.SamplePolicy
 	tracker  *Tracker
 	out      func(*model.Traced) error
-	slow     []model.SlowTurn // told since they were looked at last
+	slow     []reading.SlowTurn // told since they were looked at last
 }
 
 // NewTurns returns one that has seen nothing. What out is given is valid during the call.
@@ -30,14 +31,14 @@ func NewTurns(c Config, out func(*model.Traced) error) *Turns {
 func (t *Turns) Forgotten() uint64 { return t.tracker.Forgotten }
 
 // Add follows what a sample says, if it was taken for that.
-func (t *Turns) Add(s *model.Sample) {
+func (t *Turns) Add(s *reading.Sample) {
 	if s.Why&t.policies != 0 {
 		t.tracker.Add(s)
 	}
 }
 
 // SlowTurn keeps a copy of a slow turn. It is to be called for each that the engine reads.
-func (t *Turns) SlowTurn(turn *model.SlowTurn) {
+func (t *Turns) SlowTurn(turn *reading.SlowTurn) {
 	kept := *turn
 	if turn.Parts != nil {
 		parts := *turn.Parts

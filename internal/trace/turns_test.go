@@ -5,19 +5,20 @@ import (
 	"testing"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/reading"
 )
 
 // An event is put to the ends that windows show as client and server, whoever the kernel took for the client when it
 // sampled the packet, and a reset counts for the end that sent it.
 func TestDescribe(t *testing.T) {
 	lo := netip.MustParseAddr("127.0.0.1")
-	key := model.SlotKey{Addr: [2][16]byte{lo.As16(), lo.As16()}, Port: [2]uint16{80, 40000}, Proto: model.ProtoTCP}
+	key := reading.SlotKey{Addr: [2][16]byte{lo.As16(), lo.As16()}, Port: [2]uint16{80, 40000}, Proto: model.ProtoTCP}
 	const serverEnd, clientEnd = 0, 1
 	for _, sampled := range []uint8{serverEnd, clientEnd} {
 		for _, by := range []uint8{serverEnd, clientEnd} {
 			f := model.Flow{Client: model.Endpoint{Addr: lo, Port: 40000}, Server: model.Endpoint{Addr: lo, Port: 80}}
 			conn := model.ConnEvent{Change: model.ConnReset}
-			told := describe(&f, &Event{Of: model.Sample{Key: key, Client: sampled}, Conn: &conn, By: by})
+			told := describe(&f, &Event{Of: reading.Sample{Key: key, Client: sampled}, Conn: &conn, By: by})
 			if !told || f.Client.Port != 40000 || conn.ByServer != (by == serverEnd) {
 				t.Errorf("sampled with client %d, reset by %d: told %v, %+v, %+v", sampled, by, told, conn, f)
 			}
@@ -27,7 +28,7 @@ func TestDescribe(t *testing.T) {
 			}
 		}
 		f := model.Flow{Client: model.Endpoint{Addr: lo, Port: 40000}, Server: model.Endpoint{Addr: lo, Port: 80}}
-		turn := Event{Of: model.Sample{Key: key, Client: sampled}, Turn: &model.Turn{RequestBytes: 3, AnswerBytes: 6}}
+		turn := Event{Of: reading.Sample{Key: key, Client: sampled}, Turn: &model.Turn{RequestBytes: 3, AnswerBytes: 6}}
 		if told := describe(&f, &turn); told != (sampled == clientEnd) {
 			t.Errorf("a turn that end %d asked for: told %v", sampled, told)
 		} else if told && (f.Client.Port != 40000 || f.ToServer.PayloadBytes != 3 || f.ToClient.PayloadBytes != 6) {

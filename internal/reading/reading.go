@@ -1,9 +1,13 @@
-package model
+// Package reading is the contract between the boundary, which reads the kernel, and the engine, which makes windows of
+// what was read: raw, cumulative, by index of a slot or by place. Nobody who shows anything needs it.
+package reading
 
 import (
 	"net/netip"
 	"sort"
 	"time"
+
+	"github.com/lotrace/lotrace/internal/model"
 )
 
 // SlotState is the life of a flow's slot as a reader meets it; the values are those of
@@ -70,7 +74,7 @@ type SlotKey struct {
 	Addr  [2][16]byte
 	Port  [2]uint16
 	Site  uint32 // Site.Number
-	Proto Proto
+	Proto model.Proto
 }
 
 // Endpoint returns end i (0 or 1) of the key, IPv4 unmapped.
@@ -80,7 +84,7 @@ func (k *SlotKey) Endpoint(i int) netip.AddrPort {
 
 // SlotDir is what one end of a slot has sent, cumulative.
 type SlotDir struct {
-	Counters
+	model.Counters
 	LastNS uint64 // CLOCK_MONOTONIC; 0 if nothing was sent
 }
 
@@ -116,16 +120,16 @@ type Slot struct {
 // Reading is everything the kernel side has counted, cumulative, at one moment. Readers reuse it:
 // its slices are overwritten by the next reading.
 type Reading struct {
-	MonoNS  uint64      // CLOCK_MONOTONIC
-	Wall    time.Time   // the same moment by the wall clock
-	Device  DeviceSpan  // After: at or after the moment every packet in Slots had reached the device
-	Slots   []SlotCount // of those in use, in the order of their Index
+	MonoNS  uint64           // CLOCK_MONOTONIC
+	Wall    time.Time        // the same moment by the wall clock
+	Device  model.DeviceSpan // After: at or after the moment every packet in Slots had reached the device
+	Slots   []SlotCount      // of those in use, in the order of their Index
 	Reasons ReasonCounts
-	Ingress *Count // nil unless stages are counted
+	Ingress *model.Count // nil unless stages are counted
 
 	Unmeasured uint64 // flows whose turns found no place
 	Untold     uint64 // flows whose troubles found none
-	Samples    SampleCounts
+	Samples    model.SampleCounts
 
 	Queues   []Queue    // sockets with something in theirs
 	Backlogs []Backlog  // listening TCP sockets, each of those that share a port
@@ -134,11 +138,11 @@ type Reading struct {
 }
 
 // ReasonCounts says how the handling of how many packets ended, by Reason.
-type ReasonCounts [ReasonCount]Count
+type ReasonCounts [ReasonCount]model.Count
 
 // Sum is of all packets.
-func (r *ReasonCounts) Sum() Count {
-	var sum Count
+func (r *ReasonCounts) Sum() model.Count {
+	var sum model.Count
 	for _, count := range r {
 		sum.Add(count)
 	}
@@ -157,7 +161,7 @@ func (r *Reading) Slot(index uint32) *SlotCount {
 // Listener is a socket that waits for others: a listening TCP or an unconnected UDP socket.
 type Listener struct {
 	Site   uint32 // as in SlotKey
-	Proto  Proto
+	Proto  model.Proto
 	Addr   netip.Addr // unspecified: any address of its family, and IPv4 too unless V6Only
 	Port   uint16
 	V6Only bool

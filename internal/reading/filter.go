@@ -1,4 +1,4 @@
-package model
+package reading
 
 import "net/netip"
 
