@@ -27,14 +27,13 @@ func checkOption(t *testing.T, by, field, sign string) {
 	t.Helper()
 	var got Export
 	o := Options{By: by, Sort: sign + field, Write: func(e Export) (string, error) { got = e; return "x", nil }}
-	m, err := New(o)
-	if err != nil {
+	if _, err := New(o); err != nil {
 		if group(slices.Index(groupNames, by)).by().CheckSort(field) == nil {
 			t.Errorf("by %s, %s: files know it, but %v", by, field, err)
 		}
 		return
 	}
-	m = screenOf(t, o, 200, 60, shops(2))
+	m := screenOf(t, o, 200, 60, shops(2))
 	if m.group.String() != by || m.reversed != (sign != "") || len(m.rows) == 0 {
 		t.Errorf("by %s, %s%s: %d rows by %s, %s", by, sign, field, len(m.rows), m.group, m.sort.field)
 	}

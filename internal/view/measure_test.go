@@ -78,6 +78,8 @@ func fill(leaf reflect.Value) {
 			}
 		}
 		leaf.Set(reflect.Append(leaf, one))
+	default:
+		panic("a tally has no leaf of type " + leaf.Type().String() + " yet: fill it here")
 	}
 }
 
