@@ -95,8 +95,8 @@ func (o *flowsOptions) sayOverflow(inv *invocation, s *model.Window) {
 	for _, cause := range slices.Sorted(maps.Keys(s.ByCause)) {
 		o.say(inv, "warning: packets in no row: %s %d", cause, s.ByCause[cause].Packets)
 	}
-	if s.Untold > 0 {
-		o.say(inv, "warning: flows whose troubles are in no row: %d", s.Untold)
+	if s.Uncounted > 0 {
+		o.say(inv, "warning: flows whose troubles are in no row: %d", s.Uncounted)
 	}
 	if s.Hidden.Flows > 0 {
 		o.say(inv, "hidden: %d flows of lotrace itself, %d packets, %d bytes",

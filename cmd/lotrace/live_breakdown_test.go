@@ -14,7 +14,7 @@ import (
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
-type partSigns struct {
+type partsShown struct {
 	Turns uint64
 	Wait  time.Duration `json:"wait_ns"`
 	Think time.Duration `json:"think_ns"`
@@ -95,12 +95,12 @@ func keepStopped(t *testing.T, ns *testkit.Netns, port int) {
 
 // Where servers of known manners spend a turn's time is told, in numbers and in a drawing.
 func TestBreakdownShows(t *testing.T) {
-	waits := func(p *partSigns) time.Duration { return p.Wait }
-	thinks := func(p *partSigns) time.Duration { return p.Think }
+	waits := func(p *partsShown) time.Duration { return p.Wait }
+	thinks := func(p *partsShown) time.Duration { return p.Think }
 	servers := []struct {
 		name string
 		turn func(port int, ns *testkit.Netns)
-		part func(*partSigns) time.Duration
+		part func(*partsShown) time.Duration
 	}{
 		{"asleep before accept", func(port int, ns *testkit.Netns) { keepWaiting(t, ns, port, asleep, 0, 0) }, waits},
 		{"asleep before read", func(port int, ns *testkit.Netns) { keepWaiting(t, ns, port, 0, asleep, 0) }, waits},
@@ -110,7 +110,7 @@ func TestBreakdownShows(t *testing.T) {
 	drawn := regexp.MustCompile(`(?m)^ +░ delivery .*(▒ wait 10\d ms|█ think 10\d ms) (9\d|100) %`)
 	eventually(t, func() (off string) {
 		ns := newLiveNetns(t, "auto")
-		rows, lat := startSigns(t, ns, "service", "--breakdown")
+		rows, lat := startHealth(t, ns, "service", "--breakdown")
 		const n = 3
 		for i, server := range servers {
 			for range n {
@@ -142,7 +142,7 @@ func TestSlowTurnsShow(t *testing.T) {
 	eventually(t, func() (off string) {
 		const limit = 50 * time.Millisecond
 		ns := newLiveNetns(t, "auto")
-		rows, lat := startSigns(t, ns, "flow", "--slow", limit.String())
+		rows, lat := startHealth(t, ns, "flow", "--slow", limit.String())
 		server := ns.Actor(t)
 		listener, at := server.Open("tcp", "127.0.0.1:80")
 		var client net.Conn

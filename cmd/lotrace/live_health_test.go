@@ -18,7 +18,7 @@ import (
 func TestStallsShow(t *testing.T) {
 	eventually(t, func() string {
 		ns := newLiveNetns(t, "auto")
-		rows, lat := startSigns(t, ns, "flow")
+		rows, lat := startHealth(t, ns, "flow")
 		client, server := connect(t, ns, 80)
 		if err := client.SetNoDelay(false); err != nil {
 			t.Fatal(err)
@@ -53,7 +53,7 @@ func TestStallsShow(t *testing.T) {
 			lat.interrupt()
 			return fmt.Sprintf("%+v after %d slow rounds", row.Health, slow)
 		}
-		row.check(t, 0, healthSigns{Client: endSigns{Stalls: slow, Stalled: row.Health.Client.Stalled}}, nil)
+		row.check(t, 0, healthShown{Client: endShown{Stalls: slow, Stalled: row.Health.Client.Stalled}}, nil)
 		each := time.Duration(uint64(row.Health.Client.Stalled) / slow)
 		if each < 20*time.Millisecond || each > 300*time.Millisecond {
 			t.Errorf("stalled for %v each", each)
@@ -71,7 +71,7 @@ func write(c net.Conn) error {
 // What a small receive buffer has no room for is what was sent and did not arrive.
 func TestFullBufferShows(t *testing.T) {
 	ns := newLiveNetns(t, "auto")
-	rows, lat := startSigns(t, ns, "flow")
+	rows, lat := startHealth(t, ns, "flow")
 	at := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 53}
 	var client, server *net.UDPConn
 	ns.Run(t, func() {
@@ -99,7 +99,7 @@ func TestFullBufferShows(t *testing.T) {
 	if lost == 0 || lost == sent || lost != ns.Counter("UdpRcvbufErrors") {
 		t.Fatalf("%d of %d did not arrive, the kernel says %d", lost, sent, ns.Counter("UdpRcvbufErrors"))
 	}
-	rows.signs().row(t, 53).check(t, lost, healthSigns{}, map[string]uint64{"socket_rcvbuff": lost})
+	rows.signs().row(t, 53).check(t, lost, healthShown{}, map[string]uint64{"socket_rcvbuff": lost})
 	lat.says(fmt.Sprintf("drops: socket_rcvbuff %d", lost))
 }
 
@@ -151,8 +151,8 @@ func TestRefusedShows(t *testing.T) {
 			testkit.Quiesce(ns)
 			doc := rows.signs()
 			tcp := doc.row(t, 80)
-			tcp.check(t, connections, healthSigns{Refused: connections}, map[string]uint64{"no_socket": connections})
-			doc.row(t, 53).check(t, datagrams, healthSigns{}, map[string]uint64{"no_socket": datagrams})
+			tcp.check(t, connections, healthShown{Refused: connections}, map[string]uint64{"no_socket": connections})
+			doc.row(t, 53).check(t, datagrams, healthShown{}, map[string]uint64{"no_socket": datagrams})
 			if tcp.Flows != connections || ns.Counter("TcpOutRsts") != connections || ns.Counter("UdpNoPorts") != datagrams {
 				t.Errorf("%d flows; the kernel says %d, %d", tcp.Flows, ns.Counter("TcpOutRsts"), ns.Counter("UdpNoPorts"))
 			}
@@ -163,7 +163,7 @@ func TestRefusedShows(t *testing.T) {
 // Nobody accepts: the queue is told by the service, and the flows tell who sent a SYN again.
 func TestAcceptQueueShows(t *testing.T) {
 	ns := newLiveNetns(t, "auto")
-	rows, lat := startSigns(t, ns, "service")
+	rows, lat := startHealth(t, ns, "service")
 	flows := startCounting(t, ns, "flows", "-d", "60", "-o", "json", "--by", "flow")
 	const clients, fit = 5, 2 // a limit of one lets one more in
 	at := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 80}
@@ -193,15 +193,15 @@ func TestAcceptQueueShows(t *testing.T) {
 		t.Fatalf("%d sent again: this machine is too slow", n)
 	}
 	row := doc.row(t, 80)
-	row.check(t, 0, healthSigns{SYNRetries: clients - fit}, nil)
-	want := queueSigns{fit, 1, ns.Counter("TcpExtListenOverflows")}
+	row.check(t, 0, healthShown{SYNRetries: clients - fit}, nil)
+	want := queuesShown{fit, 1, ns.Counter("TcpExtListenOverflows")}
 	if row.AcceptQueue == nil || *row.AcceptQueue != want || want.Overflows != 2*(clients-fit) || row.Flows != clients {
 		t.Errorf("%d flows, accept queue %+v, want %+v", row.Flows, row.AcceptQueue, want)
 	}
 	again := 0
 	for _, flow := range byFlow.Rows {
 		if flow.Health != nil {
-			flow.check(t, 0, healthSigns{SYNRetries: 1}, nil)
+			flow.check(t, 0, healthShown{SYNRetries: 1}, nil)
 			again++
 		}
 	}
@@ -213,7 +213,7 @@ func TestAcceptQueueShows(t *testing.T) {
 // Who slams the door is told.
 func TestResetsShow(t *testing.T) {
 	ns := newLiveNetns(t, "auto")
-	rows, lat := startSigns(t, ns, "flow")
+	rows, lat := startHealth(t, ns, "flow")
 	for port, byClient := range map[int]bool{80: true, 81: false} {
 		client, server := connect(t, ns, port)
 		if err := write(client); err != nil {
@@ -228,14 +228,14 @@ func TestResetsShow(t *testing.T) {
 	}
 	testkit.Quiesce(ns)
 	doc := rows.signs()
-	reset := endSigns{Resets: 1}
-	doc.row(t, 80).check(t, 1, healthSigns{Client: reset}, nil)
-	doc.row(t, 81).check(t, 1, healthSigns{Server: reset}, nil)
+	reset := endShown{Resets: 1}
+	doc.row(t, 80).check(t, 1, healthShown{Client: reset}, nil)
+	doc.row(t, 81).check(t, 1, healthShown{Server: reset}, nil)
 	lat.says("1 connection reset by clients", "1 connection reset by "+ownComm(t))
 }
 
-// Troubles that find no place are no secret: every format says of how many flows they are.
-func TestUntoldShows(t *testing.T) {
+// Flows whose health finds no place are no secret: every format says how many they are.
+func TestUncountedShows(t *testing.T) {
 	const places, more = 1024, 97
 	for format, declared := range map[string]string{
 		"table": fmt.Sprintf("troubles of %d flows not counted", more),

@@ -42,7 +42,7 @@ func checkWindow(t *testing.T, row *signRow, times uint64, want time.Duration) (
 	got, whole := row.Health.Server, *row.Health
 	whole.Server.ZeroWindow, whole.Server.ZeroWindows = 0, 0
 	whole.Server.ReceiveQueueBytes, whole.Client.SendQueueBytes = 0, 0
-	if row.Errors != 0 || whole != (healthSigns{}) || got.ZeroWindows != times || times == 0 {
+	if row.Errors != 0 || whole != (healthShown{}) || got.ZeroWindows != times || times == 0 {
 		t.Errorf("%d errors, %+v, want %d closed windows at the server alone", row.Errors, *row.Health, times)
 	}
 	if wrong := (got.ZeroWindow - want).Abs(); wrong > want/10 && wrong > 5*time.Millisecond {
@@ -55,7 +55,7 @@ func checkWindow(t *testing.T, row *signRow, times uint64, want time.Duration) (
 func TestClosedWindowShows(t *testing.T) {
 	eventually(t, func() string {
 		ns := newLiveNetns(t, "auto")
-		rows, lat := startSigns(t, ns, "flow", "--breakdown")
+		rows, lat := startHealth(t, ns, "flow", "--breakdown")
 		server, sent, closed := stuff(t, ns)
 		time.Sleep(200 * time.Millisecond) // what a slow reader does
 		lasted := time.Since(closed)
@@ -75,7 +75,7 @@ func TestClosedWindowShows(t *testing.T) {
 func TestStillClosedWindowShows(t *testing.T) {
 	eventually(t, func() string {
 		ns := newLiveNetns(t, "auto")
-		rows, lat := startSigns(t, ns, "flow", "--breakdown")
+		rows, lat := startHealth(t, ns, "flow", "--breakdown")
 		_, sent, closed := stuff(t, ns)
 		_ = sent // it never is
 		time.Sleep(200 * time.Millisecond)
@@ -103,7 +103,7 @@ func TestClosedWindowInPiecesShows(t *testing.T) {
 		}
 		testkit.Quiesce(ns)
 		l.interrupt()
-		whole := signRow{Health: new(healthSigns)}
+		whole := signRow{Health: new(healthShown)}
 		pieces := 0
 		for line := range bytes.Lines(l.stdout.Bytes()) {
 			var doc signDoc

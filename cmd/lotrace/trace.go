@@ -75,7 +75,7 @@ func (o *traceOptions) run(ctx context.Context, inv *invocation) error {
 	if o.packets {
 		return o.listPackets(ctx, inv)
 	}
-	encoder, err := export.NewTrace(o.output, export.TraceOptions{Parts: o.breakdown, Troubles: o.errors, Hex: o.hex})
+	encoder, err := export.NewTrace(o.output, export.TraceOptions{Parts: o.breakdown, Errors: o.errors, Hex: o.hex})
 	if err != nil {
 		return usagef("%v", err)
 	}
@@ -88,7 +88,7 @@ func (o *traceOptions) run(ctx context.Context, inv *invocation) error {
 	}
 	config.For, config.Kernel.Slow = o.duration, 0
 	config.Turns = &trace.Config{
-		Payload: o.payload, NoRedact: o.noRedact, Conns: o.conns || o.errors, Troubles: o.errors,
+		Payload: o.payload, NoRedact: o.noRedact, Conns: o.conns || o.errors, Errors: o.errors,
 	}
 	start := time.Now() // attaching takes a while, and what happens meanwhile is told, too
 	s, err := live.Open(config)

@@ -29,7 +29,7 @@ type summary struct {
 	Samples     samples     `json:"samples"`
 	Self        self        `json:"self"`
 	Limited     int         `json:"limited"`
-	Untold      uint64      `json:"untold"`
+	Uncounted   uint64      `json:"untold"`
 	SlowLost    uint64      `json:"slow_lost"`
 	Slow        []slowRow   `json:"slow"` // null unless they were asked for
 }
@@ -140,10 +140,10 @@ func summarize(s *model.Window, limited int) summary {
 			CPUPercent:     s.Self.CPUPercent,
 			RSSBytes:       s.Self.RSSBytes,
 		},
-		Limited:  limited,
-		Untold:   s.Untold,
-		SlowLost: s.SlowLost,
-		Slow:     slowRows(s),
+		Limited:   limited,
+		Uncounted: s.Uncounted,
+		SlowLost:  s.SlowLost,
+		Slow:      slowRows(s),
 	}
 	for name, c := range s.ByCause {
 		doc.Totals.Overflow.ByCause[name] = cause{Packets: c.Packets, Bytes: c.Bytes}

@@ -206,7 +206,7 @@ func ailing() *window {
 		Server: model.EndHealth{ZeroWindows: 2, ZeroWindow: 310 * time.Millisecond},
 		Client: model.EndHealth{ZeroWindow: time.Second, SocketDrops: 2},
 	}
-	s.SlowFrom, s.SlowLost, s.Untold = 100*time.Millisecond, 3, 1
+	s.SlowFrom, s.SlowLost, s.Uncounted = 100*time.Millisecond, 3, 1
 	s.Slow = []model.SlowTurnRow{
 		{Time: end, Proto: model.ProtoTCP, Client: api.Client, Server: api.Server, Turn: 1_200 * time.Millisecond},
 		{Time: end.Add(-20 * time.Millisecond), Proto: model.ProtoTCP, Client: web.Client, Server: web.Server, Turn: 200 * time.Millisecond,

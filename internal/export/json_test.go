@@ -345,7 +345,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	for _, by := range Views() {
 		show(by, everything)
 	}
-	for line := range strings.Lines(encodeTrace(t, "jsonl", TraceOptions{Troubles: true})) {
+	for line := range strings.Lines(encodeTrace(t, "jsonl", TraceOptions{Errors: true})) {
 		object := decode(t, line)
 		kind := object["kind"].(string)
 		if kind == "summary" {

@@ -27,7 +27,7 @@ func (e pictureEncoder) Encode(w io.Writer, s *model.Window) error {
 	}
 	var services, hidden []*view.Row
 	for v := range rows.All() {
-		if v.Turn.Count > 0 || len(wrongsOf(v)) > 0 {
+		if v.Turn.Count > 0 || len(errorLines(v)) > 0 {
 			services = append(services, v)
 		}
 	}
@@ -86,7 +86,7 @@ func (e pictureEncoder) draw(w io.Writer, s *model.Window, v *view.Row) {
 		}
 	}
 	e.parts(w, v)
-	e.wrongs(w, v)
+	e.drawErrors(w, v)
 }
 
 // room is how many columns a bar may take.

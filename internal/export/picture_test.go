@@ -37,7 +37,7 @@ func TestPicture(t *testing.T) {
 }
 
 // What is as it should be is not mentioned.
-func TestWrongs(t *testing.T) {
+func TestErrorLines(t *testing.T) {
 	tests := []struct {
 		name string
 		v    view.Row
@@ -59,7 +59,7 @@ func TestWrongs(t *testing.T) {
 			Server: model.EndHealth{SocketDrops: 12}, Drops: []model.DropCount{{Reason: "socket_rcvbuff", SKBs: 12}}}), "drops: socket_rcvbuff 12"},
 	}
 	for _, tt := range tests {
-		if got := strings.Join(wrongsOf(&tt.v), "; "); got != tt.want {
+		if got := strings.Join(errorLines(&tt.v), "; "); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}
 	}

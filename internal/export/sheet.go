@@ -98,7 +98,7 @@ func trustNotes(s *model.Window) (t trusted) {
 			t.rest = append(t.rest, drawn)
 		case view.Unmeasured:
 			t.rest = append(t.rest, drawn)
-		case view.Untold:
+		case view.Uncounted:
 			drawn.line = true
 			t.rest = append(t.rest, drawn)
 		}

@@ -21,9 +21,9 @@ type TraceEncoder interface {
 
 // TraceOptions say how it is written.
 type TraceOptions struct {
-	Parts    bool // where the time of turns went was measured
-	Troubles bool // what was sent again or dropped was looked for
-	Hex      bool // payload as hexadecimal digits
+	Parts  bool // where the time of turns went was measured
+	Errors bool // what was sent again or dropped was looked for
+	Hex    bool // payload as hexadecimal digits
 }
 
 // NewTrace returns the encoder of one of TraceFormats.
@@ -75,7 +75,7 @@ func (e traceText) Event(w io.Writer, t *model.Traced) error {
 	} else if e.Parts {
 		line += cells(tracePart, "-", "-", "-")
 	}
-	line += troubleText(turn) + "\n" + e.payload(">", turn.Request) + e.payload("<", turn.Answer)
+	line += healthText(turn) + "\n" + e.payload(">", turn.Request) + e.payload("<", turn.Answer)
 	_, err := io.WriteString(w, line)
 	return err
 }
@@ -133,7 +133,7 @@ func octets(n uint64) string {
 	return human.Amount(n) + " B"
 }
 
-func troubleText(t *model.Turn) string {
+func healthText(t *model.Turn) string {
 	s := ""
 	if t.Retransmits > 0 {
 		s += "  " + human.Counted(t.Retransmits, "retransmission")

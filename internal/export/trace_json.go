@@ -110,7 +110,7 @@ func (e traceJSON) newTurnLine(t *model.Traced) turnLine {
 	if p := turn.Parts; p != nil {
 		line.DeliveryNs, line.WaitNs, line.ThinkNs = nanoseconds(p.Delivery), exactly(p.Wait), exactly(p.Think)
 	}
-	if e.Troubles {
+	if e.Errors {
 		line.Retransmits, line.Drops = &turn.Retransmits, &turn.Drops
 	}
 	return line

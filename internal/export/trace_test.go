@@ -73,7 +73,7 @@ func TestTraceGolden(t *testing.T) {
 	}{
 		"trace.table":       {"table", TraceOptions{}},
 		"trace-parts.table": {"table", TraceOptions{Parts: true, Hex: true}},
-		"trace.jsonl":       {"jsonl", TraceOptions{Troubles: true}},
+		"trace.jsonl":       {"jsonl", TraceOptions{Errors: true}},
 		"trace-hex.jsonl":   {"jsonl", TraceOptions{Hex: true}},
 	} {
 		t.Run(name, func(t *testing.T) { golden(t, name, encodeTrace(t, test.format, test.o)) })

@@ -8,9 +8,9 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// Wrongs names and counts what went wrong, a line each; server is a name fit to show, h and q may be nil.
+// ErrorLines names and counts what went wrong, a line each; server is a name fit to show, h and q may be nil.
 // What is as it should be is not mentioned.
-func Wrongs(server string, h *model.Health, q *model.AcceptQueue) []string {
+func ErrorLines(server string, h *model.Health, q *model.AcceptQueue) []string {
 	var all []string
 	add := func(n uint64, format string, args ...any) {
 		if n > 0 {

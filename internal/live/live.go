@@ -266,14 +266,14 @@ func (s *Session) openOwners() (*owner.Resolver, error) {
 func (s *Session) counted(owners *owner.Resolver) stats.Config {
 	flows := s.config.Kernel.MaxFlows
 	config := stats.Config{
-		MaxFlows:   flows,
-		Exchanges:  loader.Exchanges(flows),
-		Troubles:   loader.Troubles(flows),
-		Origin:     s.Origin(),
-		Listeners:  s.listeners,
-		Samples:    s.config.Kernel.Sample.Policies != 0,
-		Slow:       s.slow,
-		DropReason: loader.DropReason,
+		MaxFlows:     flows,
+		Exchanges:    loader.Exchanges(flows),
+		HealthPlaces: loader.HealthPlaces(flows),
+		Origin:       s.Origin(),
+		Listeners:    s.listeners,
+		Samples:      s.config.Kernel.Sample.Policies != 0,
+		Slow:         s.slow,
+		DropReason:   loader.DropReason,
 	}
 	if owners != nil {
 		config.Owners = owners

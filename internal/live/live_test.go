@@ -108,7 +108,7 @@ func (o *observer) config(ns *testkit.Netns, begun func()) Config {
 		}
 	}
 	if o.hasTurns {
-		c.Turns = &trace.Config{Payload: 8, Conns: true, Troubles: true}
+		c.Turns = &trace.Config{Payload: 8, Conns: true, Errors: true}
 	}
 	return c
 }

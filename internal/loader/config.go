@@ -117,7 +117,7 @@ func (l *Loader) configure(spec *ebpf.CollectionSpec, c *Config) error {
 		spec.Maps["lt_slow_turns"].MaxEntries = slowBytes
 	}
 	if c.Learns(LearnHealth) {
-		config.MaxHealth = uint32(Troubles(c.MaxFlows))
+		config.MaxHealth = uint32(HealthPlaces(c.MaxFlows))
 		spec.Maps["lt_healths"].MaxEntries = config.MaxHealth
 		spec.Maps["lt_healths_free"].MaxEntries = config.MaxHealth
 	}

@@ -41,11 +41,11 @@ func (r *rig) drops() drops {
 	}
 	all := make(drops)
 	for _, s := range loader.SlotsForTest(r.loader, &now) {
-		if s.Trouble == 0 {
+		if s.Health == 0 {
 			continue
 		}
 		of := tuple{s.Key.Proto, s.Key.Endpoint(int(s.Client)), s.Key.Endpoint(1 - int(s.Client))}
-		if reasons := r.reasons(s.Trouble); len(reasons) > 0 {
+		if reasons := r.reasons(s.Health); len(reasons) > 0 {
 			all[of] = reasons
 		}
 	}
@@ -53,16 +53,16 @@ func (r *rig) drops() drops {
 }
 
 func (r *rig) reasons(place uint32) map[string]uint32 {
-	var trouble reading.Trouble
-	r.loader.ReadTrouble(place, &trouble)
+	var health reading.Health
+	r.loader.ReadHealth(place, &health)
 	reasons := make(map[string]uint32)
-	for _, d := range trouble.Drops {
+	for _, d := range health.Drops {
 		if d.SKBs > 0 {
 			reasons[loader.DropReason(d.Reason)] = d.SKBs
 		}
 	}
-	if trouble.OtherDrops > 0 {
-		reasons["others"] = trouble.OtherDrops
+	if health.OtherDrops > 0 {
+		reasons["others"] = health.OtherDrops
 	}
 	return reasons
 }
@@ -363,7 +363,7 @@ func inject(t *testing.T, options ...testkit.Option) {
 	}
 }
 
-// Flows for whose troubles there is no place are counted themselves.
+// Flows for whose health there is no place are counted themselves.
 func TestDropsWithoutPlace(t *testing.T) {
 	r := newRig(t, loader.Config{MaxFlows: 2 * loader.MinFlows})
 	const places, beyond = 1024, 76
@@ -380,8 +380,8 @@ func TestDropsWithoutPlace(t *testing.T) {
 	if err := r.loader.Read(&now); err != nil {
 		t.Fatal(err)
 	}
-	if now.Untold != beyond {
-		t.Errorf("%d flows without a place, want %d", now.Untold, beyond)
+	if now.Uncounted != beyond {
+		t.Errorf("%d flows without a place, want %d", now.Uncounted, beyond)
 	}
 }
 

@@ -77,8 +77,8 @@ var mapLiterals = []literal{
 			return readPool(t, as[lotraceLtPool](t, raw))
 		},
 		want: reached{
-			Used: 0x11, Slots: 0x11, Ends: 0x11, Exchanges: 0x12, Breakdowns: 0x12, Troubles: 0x14,
-			Lost: reading.Reading{Unmeasured: 0x13, Untold: 0x15, SlowLost: 0x16},
+			Used: 0x11, Slots: 0x11, Ends: 0x11, Exchanges: 0x12, Breakdowns: 0x12, HealthPlaces: 0x14,
+			Lost: reading.Reading{Unmeasured: 0x13, Uncounted: 0x15, SlowLost: 0x16},
 		},
 	},
 	{
@@ -106,7 +106,7 @@ var mapLiterals = []literal{
 
 // reached is what user space takes from a pool: how far each array is in use, and what found no room.
 type reached struct {
-	Used, Slots, Ends, Exchanges, Breakdowns, Troubles int
+	Used, Slots, Ends, Exchanges, Breakdowns, HealthPlaces int
 
 	Lost reading.Reading
 }
@@ -116,7 +116,7 @@ func readPool(t *testing.T, pool *lotraceLtPool) (to reached) {
 	table := table{
 		slots: mapped[lotraceLtSlot](), ends: mapped[lotraceLtLife](),
 		exchanges: mapped[lotraceLtExchange](), breakdowns: mapped[lotraceLtBreakdown](),
-		troubles: mapped[lotraceLtHealth](),
+		healths: mapped[lotraceLtHealth](),
 	}
 	used, err := table.reachFresh(pool)
 	if err != nil {
@@ -124,7 +124,7 @@ func readPool(t *testing.T, pool *lotraceLtPool) (to reached) {
 	}
 	decodePool(&to.Lost, pool)
 	to.Used, to.Slots, to.Ends = used, table.slots.reached, table.ends.reached
-	to.Exchanges, to.Breakdowns, to.Troubles = table.exchanges.reached, table.breakdowns.reached, table.troubles.reached
+	to.Exchanges, to.Breakdowns, to.HealthPlaces = table.exchanges.reached, table.breakdowns.reached, table.healths.reached
 	return to
 }
 

@@ -185,15 +185,15 @@ var tableLiterals = []literal{
 		},
 		decode: func(t *testing.T, raw []byte) any {
 			t.Helper()
-			troubles := []lotraceLtHealth{*as[lotraceLtHealth](t, raw)}
-			l := &Loader{table: &table{troubles: array[lotraceLtHealth]{at: troubles}}}
-			var trouble reading.Trouble
-			l.ReadTrouble(1, &trouble)
-			return trouble
+			healths := []lotraceLtHealth{*as[lotraceLtHealth](t, raw)}
+			l := &Loader{table: &table{healths: array[lotraceLtHealth]{at: healths}}}
+			var health reading.Health
+			l.ReadHealth(1, &health)
+			return health
 		},
-		want: reading.Trouble{
+		want: reading.Health{
 			Refused: 1<<24 + 0x11, SYNRetries: 1<<24 + 0x12, SYNACKRetries: 1<<24 + 0x13, OtherDrops: 1<<24 + 0x14,
-			End: [2]reading.EndTrouble{troubleOfFields(0x20), troubleOfFields(0x30)},
+			End: [2]reading.EndHealth{healthOfFields(0x20), healthOfFields(0x30)},
 			Drops: [reading.DropReasons]reading.Drop{
 				{Reason: 1<<24 + 0x41, SKBs: 1<<24 + 0x42}, {Reason: 1<<24 + 0x43, SKBs: 1<<24 + 0x44},
 				{Reason: 1<<24 + 0x45, SKBs: 1<<24 + 0x46}, {Reason: 1<<24 + 0x47, SKBs: 1<<24 + 0x48},
@@ -219,7 +219,7 @@ func readLiteral(slot *lotraceLtSlot, ends *lotraceLtLife) (to reading.Slot) {
 		ends:  array[lotraceLtLife]{at: []lotraceLtLife{*ends}},
 		known: make([]knownEnds, 1),
 	}
-	t.exchanges.reached, t.troubles.reached = 0x18, 0x41
+	t.exchanges.reached, t.healths.reached = 0x18, 0x41
 	decodeCount(&to.SlotCount, slot)
 	t.readSlot(&to)
 	return to
@@ -264,7 +264,7 @@ func slotOfFields(srtt time.Duration, cwnd uint32) reading.Slot {
 func endsOfFields(first, second *reading.Process) reading.Slot {
 	return reading.Slot{
 		CreatedNS: 1<<56 + 0x11, ConnectedNS: 1<<56 + 0x12, AcceptedNS: 1<<56 + 0x13, FirstByteNS: 1<<56 + 0x14,
-		Trouble: 0x41, Owner: [2]*reading.Process{first, second},
+		Health: 0x41, Owner: [2]*reading.Process{first, second},
 	}
 }
 
@@ -275,8 +275,8 @@ func processOfFields(base uint32, comm string) *reading.Process {
 	}
 }
 
-func troubleOfFields(base uint32) reading.EndTrouble {
-	return reading.EndTrouble{
+func healthOfFields(base uint32) reading.EndHealth {
+	return reading.EndHealth{
 		Resets: 1<<24 + base + 1, Timeouts: 1<<24 + base + 2, ZeroWindows: 1<<24 + base + 3, Stalls: 1<<24 + base + 4,
 		ClosedSinceNS: 1<<56 + uint64(base) + 5, ClosedNS: 1<<56 + uint64(base) + 6,
 		StalledNS: 1<<56 + uint64(base) + 7,

@@ -142,7 +142,7 @@ func (l *Loader) hookCount() (model.Count, error) {
 
 // decodePool says what found no room.
 func decodePool(to *reading.Reading, from *lotraceLtPool) {
-	to.Unmeasured, to.Untold, to.SlowLost = from.ExchangesFull, from.HealthFull, from.SlowLost
+	to.Unmeasured, to.Uncounted, to.SlowLost = from.ExchangesFull, from.HealthFull, from.SlowLost
 }
 
 // readReasons adds up every CPU's counters.

@@ -33,9 +33,9 @@ func (r *rig) stuff(t *testing.T, client, server net.Conn) (sent chan error, sin
 		_, err := client.Write(make([]byte, stuffing))
 		sent <- err
 	}()
-	var sum troubles
+	var sum healths
 	r.await("closed window", func() bool {
-		sum, _ = r.troubles()
+		sum, _ = r.healths()
 		return sum.Server.ClosedSinceNS != 0
 	})
 	since = sum.Server.ClosedSinceNS
@@ -52,7 +52,7 @@ func TestZeroWindow(t *testing.T) {
 		var least, most uint64
 		for range 3 {
 			sent, since := r.stuff(t, client, server)
-			_, slots := r.troubles()
+			_, slots := r.healths()
 			for _, srtt := range slots[0].SRTT {
 				if srtt > time.Second {
 					t.Errorf("round trip of %v", srtt)
@@ -70,9 +70,9 @@ func TestZeroWindow(t *testing.T) {
 			t.Fatal(err)
 		}
 		testkit.Quiesce(r.ns)
-		sum, _ := r.troubles()
+		sum, _ := r.healths()
 		closed := sum.Server.ClosedNS
-		want := troubles{Server: reading.EndTrouble{ZeroWindows: r.kernel("TcpExtTCPToZeroWindowAdv"), ClosedNS: closed}}
+		want := healths{Server: reading.EndHealth{ZeroWindows: r.kernel("TcpExtTCPToZeroWindowAdv"), ClosedNS: closed}}
 		if sum != want || r.kernel("TcpExtTCPFromZeroWindowAdv") != sum.Server.ZeroWindows {
 			t.Errorf("%+v, want %+v", sum, want)
 		}
@@ -99,10 +99,10 @@ func TestZeroWindowEndsWithReset(t *testing.T) {
 				client.Close()
 				ended := monotonic(t)
 				testkit.Quiesce(r.ns)
-				sum, _ := r.troubles()
+				sum, _ := r.healths()
 				closed := sum.Server.ClosedNS
 				resets := r.kernel("TcpOutRsts") // more than one where packets of the other end were on their way
-				want := troubles{Server: reading.EndTrouble{ZeroWindows: 1, ClosedNS: closed, Resets: resets}}
+				want := healths{Server: reading.EndHealth{ZeroWindows: 1, ClosedNS: closed, Resets: resets}}
 				if byClient {
 					want.Server.Resets, want.Client.Resets = 0, resets
 				}
@@ -177,10 +177,10 @@ func TestTimeouts(t *testing.T) {
 				t.Fatal(err)
 			}
 			testkit.Quiesce(ns)
-			sum, slots := r.troubles()
-			want := troubles{Client: reading.EndTrouble{Timeouts: r.kernel("TcpExtTCPTimeouts")}}
+			sum, slots := r.healths()
+			want := healths{Client: reading.EndHealth{Timeouts: r.kernel("TcpExtTCPTimeouts")}}
 			if kind == hook.XDP {
-				want = troubles{} // only its socket knows why something is sent again
+				want = healths{} // only its socket knows why something is sent again
 			}
 			if sum != want {
 				t.Errorf("%+v, want %+v", sum, want)
@@ -261,9 +261,9 @@ func (r *rig) nagle(t *testing.T, c manner, known bool) string {
 	if !c.stalls || !known {
 		slow, waited = 0, 0
 	}
-	sum, _ := r.troubles()
+	sum, _ := r.healths()
 	stalled := time.Duration(sum.Client.StalledNS)
-	want := troubles{Client: reading.EndTrouble{Stalls: slow, StalledNS: uint64(stalled)}}
+	want := healths{Client: reading.EndHealth{Stalls: slow, StalledNS: uint64(stalled)}}
 	if sum != want || stalled > waited || waited-stalled > waited/10 {
 		return fmt.Sprintf("%+v, want %+v; stalled for %v of %v", sum, want, stalled, waited)
 	}

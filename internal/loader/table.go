@@ -26,8 +26,8 @@ type table struct {
 	exchanges     array[lotraceLtExchange]
 	exchangesFree *ebpf.Map
 	breakdowns    array[lotraceLtBreakdown] // beside the exchanges; one unless they are measured
-	troubles      array[lotraceLtHealth]
-	troublesFree  *ebpf.Map
+	healths       array[lotraceLtHealth]
+	healthsFree   *ebpf.Map
 
 	index *ebpf.Map
 	free  *ebpf.Map
@@ -41,12 +41,12 @@ func openTable(coll *ebpf.Collection) (*table, error) {
 	t := &table{
 		index: coll.Maps["lt_index"], free: coll.Maps["lt_free"], pool: coll.Variables["pool"],
 		exchangesFree: coll.Maps["lt_exchanges_free"],
-		troublesFree:  coll.Maps["lt_healths_free"],
+		healthsFree:   coll.Maps["lt_healths_free"],
 	}
 	if err := errors.Join(
 		t.slots.reserve(coll.Maps["lt_slots"]), t.ends.reserve(coll.Maps["lt_lives"]),
 		t.exchanges.reserve(coll.Maps["lt_exchanges"]), t.breakdowns.reserve(coll.Maps["lt_breakdowns"]),
-		t.troubles.reserve(coll.Maps["lt_healths"]), t.openGrace()); err != nil {
+		t.healths.reserve(coll.Maps["lt_healths"]), t.openGrace()); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	t.known = make([]knownEnds, len(t.slots.at))
@@ -55,7 +55,7 @@ func openTable(coll *ebpf.Collection) (*table, error) {
 
 func (t *table) Close() error {
 	return errors.Join(t.outer.Close(), t.inner.Close(), t.slots.Close(), t.ends.Close(),
-		t.exchanges.Close(), t.breakdowns.Close(), t.troubles.Close())
+		t.exchanges.Close(), t.breakdowns.Close(), t.healths.Close())
 }
 
 func (t *table) openGrace() (err error) {
@@ -94,7 +94,7 @@ func (t *table) reach() (int, error) {
 func (t *table) reachFresh(pool *lotraceLtPool) (int, error) {
 	err := errors.Join(t.slots.reach(pool.Fresh), t.ends.reach(pool.Fresh),
 		t.exchanges.reach(pool.FreshExchanges), t.breakdowns.reach(pool.FreshExchanges),
-		t.troubles.reach(pool.FreshHealth))
+		t.healths.reach(pool.FreshHealth))
 	if err != nil {
 		return 0, fmt.Errorf("map flow table: %w", err)
 	}
@@ -139,7 +139,7 @@ func (t *table) readSlot(to *reading.Slot) {
 	to.Client = slot.Client
 	to.Role = reading.SlotRole(slot.Role)
 	to.Exchange = place(&slot.Exchange1, t.exchanges.reached)
-	to.Trouble = place(&ends.Health1, t.troubles.reached)
+	to.Health = place(&ends.Health1, t.healths.reached)
 	for i := range slot.Dir {
 		dir := &slot.Dir[i]
 		to.SRTT[i] = time.Duration(atomic.LoadUint32(&dir.SrttUs8)&^closedWindow) * time.Microsecond / 8

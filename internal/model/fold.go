@@ -70,7 +70,7 @@ func (w *Window) add(other *Window) {
 	w.Hidden.Flows += other.Hidden.Flows
 	w.Hidden.Add(other.Hidden.Count)
 	w.Unmeasured += other.Unmeasured
-	w.Untold += other.Untold
+	w.Uncounted += other.Uncounted
 	w.Samples = w.Samples.add(other.Samples)
 	w.QueuesFailed = cmp.Or(w.QueuesFailed, other.QueuesFailed)
 	w.Stages = w.Stages.add(other.Stages)

@@ -128,7 +128,7 @@ type Window struct {
 	Hidden   Hidden
 	// Flows that found in the window that all places for turns were taken: their rows have none.
 	Unmeasured uint64
-	Untold     uint64 // flows whose troubles began in the window and found no place: their rows tell of none
+	Uncounted  uint64 // flows whose health began in the window and found no place: their rows tell of none
 	// Why what waits in sockets is unknown in the window, or in the first one at its beginning: accept queues are
 	// nil and other queues 0. What sockets counted is in the next window in which it is known. Nil: it is known.
 	QueuesFailed error

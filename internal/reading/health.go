@@ -7,19 +7,19 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// Trouble is what went wrong on one slot, cumulative, as the kernel counts it; by end, [i] is what
+// Health is what went wrong on one slot, cumulative, as the kernel counts it; by end, [i] is what
 // Key.Addr[i], Key.Port[i] did.
-type Trouble struct {
+type Health struct {
 	Refused       uint32 // SYNs that a RST answered
 	SYNRetries    uint32
 	SYNACKRetries uint32
-	End           [2]EndTrouble
+	End           [2]EndHealth
 	Drops         [DropReasons]Drop
 	OtherDrops    uint32 // for reasons beyond those
 }
 
-// EndTrouble is one end's part of a Trouble.
-type EndTrouble struct {
+// EndHealth is one end's part of a Health.
+type EndHealth struct {
 	Resets        uint32 // RSTs of an established connection that this end sent
 	Timeouts      uint32 // retransmissions that the timer asked for (RTO, RFC 6298)
 	ZeroWindows   uint32 // how often its receive window closed

@@ -111,7 +111,7 @@ type Slot struct {
 	Client      uint8  // index of the client end; meaningful unless Role is SlotRoleNone
 	Role        SlotRole
 	Exchange    uint32           // place of its requests and answers, from 1; 0: it has none
-	Trouble     uint32           // place of what went wrong, from 1; 0: nothing did
+	Health      uint32           // place of what went wrong, from 1; 0: nothing did
 	SRTT        [2]time.Duration // TCP, by end; 0 unknown
 	Cwnd        [2]uint32        // TCP, by end, segments; 0 unknown
 	Owner       [2]*Process      // who sends as Key.Addr[i], Key.Port[i]; nil: not seen
@@ -128,7 +128,7 @@ type Reading struct {
 	Ingress *model.Count // nil unless stages are counted
 
 	Unmeasured uint64 // flows whose turns found no place
-	Untold     uint64 // flows whose troubles found none
+	Uncounted  uint64 // flows whose health found none
 	Samples    model.SampleCounts
 
 	Queues   []Queue    // sockets with something in theirs

@@ -84,7 +84,7 @@ func (e *Engine) keep(slot *reading.Slot, tally *model.Tally) {
 func (e *Engine) countOnly(slot *reading.Slot, tally *model.Tally) {
 	ends := e.endsOf(slot)
 	e.fill(&e.rows.next, slot, ends, e.ownersOf(slot, ends))
-	e.addSigns(&e.rows.next, slot, ends, tally)
+	e.addTally(&e.rows.next, slot, ends, tally)
 	sum := sumOf(slot)
 	if !e.isShown(&e.rows.next, slot) || sum == (model.Count{}) {
 		return

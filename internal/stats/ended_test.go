@@ -91,33 +91,33 @@ func TestOverflowIsFiltered(t *testing.T) {
 var news = []struct {
 	name   string
 	proto  model.Proto
-	happen func(s *fakeSource, slot *reading.Slot, x *reading.Exchange, trouble *reading.Trouble)
+	happen func(s *fakeSource, slot *reading.Slot, x *reading.Exchange, health *reading.Health)
 	told   func(f *model.Flow) bool
 }{
-	{"drop", model.ProtoUDP, func(_ *fakeSource, _ *reading.Slot, _ *reading.Exchange, trouble *reading.Trouble) {
-		trouble.Drops[0] = reading.Drop{Reason: 2, SKBs: 1}
+	{"drop", model.ProtoUDP, func(_ *fakeSource, _ *reading.Slot, _ *reading.Exchange, health *reading.Health) {
+		health.Drops[0] = reading.Drop{Reason: 2, SKBs: 1}
 	}, func(f *model.Flow) bool { return f.Health.Errors() == 1 && f.Health.Drops[0].SKBs == 1 }},
-	{"timeout", model.ProtoTCP, func(_ *fakeSource, _ *reading.Slot, _ *reading.Exchange, trouble *reading.Trouble) {
-		trouble.End[1].Timeouts++
+	{"timeout", model.ProtoTCP, func(_ *fakeSource, _ *reading.Slot, _ *reading.Exchange, health *reading.Health) {
+		health.End[1].Timeouts++
 	}, func(f *model.Flow) bool { return f.Health != nil && f.Health.Client.Timeouts == 1 }},
-	{"turn", model.ProtoTCP, func(s *fakeSource, _ *reading.Slot, x *reading.Exchange, _ *reading.Trouble) {
+	{"turn", model.ProtoTCP, func(s *fakeSource, _ *reading.Slot, x *reading.Exchange, _ *reading.Health) {
 		s.answer(x, 9*ms, 9*ms)
 	}, func(f *model.Flow) bool { return f.Turn.Count == 1 && f.Turn.Min == 9*ms && f.Turn.Max == 9*ms }},
-	{"crossed", model.ProtoTCP, func(s *fakeSource, _ *reading.Slot, x *reading.Exchange, _ *reading.Trouble) {
+	{"crossed", model.ProtoTCP, func(s *fakeSource, _ *reading.Slot, x *reading.Exchange, _ *reading.Health) {
 		if x.Answered == 0 {
 			s.answer(x, ms, ms)
 		}
 		x.Asked++
 		x.Crossed++
 	}, func(f *model.Flow) bool { return f.Crossed == 1 }},
-	{"back", model.ProtoTCP, func(s *fakeSource, _ *reading.Slot, x *reading.Exchange, _ *reading.Trouble) {
+	{"back", model.ProtoTCP, func(s *fakeSource, _ *reading.Slot, x *reading.Exchange, _ *reading.Health) {
 		if x.Answered == 0 {
 			s.answer(x, ms, ms)
 		}
 		x.Breakdown.Backs++
 		x.Breakdown.Back += 5
 	}, func(f *model.Flow) bool { return f.Breakdown == model.Breakdown{Backs: 1, Back: 5} }},
-	{"bytes", model.ProtoTCP, func(_ *fakeSource, slot *reading.Slot, _ *reading.Exchange, _ *reading.Trouble) {
+	{"bytes", model.ProtoTCP, func(_ *fakeSource, slot *reading.Slot, _ *reading.Exchange, _ *reading.Health) {
 		slot.Dir[1].Bytes += 7 // of a packet that is being counted
 	}, func(f *model.Flow) bool { return f.ToServer.Bytes%100 == 7 }},
 }
@@ -145,7 +145,7 @@ func newNewsRig(t *testing.T, proto model.Proto) *newsRig {
 	s := newFakeSource()
 	r := &newsRig{fakeSource: s, slot: s.open(0, 40000, proto, reading.SlotRoleFirst)}
 	s.answer(s.exchange(r.slot, 1), ms, ms)
-	s.trouble(r.slot, 1)
+	s.health(r.slot, 1)
 	s.packet(r.slot, 1, 0)
 	r.engine = start(t, s, Config{DropReason: reasonName})
 	window(t, r.engine)
@@ -170,12 +170,12 @@ func TestNewsWithoutPackets(t *testing.T) {
 	for _, n := range news {
 		t.Run(n.name, func(t *testing.T) {
 			r := newNewsRig(t, n.proto)
-			n.happen(r.fakeSource, r.slot, r.exchanges[1], r.troubles[1])
+			n.happen(r.fakeSource, r.slot, r.exchanges[1], r.healths[1])
 			expectNews(t, r.engine, n.told, 0)
 		})
 		t.Run(n.name+" of a freed slot", func(t *testing.T) {
 			r := newNewsRig(t, n.proto)
-			n.happen(r.fakeSource, r.slot, r.exchanges[1], r.troubles[1])
+			n.happen(r.fakeSource, r.slot, r.exchanges[1], r.healths[1])
 			r.free(t)
 			expectNews(t, r.engine, n.told, 0)
 		})
@@ -185,7 +185,7 @@ func TestNewsWithoutPackets(t *testing.T) {
 				r.packet(r.slot, 1, 0)
 				r.free(t)
 				on := r.open(1, 40000, n.proto, reading.SlotRoleNone)
-				n.happen(r.fakeSource, on, r.exchange(on, 2), r.trouble(on, 2))
+				n.happen(r.fakeSource, on, r.exchange(on, 2), r.health(on, 2))
 				if freed {
 					r.free(t)
 				}

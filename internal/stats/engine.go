@@ -30,16 +30,16 @@ type Owners interface {
 
 // Config says what the engine shows and how much it keeps.
 type Config struct {
-	MaxFlows  int                    // size of the source's table: no slot's index is as large
-	Exchanges int                    // flows whose turns it can follow at once
-	Troubles  int                    // flows whose troubles it can count at once
-	Origin    model.Origin           // copied into every snapshot
-	Match     func(*model.Flow) bool // rows to keep; nil: all
-	Hide      func(*model.Flow) bool // of these, rows to count as hidden; nil: none
-	Owners    Owners                 // nil: nobody is named
-	Listeners []reading.Listener     // sockets that waited when counting began
-	MaxEnded  int                    // ended flows kept for one window; 0: four tables full
-	Samples   bool                   // FlowOf is to know ended flows of which the window counted nothing, too
+	MaxFlows     int                    // size of the source's table: no slot's index is as large
+	Exchanges    int                    // flows whose turns it can follow at once
+	HealthPlaces int                    // flows whose health it can count at once
+	Origin       model.Origin           // copied into every snapshot
+	Match        func(*model.Flow) bool // rows to keep; nil: all
+	Hide         func(*model.Flow) bool // of these, rows to count as hidden; nil: none
+	Owners       Owners                 // nil: nobody is named
+	Listeners    []reading.Listener     // sockets that waited when counting began
+	MaxEnded     int                    // ended flows kept for one window; 0: four tables full
+	Samples      bool                   // FlowOf is to know ended flows of which the window counted nothing, too
 
 	Slow       time.Duration           // windows list turns that take as long, of those that the source tells of; 0: none
 	SlowTurn   func(*reading.SlowTurn) // called for each of them as it is read, and valid during the call; may be nil
@@ -64,13 +64,13 @@ type Engine struct {
 	now   reading.Reading     // the newest reading
 	begun time.Time           // of the first reading, by the wall clock
 
-	parts    parts
-	turns    turns
-	troubles troubles
-	queues   queues
-	slow     slowTurns
-	names    names
-	rows     rows
+	parts   parts
+	turns   turns
+	healths healths
+	queues  queues
+	slow    slowTurns
+	names   names
+	rows    rows
 
 	calls  int            // of Sweep
 	slot   reading.Slot   // the one that is being looked at
@@ -134,7 +134,7 @@ func (e *Engine) restart() {
 	clear(e.parts.cut)
 	e.rows.hidden = model.Hidden{}
 	e.turns.histograms.reset()
-	e.restartSigns()
+	e.restartHealth()
 }
 
 // Sweep frees the slots of flows that are over, keeping their counts for the window. Call it a few
@@ -155,7 +155,7 @@ func (e *Engine) Sweep() error {
 		e.takePart(slot)
 		e.base[slot.Index] = [2]model.Counters{}
 		tally := e.tallyOf(slot)
-		err = errors.Join(err, e.releaseExchange(slot.Exchange), e.releaseTrouble(slot.Trouble))
+		err = errors.Join(err, e.releaseExchange(slot.Exchange), e.releaseHealth(slot.Health))
 		e.keep(slot, &tally)
 	}
 	if err != nil {
@@ -210,7 +210,7 @@ func (e *Engine) Window() (*model.Window, error) {
 		return nil, fmt.Errorf("take reading: %w", err)
 	}
 	e.settle()
-	e.noticeSigns()
+	e.noticeHealth()
 	s := &model.Window{
 		Start:    e.start.Wall,
 		End:      e.now.Wall,
@@ -222,7 +222,7 @@ func (e *Engine) Window() (*model.Window, error) {
 	s.Listening = e.queues.backlogs.listening
 	s.Unmeasured = e.now.Unmeasured - e.start.Unmeasured
 	s.Samples = e.now.Samples.Sub(e.start.Samples)
-	e.tellSigns(s)
+	e.tellHealth(s)
 	e.total(s)
 	if s.Origin.Filter == "" {
 		counted := s.Totals

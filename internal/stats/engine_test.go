@@ -15,15 +15,15 @@ import (
 
 // fakeSource is a table whose kernel is the test. Its device counts what the slots and reasons do.
 type fakeSource struct {
-	exchanges map[uint32]*reading.Exchange // by place
-	troubles  map[uint32]*reading.Trouble  // by place
-	told      map[uint32]uint8
-	released  []uint32 // places of exchanges
-	healed    []uint32 // places of troubles
-	now       reading.Reading
-	slots     map[uint32]*reading.Slot
-	retired   []uint32
-	fail      error
+	exchanges      map[uint32]*reading.Exchange // by place
+	healths        map[uint32]*reading.Health   // by place
+	told           map[uint32]uint8
+	released       []uint32 // places of exchanges
+	releasedHealth []uint32 // places of health
+	now            reading.Reading
+	slots          map[uint32]*reading.Slot
+	retired        []uint32
+	fail           error
 
 	failQueues error
 }
@@ -31,7 +31,7 @@ type fakeSource struct {
 func newFakeSource() *fakeSource {
 	s := &fakeSource{
 		slots: make(map[uint32]*reading.Slot), exchanges: make(map[uint32]*reading.Exchange), told: make(map[uint32]uint8),
-		troubles: make(map[uint32]*reading.Trouble),
+		healths: make(map[uint32]*reading.Health),
 	}
 	s.now.MonoNS = uint64(time.Hour)
 	s.now.Wall = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -126,11 +126,11 @@ func (s *fakeSource) ReleaseExchange(place uint32) error {
 	return nil
 }
 
-func (s *fakeSource) ReadTrouble(place uint32, into *reading.Trouble) { *into = *s.troubles[place] }
+func (s *fakeSource) ReadHealth(place uint32, into *reading.Health) { *into = *s.healths[place] }
 
-func (s *fakeSource) ReleaseTrouble(place uint32) error {
-	s.healed = append(s.healed, place)
-	delete(s.troubles, place)
+func (s *fakeSource) ReleaseHealth(place uint32) error {
+	s.releasedHealth = append(s.releasedHealth, place)
+	delete(s.healths, place)
 	return nil
 }
 

@@ -75,7 +75,7 @@ type play struct {
 	engine *Engine
 	folded *model.Window
 	newest map[model.FlowID]bool // flows with a row in the newest window
-	places uint32                // of exchanges and troubles, given out so far
+	places uint32                // of exchanges and health, given out so far
 	owners []*reading.Process
 }
 
@@ -140,7 +140,7 @@ func (p *play) do(t *testing.T, step byte, r *reader) {
 	case 10:
 		s.reason(reading.Reason(2 + n%uint64(reading.ReasonCount-2)))
 		s.now.Unmeasured += n % 3
-		s.now.Untold += n % 2
+		s.now.Uncounted += n % 2
 	case 11:
 		s.now.Samples.Seen, s.now.Samples.Taken = s.now.Samples.Seen+n, s.now.Samples.Taken+n/2
 		s.now.Ingress.Add(model.Count{SKBs: n, Packets: n, Bytes: 9 * n})
@@ -214,14 +214,14 @@ func (p *play) use(slot *reading.Slot, step byte, n uint64, r *reader) {
 		s.packet(slot, side, model.FlagACK)
 		s.answer(p.exchange(slot), time.Duration(n*n)*time.Microsecond, time.Duration(n*n+uint64(r.byte()))*time.Microsecond)
 	case 19:
-		trouble := p.trouble(slot)
-		trouble.Refused += uint32(n % 3)
-		trouble.SYNRetries += uint32(n % 2)
-		trouble.End[side].Timeouts++
-		trouble.End[side].StalledNS += n
-		trouble.Drops[n%2] = reading.Drop{Reason: uint32(5 + n%2), SKBs: trouble.Drops[n%2].SKBs + 1}
+		health := p.health(slot)
+		health.Refused += uint32(n % 3)
+		health.SYNRetries += uint32(n % 2)
+		health.End[side].Timeouts++
+		health.End[side].StalledNS += n
+		health.Drops[n%2] = reading.Drop{Reason: uint32(5 + n%2), SKBs: health.Drops[n%2].SKBs + 1}
 	case 20:
-		end := &p.trouble(slot).End[side]
+		end := &p.health(slot).End[side]
 		if end.ClosedSinceNS == 0 {
 			end.ClosedSinceNS = s.now.MonoNS
 			end.ZeroWindows++
@@ -250,17 +250,17 @@ func (p *play) exchange(slot *reading.Slot) *reading.Exchange {
 	return p.source.exchanges[slot.Exchange]
 }
 
-func (p *play) trouble(slot *reading.Slot) *reading.Trouble {
-	if slot.Trouble == 0 {
+func (p *play) health(slot *reading.Slot) *reading.Health {
+	if slot.Health == 0 {
 		p.places++
-		return p.source.trouble(slot, p.places)
+		return p.source.health(slot, p.places)
 	}
-	return p.source.troubles[slot.Trouble]
+	return p.source.healths[slot.Health]
 }
 
 func (p *play) isClosed(slot *reading.Slot) bool {
-	trouble := p.source.troubles[slot.Trouble]
-	return trouble != nil && trouble.End[0].ClosedSinceNS+trouble.End[1].ClosedSinceNS > 0
+	health := p.source.healths[slot.Health]
+	return health != nil && health.End[0].ClosedSinceNS+health.End[1].ClosedSinceNS > 0
 }
 
 func (p *play) queue(slot *reading.Slot, side int, bytes uint32) {

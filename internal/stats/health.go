@@ -11,42 +11,42 @@ import (
 // otherDrops stands for the reasons beyond those that are kept apart.
 const otherDrops = "other"
 
-// troubles is what went wrong on slots, by place, as it was when the window began.
-type troubles struct {
-	base    []*troubleBase  // nil: nothing
-	now     reading.Trouble // the one being read
-	nothing troubleBase     // what a first one is compared with
-	health  model.Health    // being put together
+// health is what went wrong on slots, by place, as it was when the window began.
+type healths struct {
+	base    []*healthBase  // nil: nothing
+	now     reading.Health // the one being read
+	nothing healthBase     // what a first one is compared with
+	health  model.Health   // being put together
 }
 
-type troubleBase struct {
-	reading.Trouble
+type healthBase struct {
+	reading.Health
 	closedNS [2]uint64 // by end: how long its window was closed, the time that it still was included
 }
 
-// noticeSigns takes from a whole reading what is looked up as rows are made.
-func (e *Engine) noticeSigns() {
+// noticeHealth takes from a whole reading what is looked up as rows are made.
+func (e *Engine) noticeHealth() {
 	e.noticeQueues()
 	e.nameSlow()
 }
 
-// restartSigns makes the newest reading the beginning of a window for all of them. They keep what they
+// restartHealth makes the newest reading the beginning of a window for all of them. They keep what they
 // need, for the next reading takes the slices back.
-func (e *Engine) restartSigns() {
+func (e *Engine) restartHealth() {
 	e.restartQueues()
 	e.slow.reset()
 	e.start.Queues, e.start.Backlogs, e.start.Slow = nil, nil, nil
 }
 
-// tellSigns says what is in no row.
-func (e *Engine) tellSigns(s *model.Window) {
-	s.Untold = e.now.Untold - e.start.Untold
+// tellHealth says what is in no row.
+func (e *Engine) tellHealth(s *model.Window) {
+	s.Uncounted = e.now.Uncounted - e.start.Uncounted
 	s.QueuesFailed, e.queues.failed = e.queues.failed, nil
 	e.tellSlow(s)
 }
 
 // addSigns says in a row how its flow is doing, beyond what was counted.
-func (e *Engine) addSigns(row *model.Flow, slot *reading.Slot, ends *ends, t *model.Tally) {
+func (e *Engine) addTally(row *model.Flow, slot *reading.Slot, ends *ends, t *model.Tally) {
 	row.Turn, row.Response, row.Crossed, row.Breakdown = t.Turn, t.Response, t.Crossed, t.Breakdown
 	row.Health = t.Health
 	if row.Health != nil && slot.Key.Endpoint(0) != row.Client.AddrPort() {
@@ -81,13 +81,13 @@ func (e *Engine) healthOf(slot *reading.Slot) *model.Health {
 	if sockets != nil && !sockets.end[0].seen && !sockets.end[1].seen {
 		sockets = nil
 	}
-	if slot.Trouble == 0 && sockets == nil {
+	if slot.Health == 0 && sockets == nil {
 		return nil
 	}
-	h := &e.troubles.health
+	h := &e.healths.health
 	*h = model.Health{}
-	if slot.Trouble != 0 {
-		e.addTrouble(h, slot)
+	if slot.Health != 0 {
+		e.addErrors(h, slot)
 	}
 	if sockets != nil {
 		sockets.addTo(h, slot, e.queues.walkedNS)
@@ -111,11 +111,11 @@ func wentWrong(h *model.Health) bool {
 	return !rest.IsZero()
 }
 
-// addTrouble adds what came to a slot's troubles since the last call.
-func (e *Engine) addTrouble(h *model.Health, slot *reading.Slot) {
-	now := &e.troubles.now
-	e.source.ReadTrouble(slot.Trouble, now)
-	base := e.troubleBase(slot.Trouble)
+// addErrors adds what came to a slot's health since the last call.
+func (e *Engine) addErrors(h *model.Health, slot *reading.Slot) {
+	now := &e.healths.now
+	e.source.ReadHealth(slot.Health, now)
+	base := e.healthBase(slot.Health)
 	h.Refused = uint64(now.Refused - base.Refused)
 	h.SYNRetries = uint64(now.SYNRetries - base.SYNRetries)
 	h.SYNACKRetries = uint64(now.SYNACKRetries - base.SYNACKRetries)
@@ -131,31 +131,31 @@ func (e *Engine) addTrouble(h *model.Health, slot *reading.Slot) {
 		closed[i] = max(closed[i], base.closedNS[i])
 		end.ZeroWindow = time.Duration(min(closed[i]-base.closedNS[i], e.now.MonoNS-e.start.MonoNS))
 	}
-	e.addDrops(h, now, &base.Trouble)
+	e.addDrops(h, now, &base.Health)
 	if slot.Key.Proto != model.ProtoTCP {
 		for _, d := range h.Drops {
 			h.Lost += d.SKBs
 		}
 	}
-	if base == &e.troubles.nothing {
-		base = new(troubleBase)
-		e.troubles.base[slot.Trouble] = base
+	if base == &e.healths.nothing {
+		base = new(healthBase)
+		e.healths.base[slot.Health] = base
 	}
-	base.Trouble, base.closedNS = *now, closed
+	base.Health, base.closedNS = *now, closed
 }
 
-func (e *Engine) troubleBase(place uint32) *troubleBase {
-	for int(place) >= len(e.troubles.base) {
-		e.troubles.base = append(e.troubles.base, nil)
+func (e *Engine) healthBase(place uint32) *healthBase {
+	for int(place) >= len(e.healths.base) {
+		e.healths.base = append(e.healths.base, nil)
 	}
-	if base := e.troubles.base[place]; base != nil {
+	if base := e.healths.base[place]; base != nil {
 		return base
 	}
-	return &e.troubles.nothing
+	return &e.healths.nothing
 }
 
 // addDrops adds, by name, what was dropped since base. A reason keeps its place.
-func (e *Engine) addDrops(h *model.Health, now, base *reading.Trouble) {
+func (e *Engine) addDrops(h *model.Health, now, base *reading.Health) {
 	for i, drop := range now.Drops {
 		if base.Drops[i].Reason == drop.Reason {
 			drop.SKBs -= base.Drops[i].SKBs
@@ -178,7 +178,7 @@ func (e *Engine) dropReason(reason uint32) string {
 
 // closedNS is how long the end's window was closed, in all. On a connection that is over nothing opens it
 // any more.
-func (e *Engine) closedNS(end *reading.EndTrouble, slot *reading.Slot) uint64 {
+func (e *Engine) closedNS(end *reading.EndHealth, slot *reading.Slot) uint64 {
 	until := e.now.MonoNS
 	if isOver(slot) {
 		until = slot.LastNS()
@@ -189,12 +189,12 @@ func (e *Engine) closedNS(end *reading.EndTrouble, slot *reading.Slot) uint64 {
 	return end.ClosedNS + until - end.ClosedSinceNS
 }
 
-func (e *Engine) releaseTrouble(place uint32) error {
+func (e *Engine) releaseHealth(place uint32) error {
 	if place == 0 {
 		return nil
 	}
-	if int(place) < len(e.troubles.base) {
-		e.troubles.base[place] = nil
+	if int(place) < len(e.healths.base) {
+		e.healths.base[place] = nil
 	}
-	return e.source.ReleaseTrouble(place)
+	return e.source.ReleaseHealth(place)
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/lotrace/lotrace/internal/reading"
 )
 
-// trouble gives a slot a place for its troubles.
-func (s *fakeSource) trouble(slot *reading.Slot, place uint32) *reading.Trouble {
-	slot.Trouble = place
-	s.troubles[place] = new(reading.Trouble)
-	return s.troubles[place]
+// health gives a slot a place for its health.
+func (s *fakeSource) health(slot *reading.Slot, place uint32) *reading.Health {
+	slot.Health = place
+	s.healths[place] = new(reading.Health)
+	return s.healths[place]
 }
 
 func (s *fakeSource) nowNS() uint64 { return s.now.MonoNS }
@@ -41,7 +41,7 @@ func reasonName(reason uint32) string {
 }
 
 // What went wrong is told once, in its window, by who did it: the client is end 1 of the key.
-func TestTroublesAreDifferences(t *testing.T) {
+func TestHealthIsDifferences(t *testing.T) {
 	s := newFakeSource()
 	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	e := start(t, s, Config{DropReason: reasonName})
@@ -52,11 +52,11 @@ func TestTroublesAreDifferences(t *testing.T) {
 	}
 	expect("no place", nil)
 
-	trouble := s.trouble(slot, 3)
-	*trouble = reading.Trouble{Refused: 1, SYNRetries: 2, SYNACKRetries: 3, OtherDrops: 4}
-	trouble.End[0] = reading.EndTrouble{Resets: 5, Timeouts: 6, ZeroWindows: 7, ClosedNS: 8, Stalls: 9, StalledNS: 10}
-	trouble.End[1].Resets = 11
-	trouble.Drops[0] = reading.Drop{Reason: 7, SKBs: 12}
+	health := s.health(slot, 3)
+	*health = reading.Health{Refused: 1, SYNRetries: 2, SYNACKRetries: 3, OtherDrops: 4}
+	health.End[0] = reading.EndHealth{Resets: 5, Timeouts: 6, ZeroWindows: 7, ClosedNS: 8, Stalls: 9, StalledNS: 10}
+	health.End[1].Resets = 11
+	health.Drops[0] = reading.Drop{Reason: 7, SKBs: 12}
 	s.pass(time.Second)
 	expect("all at once", &model.Health{
 		Refused: 1, SYNRetries: 2, SYNACKRetries: 3,
@@ -66,10 +66,10 @@ func TestTroublesAreDifferences(t *testing.T) {
 	})
 	expect("nothing more", nil)
 
-	trouble.Refused++
-	trouble.End[0].StalledNS += 40
-	trouble.Drops[0].SKBs += 2
-	trouble.Drops[1] = reading.Drop{Reason: 2, SKBs: 1}
+	health.Refused++
+	health.End[0].StalledNS += 40
+	health.Drops[0].SKBs += 2
+	health.Drops[1] = reading.Drop{Reason: 2, SKBs: 1}
 	expect("some more", &model.Health{
 		Refused: 1, Server: model.EndHealth{Stalled: 40},
 		Drops: []model.DropCount{{Reason: "no_socket", SKBs: 1}, {Reason: "socket_rcvbuff", SKBs: 2}},
@@ -77,17 +77,17 @@ func TestTroublesAreDifferences(t *testing.T) {
 }
 
 // Kernels count in 32 bits, which come round.
-func TestTroublesComeRound(t *testing.T) {
+func TestHealthComesRound(t *testing.T) {
 	s := newFakeSource()
 	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	e := start(t, s, Config{})
-	trouble, x := s.trouble(slot, 1), s.exchange(slot, 1)
-	trouble.End[1].Timeouts = ^uint32(0)
+	health, x := s.health(slot, 1), s.exchange(slot, 1)
+	health.End[1].Timeouts = ^uint32(0)
 	s.answer(x, time.Millisecond, time.Millisecond)
 	x.Breakdown = model.Breakdown{Turns: 1<<32 - 1, Think: 50}
 	s.packet(slot, 1, model.FlagACK)
 	window(t, e)
-	trouble.End[1].Timeouts += 3
+	health.End[1].Timeouts += 3
 	s.answer(x, time.Millisecond, time.Millisecond)
 	x.Breakdown = model.Breakdown{Turns: 4, Think: 60}
 	s.packet(slot, 1, model.FlagACK)
@@ -103,8 +103,8 @@ func TestDropsOfDatagramsAreErrors(t *testing.T) {
 		s := newFakeSource()
 		e := start(t, s, Config{})
 		slot := s.open(0, 40000, proto, reading.SlotRoleFirst)
-		trouble := s.trouble(slot, 1)
-		trouble.Drops[0], trouble.OtherDrops = reading.Drop{Reason: 77, SKBs: 3}, 2
+		health := s.health(slot, 1)
+		health.Drops[0], health.OtherDrops = reading.Drop{Reason: 77, SKBs: 3}, 2
 		s.packet(slot, 1, 0)
 		f := onlyFlow(t, e)
 		if f.Health.Errors() != want {
@@ -122,8 +122,8 @@ func TestClosedWindows(t *testing.T) {
 	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(slot, 1, model.FlagACK)
 	e := start(t, s, Config{})
-	trouble := s.trouble(slot, 1)
-	server := &trouble.End[0]
+	health := s.health(slot, 1)
+	server := &health.End[0]
 	expect := func(what string, times uint64, closed time.Duration) {
 		t.Helper()
 		f := onlyFlow(t, e)
@@ -163,7 +163,7 @@ func TestClosedWindowsReadInBetween(t *testing.T) {
 	s := newFakeSource()
 	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	e := start(t, s, Config{})
-	end := &s.trouble(slot, 1).End[1]
+	end := &s.health(slot, 1).End[1]
 	expect := func(what string, want time.Duration) {
 		t.Helper()
 		s.packet(slot, 1, model.FlagACK)
@@ -188,25 +188,25 @@ func TestClosedWindowsReadInBetween(t *testing.T) {
 
 // What a flow suffered until its slot was freed is in the window, and the place is given back, for another
 // to begin at zero.
-func TestTroublesOfEndedFlows(t *testing.T) {
+func TestHealthOfEndedFlows(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})
 	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(slot, 1, model.FlagSYN)
 	s.packet(slot, 0, model.FlagRST)
-	s.trouble(slot, 5).Refused = 1
+	s.health(slot, 5).Refused = 1
 	s.pass(time.Minute)
 	sweep(t, e)
-	if len(s.healed) != 1 || s.healed[0] != 5 {
-		t.Fatalf("released %v, want place 5", s.healed)
+	if len(s.releasedHealth) != 1 || s.releasedHealth[0] != 5 {
+		t.Fatalf("released %v, want place 5", s.releasedHealth)
 	}
 	// The same ports go on, so that both make one row; another flow takes the place.
 	on := s.open(1, 40000, model.ProtoTCP, reading.SlotRoleNone)
 	s.packet(on, 1, model.FlagACK)
-	s.trouble(on, 6).End[1].Resets = 2
+	s.health(on, 6).End[1].Resets = 2
 	next := s.open(2, 40001, model.ProtoTCP, reading.SlotRoleSYN)
 	s.packet(next, 1, model.FlagSYN)
-	s.trouble(next, 5).Refused = 1
+	s.health(next, 5).Refused = 1
 	for _, f := range window(t, e).Flows.Slice() {
 		want := &model.Health{Refused: 1}
 		if f.Client.Port == 40000 {
@@ -280,12 +280,12 @@ func TestHealthyFlowsAllocateNothing(t *testing.T) {
 	}
 }
 
-func TestUntold(t *testing.T) {
+func TestUncounted(t *testing.T) {
 	s := newFakeSource()
-	s.now.Untold = 4
+	s.now.Uncounted = 4
 	e := start(t, s, Config{})
-	s.now.Untold = 6
-	if w := window(t, e); w.Untold != 2 {
-		t.Errorf("%d flows untold, want 2", w.Untold)
+	s.now.Uncounted = 6
+	if w := window(t, e); w.Uncounted != 2 {
+		t.Errorf("%d flows untold, want 2", w.Uncounted)
 	}
 }

@@ -20,7 +20,7 @@ func counted(t *model.Tally) bool {
 	return t.Turn.Count+t.Response.Count+t.Crossed > 0 || t.Breakdown != (model.Breakdown{}) || wentWrong(t.Health)
 }
 
-// tallyOf returns the window's part of a slot's requests and answers, and of its troubles; the next call
+// tallyOf returns the window's part of a slot's requests and answers, and of its health; the next call
 // returns what came after this one.
 func (e *Engine) tallyOf(slot *reading.Slot) model.Tally {
 	t := model.Tally{Health: e.healthOf(slot)}

@@ -83,7 +83,7 @@ func TestFailedReadingsAreNone(t *testing.T) {
 		}
 		old := s.open(0, 40000, model.ProtoUDP, reading.SlotRoleFirst)
 		x := s.exchange(old, 1)
-		s.trouble(old, 1)
+		s.health(old, 1)
 		var all []*model.Window
 		for range 3 {
 			slot := s.open(1, 40001, model.ProtoTCP, reading.SlotRoleSYN)
@@ -91,11 +91,11 @@ func TestFailedReadingsAreNone(t *testing.T) {
 			s.packet(slot, 0, model.FlagRST)
 			s.packet(old, 1, 0)
 			s.answer(x, 3*ms, 4*ms)
-			s.troubles[1].OtherDrops++
+			s.healths[1].OtherDrops++
 			s.slow(old, 3*ms)
 			s.now.Unmeasured++
 			s.reason(reading.ReasonTableFull)
-			s.now.Queues = []reading.Queue{{Slot: 0, End: 0, Drops: s.troubles[1].OtherDrops}}
+			s.now.Queues = []reading.Queue{{Slot: 0, End: 0, Drops: s.healths[1].OtherDrops}}
 			s.pass(2 * time.Second)
 			f.err = gone
 			fail(t, e)
@@ -140,7 +140,7 @@ func TestFailedReadingsAreNone(t *testing.T) {
 		"nonsense": func(r *reading.Reading) {
 			r.MonoNS, r.Wall = 1, time.Time{}
 			r.Device, r.Reasons = model.DeviceSpan{After: model.DeviceCount{Packets: 1}}, [reading.ReasonCount]model.Count{}
-			r.Unmeasured, r.Untold, r.SlowLost = 99, 99, 99
+			r.Unmeasured, r.Uncounted, r.SlowLost = 99, 99, 99
 			r.Queues = append(r.Queues, reading.Queue{Slot: 0, Drops: 1000})
 			for i := range r.Slots {
 				r.Slots[i].Dir[0].Packets += 1000

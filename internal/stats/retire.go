@@ -8,7 +8,7 @@ import (
 )
 
 // How long a quiet flow keeps its slot. The second column holds while the table, or the places for
-// turns or for troubles, are more than half taken: room for new flows is worth more than a row that nothing happens on,
+// turns or for health, are more than half taken: room for new flows is worth more than a row that nothing happens on,
 // and an old flow that speaks again gets a new slot and, within one window, the same row.
 var patience = struct{ closed, idleTCP, idle [2]time.Duration }{
 	closed:  [2]time.Duration{time.Second, 100 * time.Millisecond},
@@ -21,9 +21,9 @@ const maxRetire = 1 << 15
 
 // census is what a reading's slots take, and which of them may be freed.
 type census struct {
-	slots, exchanges, troubles int
-	over                       [2][]uint32 // without and with pressure
-	orphans                    []int       // places in the reading
+	slots, exchanges, healths int
+	over                      [2][]uint32 // without and with pressure
+	orphans                   []int       // places in the reading
 }
 
 func (c *census) reset() {
@@ -39,8 +39,8 @@ func (c *census) add(slot *reading.Slot, i int, now uint64) {
 	if slot.Exchange != 0 {
 		c.exchanges++
 	}
-	if slot.Trouble != 0 {
-		c.troubles++
+	if slot.Health != 0 {
+		c.healths++
 	}
 	last := slot.LastNS()
 	for pressure, over := range c.over {
@@ -59,11 +59,11 @@ func (c *census) retirable(config *Config) []uint32 {
 	return c.over[0]
 }
 
-// underPressure reports whether the table, or the places for turns or for troubles, are more than half
+// underPressure reports whether the table, or the places for turns or for health, are more than half
 // taken.
 func (c *census) underPressure(config *Config) bool {
 	return c.slots > config.MaxFlows/2 ||
-		config.Exchanges > 0 && c.exchanges > config.Exchanges/2 || config.Troubles > 0 && c.troubles > config.Troubles/2
+		config.Exchanges > 0 && c.exchanges > config.Exchanges/2 || config.HealthPlaces > 0 && c.healths > config.HealthPlaces/2
 }
 
 func patienceWith(slot *reading.Slot, pressure int) time.Duration {

@@ -8,10 +8,10 @@ import (
 
 // Whatever there may be too little of, more than half of it taken is pressure.
 func TestUnderPressure(t *testing.T) {
-	plenty := Config{MaxFlows: 100, Exchanges: 100, Troubles: 100}
+	plenty := Config{MaxFlows: 100, Exchanges: 100, HealthPlaces: 100}
 	var five census
 	for place := range uint32(5) {
-		five.add(&reading.Slot{Exchange: place + 1, Trouble: place + 1}, int(place), 1)
+		five.add(&reading.Slot{Exchange: place + 1, Health: place + 1}, int(place), 1)
 	}
 	for name, c := range map[string]struct {
 		few  func(*Config)
@@ -20,9 +20,9 @@ func TestUnderPressure(t *testing.T) {
 		"plenty of all": {func(*Config) {}, false},
 		"few slots":     {func(c *Config) { c.MaxFlows = 9 }, true},
 		"few turns":     {func(c *Config) { c.Exchanges = 9 }, true},
-		"few troubles":  {func(c *Config) { c.Troubles = 9 }, true},
-		"half of them":  {func(c *Config) { c.MaxFlows, c.Exchanges, c.Troubles = 10, 10, 10 }, false},
-		"none at all":   {func(c *Config) { c.Exchanges, c.Troubles = 0, 0 }, false},
+		"few troubles":  {func(c *Config) { c.HealthPlaces = 9 }, true},
+		"half of them":  {func(c *Config) { c.MaxFlows, c.Exchanges, c.HealthPlaces = 10, 10, 10 }, false},
+		"none at all":   {func(c *Config) { c.Exchanges, c.HealthPlaces = 0, 0 }, false},
 	} {
 		config := plenty
 		c.few(&config)

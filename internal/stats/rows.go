@@ -52,7 +52,7 @@ func (e *Engine) nextRows() {
 func (e *Engine) addRow(slot *reading.Slot, ends *ends, owners [2]*model.Owner, tally *model.Tally) {
 	row := &e.rows.next
 	e.fill(row, slot, ends, owners)
-	e.addSigns(row, slot, ends, tally)
+	e.addTally(row, slot, ends, tally)
 	if e.isShown(row, slot) {
 		e.rows.shown.Add(sumOf(slot))
 		e.rows.lists[0].Append(row)

@@ -7,7 +7,7 @@ import "github.com/lotrace/lotrace/internal/reading"
 type Source interface {
 	Slots
 	Exchanges
-	Troubles
+	HealthPlaces
 	// ReadQueues reads what sockets have in their queues, reusing r's memory. Where it fails the rest of the
 	// reading is none the worse.
 	ReadQueues(r *reading.Reading) error
@@ -39,10 +39,10 @@ type Exchanges interface {
 	Tell(index uint32, client uint8)
 }
 
-// Troubles is what went wrong on a source's slots, by place: model.Slot.Trouble.
-type Troubles interface {
-	// ReadTrouble reads a place into into.
-	ReadTrouble(place uint32, into *reading.Trouble)
-	// ReleaseTrouble gives the place of a slot that was freed back.
-	ReleaseTrouble(place uint32) error
+// Health is what went wrong on a source's slots, by place: model.Slot.Health.
+type HealthPlaces interface {
+	// ReadHealth reads a place into into.
+	ReadHealth(place uint32, into *reading.Health)
+	// ReleaseHealth gives the place of a slot that was freed back.
+	ReleaseHealth(place uint32) error
 }

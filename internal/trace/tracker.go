@@ -44,7 +44,7 @@ type Config struct {
 	Payload  int  // bytes of each request and answer to keep
 	NoRedact bool // with their secrets
 	Conns    bool // what happens to connections as well
-	Troubles bool // packets that are dropped or sent again count in turns
+	Errors   bool // packets that are dropped or sent again count in turns
 }
 
 // The kernel's budget for samples: far more than anybody can read, and little enough for a storm of messages
@@ -59,7 +59,7 @@ func (c *Config) Sample() reading.SampleConfig {
 	sample := reading.SampleConfig{
 		Policies: Policies, Snaplen: Snaplen(c.Payload), PerSecond: samplesPerSecond, Buffer: sampleBuffer,
 	}
-	if c.Troubles {
+	if c.Errors {
 		sample.Policies |= reading.SampleErrors
 	}
 	return sample

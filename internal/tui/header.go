@@ -13,9 +13,9 @@ import (
 // header says what is watched, how much there is in all, and how far the numbers can be trusted.
 func (m *Model) header() []string {
 	if m.snapshot == nil {
-		return m.withTroubles([]string{m.paint(strong, "lotrace"), ""})
+		return m.withHealth([]string{m.paint(strong, "lotrace"), ""})
 	}
-	return m.withTroubles([]string{m.titleLine(), m.totalsLine(), m.costLine()})
+	return m.withHealth([]string{m.titleLine(), m.totalsLine(), m.costLine()})
 }
 
 // headerLines is how many lines that takes.
@@ -24,7 +24,7 @@ func (m *Model) headerLines() int {
 	if m.snapshot == nil {
 		lines = 2
 	}
-	if len(m.troubles()) > 0 {
+	if len(m.doubts()) > 0 {
 		lines++
 	}
 	return lines
@@ -139,22 +139,22 @@ func (m *Model) costLine() string {
 	return line(m.list(pieces, m.width), m.width)
 }
 
-// withTroubles adds a line if something is not as it should be.
-func (m *Model) withTroubles(lines []string) []string {
-	troubles := m.troubles()
-	if len(troubles) == 0 {
+// withHealth adds a line if something is not as it should be.
+func (m *Model) withHealth(lines []string) []string {
+	doubts := m.doubts()
+	if len(doubts) == 0 {
 		return lines
 	}
-	text := "! " + troubles[0]
+	text := "! " + doubts[0]
 	more := ""
-	if len(troubles) > 1 {
-		more = fmt.Sprintf("and %d more: ?", len(troubles)-1)
+	if len(doubts) > 1 {
+		more = fmt.Sprintf("and %d more: ?", len(doubts)-1)
 	}
 	return append(lines, spread(m.paint(alarm, head(text, m.width-width(more)-2)), more, m.width))
 }
 
-// troubles are what makes the numbers worth less, the worst first.
-func (m *Model) troubles() []string {
+// doubts are what makes the numbers worth less, the worst first.
+func (m *Model) doubts() []string {
 	var all []string
 	if m.ended != nil {
 		all = append(all, human.Plain(m.ended.Error())+"; these are the last numbers")

@@ -26,9 +26,9 @@ func (m *Model) help() []string {
 		"  REQ/S    requests answered a second; P50 P99 how long they waited",
 		"  ERR      refused connections, resets and lost datagrams in the window",
 		"  CONN     connections that were active in the newest interval")
-	if troubles := m.troubles(); len(troubles) > 0 {
+	if doubts := m.doubts(); len(doubts) > 0 {
 		lines = append(lines, "", m.paint(strong, "What is not as it should be"))
-		for _, t := range troubles {
+		for _, t := range doubts {
 			lines = append(lines, "  "+m.paint(alarm, t))
 		}
 	}

@@ -41,7 +41,7 @@ var Measures = slices.Concat(
 	rowCounts,
 	direction("to_server", "→ ", "client", sent),
 	direction("to_client", "← ", "server", received),
-	turns, responses, troubles, parts, lives,
+	turns, responses, healthMeasures, parts, lives,
 )
 
 // MeasureNamed returns the measure of that name; nil if there is none.

@@ -7,8 +7,8 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// troubles are what went wrong.
-var troubles = slices.Concat(
+// healthMeasures are what went wrong.
+var healthMeasures = slices.Concat(
 	[]*Measure{
 		{Name: "errors", Amount: "errors", Sort: "errors", Head: "ERR", Calm: true, Help: "refused connections, resets and lost datagrams; only where there are any",
 			Of: func(r *Row) (uint64, bool) { return r.Health.Errors(), true }},

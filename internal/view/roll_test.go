@@ -315,7 +315,7 @@ func TestPairIsNamedByOtherPairs(t *testing.T) {
 }
 
 // All views roll the same up, from the same flows.
-func TestRollUpsKeepSigns(t *testing.T) {
+func TestRollUpsKeepHealth(t *testing.T) {
 	a, b, web := endpoint("127.0.0.1:50001", nil), endpoint("127.0.0.1:50002", nil), endpoint("127.0.0.1:80", nil)
 	one, two := flow(model.ProtoTCP, a, web, 1, 1), flow(model.ProtoTCP, b, web, 1, 1)
 	one.Handshake, one.Connect = time.Millisecond, model.Single(time.Millisecond)

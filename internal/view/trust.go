@@ -31,7 +31,7 @@ const (
 	Owners                  // not every flow has both ends named
 	Hidden                  // lotrace's own traffic is left out
 	Unmeasured              // flows whose turns nobody follows
-	Untold                  // flows whose troubles nobody counts
+	Uncounted               // flows whose health nobody counts
 )
 
 // Trust says how far a window's numbers can be trusted. Where a filter chose among packets there is no device to
@@ -57,8 +57,8 @@ func Trust(w *model.Window) []Note {
 	if w.Unmeasured > 0 {
 		notes = append(notes, Note{About: Unmeasured, Alarm: true, Brief: "turns of " + human.Counted(w.Unmeasured, "flow") + " not followed"})
 	}
-	if w.Untold > 0 {
-		notes = append(notes, Note{About: Untold, Alarm: true, Brief: "troubles of " + human.Counted(w.Untold, "flow") + " not counted"})
+	if w.Uncounted > 0 {
+		notes = append(notes, Note{About: Uncounted, Alarm: true, Brief: "troubles of " + human.Counted(w.Uncounted, "flow") + " not counted"})
 	}
 	return notes
 }

@@ -26,8 +26,8 @@ func TestTrust(t *testing.T) {
 			ByCause: map[string]model.Count{"b": {Packets: 1}, "a\x1b": {Packets: 1}, "full": {Packets: 5}}},
 			[]Note{{Overflow, true, "overflow 7 packets, 700 B", `full 5, a\x1b 1, b 1`}}},
 		{"owners, rounded down", model.Window{Flows: half}, []Note{{Owners, false, "owners", "33.3 %"}}},
-		{"what nobody follows", model.Window{Unmeasured: 1, Untold: 2},
-			[]Note{{Unmeasured, true, "turns of 1 flow not followed", ""}, {Untold, true, "troubles of 2 flows not counted", ""}}},
+		{"what nobody follows", model.Window{Unmeasured: 1, Uncounted: 2},
+			[]Note{{Unmeasured, true, "turns of 1 flow not followed", ""}, {Uncounted, true, "troubles of 2 flows not counted", ""}}},
 	} {
 		if diff := cmp.Diff(test.want, Trust(&test.window)); diff != "" {
 			t.Errorf("%s: %s", test.name, diff)

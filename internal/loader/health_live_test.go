@@ -18,14 +18,14 @@ import (
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
-// troubles is what went wrong on all TCP flows of a rig.
-type troubles struct {
+// health is what went wrong on all TCP flows of a rig.
+type healths struct {
 	Refused, SYNRetries, SYNACKRetries uint32
-	Client, Server                     reading.EndTrouble
+	Client, Server                     reading.EndHealth
 }
 
-// troubles adds up all flows, whose clients must be known.
-func (r *rig) troubles() (sum troubles, slots []reading.Slot) {
+// health adds up all flows, whose clients must be known.
+func (r *rig) healths() (sum healths, slots []reading.Slot) {
 	r.Helper()
 	var now reading.Reading
 	if err := r.loader.Read(&now); err != nil {
@@ -39,11 +39,11 @@ func (r *rig) troubles() (sum troubles, slots []reading.Slot) {
 			r.Errorf("role %d of %v and %v", s.Role, s.Key.Endpoint(0), s.Key.Endpoint(1))
 		}
 		slots = append(slots, s)
-		if s.Trouble == 0 {
+		if s.Health == 0 {
 			continue
 		}
-		var t reading.Trouble
-		r.loader.ReadTrouble(s.Trouble, &t)
+		var t reading.Health
+		r.loader.ReadHealth(s.Health, &t)
 		sum.Refused += t.Refused
 		sum.SYNRetries += t.SYNRetries
 		sum.SYNACKRetries += t.SYNACKRetries
@@ -53,7 +53,7 @@ func (r *rig) troubles() (sum troubles, slots []reading.Slot) {
 	return sum, slots
 }
 
-func addEnd(to, from *reading.EndTrouble) {
+func addEnd(to, from *reading.EndHealth) {
 	to.Resets += from.Resets
 	to.Timeouts += from.Timeouts
 	to.ZeroWindows += from.ZeroWindows
@@ -106,8 +106,8 @@ func TestRefused(t *testing.T) {
 			}
 		}
 		testkit.Quiesce(r.ns)
-		sum, slots := r.troubles()
-		if want := (troubles{Refused: 2 * n}); sum != want || len(slots) != 2*n || r.kernel("TcpOutRsts") != 2*n {
+		sum, slots := r.healths()
+		if want := (healths{Refused: 2 * n}); sum != want || len(slots) != 2*n || r.kernel("TcpOutRsts") != 2*n {
 			t.Errorf("%+v on %d flows, want %+v", sum, len(slots), want)
 		}
 		for _, s := range slots {
@@ -132,8 +132,8 @@ func TestResets(t *testing.T) {
 			}
 		}
 		testkit.Quiesce(r.ns)
-		want := troubles{Client: reading.EndTrouble{Resets: byClient}, Server: reading.EndTrouble{Resets: byServer}}
-		if sum, _ := r.troubles(); sum != want || r.kernel("TcpOutRsts") != byClient+byServer {
+		want := healths{Client: reading.EndHealth{Resets: byClient}, Server: reading.EndHealth{Resets: byServer}}
+		if sum, _ := r.healths(); sum != want || r.kernel("TcpOutRsts") != byClient+byServer {
 			t.Errorf("%+v, want %+v", sum, want)
 		}
 	})
@@ -152,7 +152,7 @@ func TestHalfOpen(t *testing.T) {
 			r.await("reset", func() bool { return r.kernel("TcpOutRsts") == 1 })
 		})
 		testkit.Quiesce(r.ns)
-		if sum, _ := r.troubles(); sum != (troubles{}) {
+		if sum, _ := r.healths(); sum != (healths{}) {
 			t.Errorf("%+v of a connection that never was", sum)
 		}
 	})
@@ -181,8 +181,8 @@ func TestFullAcceptQueue(t *testing.T) {
 				conn.Close()
 				t.Fatal("connected to a full queue")
 			}
-			sum, _ := r.troubles()
-			want := troubles{SYNRetries: r.kernel("TcpRetransSegs")}
+			sum, _ := r.healths()
+			want := healths{SYNRetries: r.kernel("TcpRetransSegs")}
 			if sum != want || sum.SYNRetries == 0 || r.kernel("TcpExtListenOverflows") != 1+sum.SYNRetries {
 				t.Errorf("%+v, want %+v", sum, want)
 			}
@@ -217,8 +217,8 @@ func TestDeferredAccept(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer server.Close()
-			sum, slots := r.troubles()
-			want := troubles{SYNACKRetries: r.kernel("TcpExtTCPSynRetrans")}
+			sum, slots := r.healths()
+			want := healths{SYNACKRetries: r.kernel("TcpExtTCPSynRetrans")}
 			if sum != want || sum.SYNACKRetries == 0 {
 				t.Errorf("%+v, want %+v", sum, want)
 			}
@@ -291,7 +291,7 @@ func TestStamps(t *testing.T) {
 				answered = monotonic(t)
 			}
 		}
-		_, slots := r.troubles()
+		_, slots := r.healths()
 		checkBetween(t, "connected", slots[0].ConnectedNS, dialling, dialled+late)
 		checkBetween(t, "first byte", slots[0].FirstByteNS, answering, answered)
 		if kind != hook.XDP {
@@ -313,8 +313,8 @@ func TestNoHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Quiesce(r.ns)
-	_, slots := r.troubles()
-	if s := slots[0]; s.Trouble != 0 || s.ConnectedNS|s.AcceptedNS|s.FirstByteNS != 0 {
+	_, slots := r.healths()
+	if s := slots[0]; s.Health != 0 || s.ConnectedNS|s.AcceptedNS|s.FirstByteNS != 0 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -7,23 +7,23 @@ import (
 	"github.com/lotrace/lotrace/internal/reading"
 )
 
-// minTroubles is how many flows' troubles are counted at once, however small the table.
-const minTroubles = 1 << 10
+// minHealthPlaces is the least number of flows whose health is counted at once, however small the table.
+const minHealthPlaces = 1 << 10
 
-// Troubles is of how many flows what goes wrong is counted at once, in a table of so many: most have
+// HealthPlaces is of how many flows health is counted at once, in a table of so many: most have
 // nothing of it, but a client that is refused and tries again at once has a flow each time.
-func Troubles(maxFlows int) int { return max(minTroubles, maxFlows/4) }
+func HealthPlaces(maxFlows int) int { return max(minHealthPlaces, maxFlows/4) }
 
-// ReadTrouble reads what went wrong at a place (reading.Slot.Trouble), which stays valid until it is
+// ReadHealth reads what went wrong at a place (reading.Slot.Health), which stays valid until it is
 // released.
-func (l *Loader) ReadTrouble(place uint32, into *reading.Trouble) {
-	from := &l.table.troubles.at[place-1]
+func (l *Loader) ReadHealth(place uint32, into *reading.Health) {
+	from := &l.table.healths.at[place-1]
 	into.Refused = atomic.LoadUint32(&from.Refused)
 	into.SYNRetries = atomic.LoadUint32(&from.SynRetries)
 	into.SYNACKRetries = atomic.LoadUint32(&from.SynackRetries)
 	into.OtherDrops = atomic.LoadUint32(&from.OtherDrops)
 	for i := range into.End {
-		into.End[i] = reading.EndTrouble{
+		into.End[i] = reading.EndHealth{
 			Resets:        atomic.LoadUint32(&from.Resets[i]),
 			Timeouts:      atomic.LoadUint32(&from.Timeouts[i]),
 			ZeroWindows:   atomic.LoadUint32(&from.ZeroWindows[i]),
@@ -45,10 +45,10 @@ func readDrop(from *lotraceLtDrop) reading.Drop {
 	return reading.Drop{Reason: atomic.LoadUint32(&from.Reason), SKBs: skbs}
 }
 
-// ReleaseTrouble gives a place back. Its slot must have been freed.
-func (l *Loader) ReleaseTrouble(place uint32) error {
-	l.table.troubles.at[place-1] = lotraceLtHealth{}
-	if err := l.table.troublesFree.Put(nil, place-1); err != nil {
+// ReleaseHealth gives a place back. Its slot must have been freed.
+func (l *Loader) ReleaseHealth(place uint32) error {
+	l.table.healths.at[place-1] = lotraceLtHealth{}
+	if err := l.table.healthsFree.Put(nil, place-1); err != nil {
 		return fmt.Errorf("give trouble back: %w", err)
 	}
 	return nil

@@ -14,25 +14,25 @@ import (
 
 // signDoc is what the tests read of a JSON document about how flows are doing.
 type signDoc struct {
-	End      time.Time
-	Duration time.Duration `json:"duration_ns"`
-	Untold   uint64
-	Rows     []signRow
-	Slow     []slowTurn
+	End       time.Time
+	Duration  time.Duration `json:"duration_ns"`
+	Uncounted uint64 `json:"untold"`
+	Rows      []signRow
+	Slow      []slowTurn
 }
 
 type signRow struct {
 	Client, Server liveEnd
 	Flows          uint64
 	Errors         uint64
-	Health         *healthSigns
+	Health         *healthShown
 	Drops          map[string]uint64
-	AcceptQueue    *queueSigns `json:"accept_queue"`
+	AcceptQueue    *queuesShown `json:"accept_queue"`
 	Turn           struct {
 		Count uint64
 		Sum   time.Duration `json:"sum_ns"`
 	}
-	Breakdown *partSigns
+	Breakdown *partsShown
 }
 
 type liveEnd struct {
@@ -40,15 +40,15 @@ type liveEnd struct {
 	PID  *int
 }
 
-type healthSigns struct {
+type healthShown struct {
 	Refused       uint64
 	SYNRetries    uint64 `json:"syn_retries"`
 	SYNACKRetries uint64 `json:"synack_retries"`
-	Client        endSigns
-	Server        endSigns
+	Client        endShown
+	Server        endShown
 }
 
-type endSigns struct {
+type endShown struct {
 	Resets, Timeouts  uint64
 	OutOfOrder        uint64        `json:"out_of_order"`
 	SocketDrops       uint64        `json:"socket_drops"`
@@ -60,10 +60,10 @@ type endSigns struct {
 	SendQueueBytes    uint64        `json:"send_queue_bytes"`
 }
 
-type queueSigns struct{ Length, Limit, Overflows uint64 }
+type queuesShown struct{ Length, Limit, Overflows uint64 }
 
-// startSigns counts for JSON with rows of one kind, and draws for people at the same time.
-func startSigns(tb testing.TB, ns *testkit.Netns, by string, args ...string) (rows, lat *program) {
+// startHealth counts for JSON with rows of one kind, and draws for people at the same time.
+func startHealth(tb testing.TB, ns *testkit.Netns, by string, args ...string) (rows, lat *program) {
 	tb.Helper()
 	rows = startCounting(tb, ns, append([]string{"flows", "-d", "60", "-o", "json", "--by", by}, args...)...)
 	lat = startCounting(tb, ns, append([]string{"lat", "-d", "60", "-n", "0"}, args...)...)
@@ -78,8 +78,8 @@ func (l *program) signs() *signDoc {
 	if err := json.Unmarshal(l.stdout.Bytes(), &doc); err != nil {
 		l.Fatalf("%v in %q", err, &l.stdout)
 	}
-	if doc.Untold != 0 {
-		l.Errorf("%d flows without a place for their troubles", doc.Untold)
+	if doc.Uncounted != 0 {
+		l.Errorf("%d flows without a place for their troubles", doc.Uncounted)
 	}
 	return &doc
 }
@@ -103,7 +103,7 @@ func (d *signDoc) row(tb testing.TB, port uint16) *signRow {
 }
 
 // check compares all that is told about a row's health.
-func (r *signRow) check(tb testing.TB, errors uint64, health healthSigns, drops map[string]uint64) {
+func (r *signRow) check(tb testing.TB, errors uint64, health healthShown, drops map[string]uint64) {
 	tb.Helper()
 	if r.Health == nil {
 		tb.Fatalf("no health in %+v", r)
