@@ -109,7 +109,7 @@ func referenceFlows(t *testing.T, o *other) map[reading.SlotKey]flow {
 	return flows
 }
 
-// What is measured must have been seen: a program with nothing to see is no result.
+// Measured traffic must have been seen: a program with nothing to see is no result.
 func TestUnseenTrafficIsNoResult(t *testing.T) {
 	testkit.RequireRoot(t)
 	testkit.RequireKernel(t, "6.6", "tcx")

@@ -12,7 +12,7 @@ import (
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
-// What the tools print, cut to what matters.
+// The tools print this, cut to the lines that matter.
 const (
 	lotraceSays = `lotrace: counting on lo (tcx), network namespace 4026532177
 {"schema":"lotrace/v1","totals":{"packets":12,"bytes":900},"device":{"packets":12,"agrees":true}}

@@ -82,7 +82,7 @@ var (
 	noHeadsAdd = feature{"message heads add where there are none, ns", headsTC, oursTC, 3}
 	samplesAdd = feature{"samples of every packet add, ns", samplesTC, oursTC, 250}
 
-	// Whoever follows turns reads what the other end's CPU has just written.
+	// A program that follows turns reads what the other end's CPU has just written.
 	dialogueAdds = feature{"one cache line each way, and nothing else, adds, ns", dialogueTC, emptyTC, 0}
 )
 

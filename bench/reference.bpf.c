@@ -2,7 +2,7 @@
 
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * What lotrace is measured against. The empty programs are the price of any program in that place, the
+ * The programs that lotrace is measured against. The empty programs are the price of any program in that place, the
  * counter that of the least there is to watch, the dialogue that of two ends that tell each other the time.
  * The reference does lotrace's whole job on the same parser, device arithmetic and TCP sequence
  * tracking, and finds its flows as traffic tools usually do: one hash entry per tuple, both
@@ -24,7 +24,7 @@ struct {
 	__type(value, struct lt_slot);
 } flows SEC(".maps");
 
-/* What a flow begins as: too large for the stack. */
+/* A flow begins as this: too large for the stack. */
 static const struct lt_slot unused = {};
 
 static __always_inline struct lt_slot *find(const struct lt_packet *p, __u32 side)

@@ -29,7 +29,7 @@ overflow 12 packets, 1.1 kB in no flow: table_full 12
 	}
 }
 
-// What is dripped and connected is what the report says was made.
+// The report says that as much was made as was dripped and connected.
 func TestMadeIsWhatTheDeviceCounts(t *testing.T) {
 	testkit.RequireRoot(t)
 	ns := testkit.NewNetns(t)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What user space tells the programs: constants before load, the filter while running. */
+/* User space tells the programs this: constants before load, the filter while running. */
 #ifndef LOTRACE_CONFIG_BPF_H
 #define LOTRACE_CONFIG_BPF_H
 

@@ -112,7 +112,7 @@ static __always_inline bool lt_is_empty(const struct lt_packet *p)
 }
 
 /*
- * What the kernel calls a drop, and nothing is lost:
+ * The kernel calls this a drop, and nothing is lost:
  * - what is freed without a reason. TCP does so with acknowledgements that it has made use of, in
  *   CLOSE_WAIT and TIME_WAIT;
  * - what a process left unread in a socket that it closed;

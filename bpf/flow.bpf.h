@@ -90,7 +90,7 @@ static __always_inline __s64 lt_take_index(void)
 	return fresh < config.max_flows ? (__s64)fresh : -1;
 }
 
-/* Who is the client, as far as the first packet tells. */
+/* Sets which side is the client, as far as the first packet tells. */
 static __always_inline void lt_init_role(struct lt_slot *slot, const struct lt_packet *p,
 					 __u32 side)
 {

@@ -99,7 +99,7 @@ enum lt_sample_result {
 	LT_SAMPLE_RESULTS,
 };
 
-/* What one filter instruction tests. User space compiles, the kernel runs. */
+/* One filter instruction tests one of these. User space compiles, the kernel runs. */
 enum lt_test {
 	LT_TEST_PROTO, /* IP protocol number == lo */
 	LT_TEST_FAMILY, /* address family (4 or 6; v4-mapped is 4) == lo */
@@ -170,7 +170,7 @@ _Static_assert(sizeof(struct lt_key) == 44,
 	       "lt_key is hashed as it lies in memory: no hidden padding");
 
 /*
- * What one sender sent, in device terms. Cumulative from the slot's creation; 64 bits wide.
+ * All that one sender sent, in device terms. Cumulative from the slot's creation; 64 bits wide.
  * The first line of a direction has one writer at a time (see account.bpf.h), or atomic ones.
  */
 struct lt_dir {
@@ -198,7 +198,7 @@ _Static_assert(__builtin_offsetof(struct lt_dir, next_seq) % 8 == 0 &&
 			       __builtin_offsetof(struct lt_dir, next_seq) + 4,
 	       "next_seq and gap_bytes change together, as one 64-bit word");
 
-/* What left without its socket's lock held (SYN-ACK, kernel RST, TIME_WAIT ACK, injected): atomic. */
+/* Packets sent without their socket's lock (SYN-ACK, kernel RST, TIME_WAIT ACK, injected): atomic. */
 struct lt_unlocked {
 	__u64 packets;
 	__u64 bytes;
@@ -261,7 +261,7 @@ struct lt_drop {
 };
 
 /*
- * What went wrong on a flow, for the few that have such a story. Cumulative; by end, [i] is what
+ * All that went wrong on a flow, for the few with such a story. Cumulative; by end, [i] is what
  * key.addr[i], key.port[i] did. Added to atomically: no lock covers all who write.
  */
 struct lt_health {

@@ -137,7 +137,7 @@ struct {
 	__type(value, struct lt_counts);
 } lt_reasons SEC(".maps");
 
-/* What arrived at TC ingress; written only with --stages. */
+/* All that arrived at TC ingress; written only with --stages. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -148,7 +148,7 @@ struct {
 /* Slots handed out for the first time, lowest first, so that user space reads no further. */
 struct lt_pool pool SEC(".data.pool");
 
-/* What may still be sampled. Written by the kernel alone. */
+/* How much may still be sampled. Written by the kernel alone. */
 struct lt_budget budget SEC(".data.budget");
 
 #endif

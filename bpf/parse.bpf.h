@@ -358,7 +358,7 @@ static __always_inline enum lt_reason lt_parse_transport(const struct lt_frame *
 	return LT_COUNTED;
 }
 
-/* What comes behind the MAC header. */
+/* Parses all that comes behind the MAC header. */
 static __always_inline enum lt_reason lt_parse_type(const struct lt_frame *f, struct lt_packet *p,
 						    __be16 type)
 {

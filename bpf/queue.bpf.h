@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What sockets have in their queues; those with nothing to say are passed over before anything is looked up.
+ * The queues of sockets; those with nothing to say are passed over before anything is looked up.
  *
  * TCP's are those that have sent something since we came: lt_socks has them. The kernel's own walk over all of
  * them (iter/tcp) must not be used: it takes references of requests that were just put into the table and
@@ -69,7 +69,7 @@ static __always_inline void lt_tell_tcp_queue(struct seq_file *seq, struct tcp_s
 		lt_write_queue(seq, &sk->__sk_common, LT_IPPROTO_TCP, &queue);
 }
 
-/* What an unconnected socket has is of many peers, so of no flow. */
+/* An unconnected socket's queue is of many peers, so of no flow. */
 static __always_inline void lt_tell_udp_queue(struct seq_file *seq, struct udp_sock *udp)
 {
 	struct sock *sk = (struct sock *)udp;
@@ -77,7 +77,7 @@ static __always_inline void lt_tell_udp_queue(struct seq_file *seq, struct udp_s
 
 	if (!sk->__sk_common.skc_dport)
 		return;
-	/* What was read and is still accounted for, because that is done for many at once, is not there. */
+	/* Bytes already read stay in rmem_alloc for a while, since many are taken out at once. */
 	queue.receive = sk->sk_backlog.rmem_alloc.counter - udp->forward_deficit;
 	queue.drops = lt_socket_drops(sk);
 	if (queue.receive || queue.drops)

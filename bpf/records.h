@@ -50,7 +50,7 @@ struct lt_sample {
 
 _Static_assert(sizeof(struct lt_sample) == 128, "no hidden padding");
 
-/* What a socket iterator writes per unconnected socket. */
+/* A socket iterator writes one per unconnected socket. */
 struct lt_listener {
 	__u8 addr[16]; /* bound address, v4 mapped; all zero: any */
 	__u16 port;
@@ -63,7 +63,7 @@ struct lt_listener {
 
 _Static_assert(sizeof(struct lt_listener) == 28, "read as an array");
 
-/* What is in the queues of one socket of a flow. The queue iterators write one for each that has anything to say. */
+/* The queues of one socket of a flow. The queue iterators write one for each that has anything to say. */
 struct lt_queue {
 	__u32 slot;
 	__u8 side; /* index of the socket's endpoint */

@@ -21,7 +21,7 @@
 
 #define LT_RINGBUF_HLEN 8 /* BPF_RINGBUF_HDR_SZ */
 
-/* What becomes known of a packet while it is counted, for a sample of it. Filled with config.sample only. */
+/* All that becomes known of a packet while it is counted, for its sample. Filled with config.sample only. */
 struct lt_news {
 	__u64 now; /* 0: nobody has asked for the time yet */
 	__u64 asked_ns;
@@ -96,7 +96,7 @@ __noinline int lt_is_early(__u32 slot_index)
 	       __sync_fetch_and_add(&life->sampled, 1) < config.sample_first;
 }
 
-/* Who asks for the packet. Where flags are 0 there is no TCP. */
+/* Policies that ask for the packet. Where flags are 0 there is no TCP. */
 static __always_inline __u32 lt_why(const struct lt_packet *p, const struct lt_news *news)
 {
 	const __u8 conns = LT_TCP_SYN | LT_TCP_FIN | LT_TCP_RST;

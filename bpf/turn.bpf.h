@@ -48,7 +48,7 @@ static __always_inline __u32 lt_octave(__u64 ns)
 	return octave + (v >> 1);
 }
 
-/* What is below or above the range goes to its ends. Guess anew: this octave and one on either side. */
+/* A time below or above the range goes to its ends. Guess anew: this octave and one on either side. */
 __noinline __u32 lt_bucket(struct lt_latency *l, __u64 ns)
 {
 	__u32 octave = lt_octave(ns);

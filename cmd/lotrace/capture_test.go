@@ -11,7 +11,7 @@ import (
 	"github.com/lotrace/lotrace/internal/reading"
 )
 
-// What a value says of itself is a value again.
+// The text of a value parses as the same value.
 func TestCaptureFlagValues(t *testing.T) {
 	var oneIn uint32
 	var size int64

@@ -146,7 +146,7 @@ func TestGuidesCommandLinesParse(t *testing.T) {
 	for _, name := range guides {
 		text += codeBlocks(document(t, name))
 	}
-	// What a quoted word holds is nobody's redirection.
+	// A > in a quoted word is no redirection.
 	hidden := quotedWord.ReplaceAllStringFunc(text, func(s string) string { return strings.ReplaceAll(s, ">", "\x00") })
 	lines := commandLine.FindAllStringSubmatch(hidden, -1)
 	if len(lines) < 20 {

@@ -14,7 +14,7 @@ import (
 	"github.com/lotrace/lotrace/internal/export"
 )
 
-// What the common flags with a fixed set of values can be, in all commands together. The first is
+// These are the values that the common flags can have, in all commands together. The first is
 // the default, unless the flag says otherwise.
 var (
 	outputFormats = []string{"table", "wide", "json", "jsonl", "csv", "markdown"}

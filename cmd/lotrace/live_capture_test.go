@@ -57,7 +57,7 @@ func readWithTshark(t *testing.T, file, match string, fields ...string) (lines [
 	return lines, complaint
 }
 
-// What would be wrong with packets, and with those of a run in which nothing was lost.
+// These filters find packets that are wrong, and that would be wrong in a run in which nothing was lost.
 const (
 	badChecksums = "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0 || " +
 		"udp.checksum.status == 0 || icmp.checksum.status == 0 || icmpv6.checksum.status == 0"
@@ -208,7 +208,7 @@ func countPackets(text []byte) int {
 	}
 }
 
-// Whoever kills it loses the last packets at most.
+// A kill loses the last packets at most.
 func TestKilledCapture(t *testing.T) {
 	ns := newLiveNetns(t, "auto")
 	file := filepath.Join(t.TempDir(), "x.pcapng")
@@ -320,7 +320,7 @@ func TestCaptureToPipe(t *testing.T) {
 	}
 }
 
-// What the budget refuses is said, on stderr and in the file.
+// A count of the packets that the budget refuses is on stderr and in the file.
 func TestCaptureBudget(t *testing.T) {
 	ns := newLiveNetns(t, "auto")
 	file := filepath.Join(t.TempDir(), "x.pcapng")

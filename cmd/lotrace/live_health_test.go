@@ -68,7 +68,7 @@ func write(c net.Conn) error {
 	return err
 }
 
-// What a small receive buffer has no room for is what was sent and did not arrive.
+// The drops of a small receive buffer are the datagrams that were sent and did not arrive.
 func TestFullBufferShows(t *testing.T) {
 	ns := newLiveNetns(t, "auto")
 	rows, lat := startHealth(t, ns, "flow")
@@ -210,7 +210,7 @@ func TestAcceptQueueShows(t *testing.T) {
 	}
 }
 
-// Who slams the door is told.
+// The end that resets a connection is named.
 func TestResetsShow(t *testing.T) {
 	ns := newLiveNetns(t, "auto")
 	rows, lat := startHealth(t, ns, "flow")

@@ -64,7 +64,7 @@ func intoCgroup(t *testing.T, pid int) {
 	t.Log("no cgroup: none mounted")
 }
 
-// What a process calls itself is shown, escaped and within bounds, in every output.
+// A process's own name for itself is shown, escaped and within bounds, in every output.
 func TestHostileProcess(t *testing.T) {
 	const most = 256 << 10 // bytes: what a megabyte of arguments must not become
 	ns := newLiveNetns(t, "auto")
@@ -119,7 +119,7 @@ func checkShown(t *testing.T, text string, most int) {
 	}
 }
 
-// What is printed goes where the caller's shell has put it: no path of ours could be bent by a link.
+// All output goes where the caller's shell has put it: no path of ours could be bent by a link.
 func TestWritesNoFile(t *testing.T) {
 	for _, hook := range liveHooks {
 		t.Run(hook, func(t *testing.T) {

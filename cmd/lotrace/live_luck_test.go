@@ -58,7 +58,7 @@ func sleeper(t *testing.T, ns *testkit.Netns) *exec.Cmd {
 	return cmd
 }
 
-// What a namespace can be called by, and the end of that.
+// namespaceNames are the ways to name a namespace, and to make the name lead nowhere.
 var namespaceNames = []struct {
 	kind string
 	give func(*testing.T, *testkit.Netns) (name string, remove func())
@@ -228,7 +228,7 @@ func sendFlows(t *testing.T, ns *testkit.Netns, n int) {
 	})
 }
 
-// What finds no room in the table is part of the totals, and every format says how much that is.
+// Packets that find no room in the table are part of the totals, and every format says how many they are.
 func TestFullTableIsDeclared(t *testing.T) {
 	const more = 97
 	for format, declared := range map[string]string{

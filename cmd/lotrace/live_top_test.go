@@ -108,7 +108,7 @@ func (w *watched) types(keys string) {
 
 // However top ends, the terminal is as it was, and so is the system.
 func TestLiveTopEnds(t *testing.T) {
-	// What is started under nohup ignores hangups, and what it starts; not so if we listen to them.
+	// A process under nohup ignores hangups, and so do its children; not so if we listen to them.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)

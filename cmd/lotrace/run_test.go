@@ -97,7 +97,7 @@ func TestHelpGoesToStdout(t *testing.T) {
 	}
 }
 
-// What a message repeats does not command the terminal.
+// Text that a message repeats does not command the terminal.
 func TestMessagesArePlain(t *testing.T) {
 	for _, tt := range []struct{ env, arg, want string }{
 		{"", "--netns=a\x1b[2J\u202eb/", `open network namespace a\x1b[2J\u202eb/: `},
@@ -306,7 +306,7 @@ func TestIgnoredSignals(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("ended with %v", err)
 	}
-	// Whoever runs the tests may have had signals ignored before.
+	// The process that runs the tests may have ignored signals before.
 	if want := ignoredSignals(t, "self") | 1<<(syscall.SIGHUP-1); ignored != want {
 		t.Errorf("ignores signals %#x, want %#x", ignored, want)
 	}

@@ -71,7 +71,7 @@ func (m *brokenModel) View() tea.View {
 	return v
 }
 
-// Whoever panics, the terminal is as it was, and what is said about it is not on a screen that is gone.
+// After a panic anywhere the terminal is as it was, and what is said about it is not on a screen that is gone.
 func TestScreenAfterAPanic(t *testing.T) {
 	for _, where := range []string{"update", "view", "command", "count", "nowhere"} {
 		t.Run(where, func(t *testing.T) {

@@ -87,7 +87,7 @@ func TestTitleSaysWhose(t *testing.T) {
 	}
 }
 
-// What is hidden is no disagreement with the device: only the rest is.
+// Hidden packets are no disagreement with the device: only the rest is.
 func TestHiddenIsNoDisagreement(t *testing.T) {
 	s := crowd()
 	s.Device.Agrees = false

@@ -50,7 +50,7 @@ func TestCSVIsFlattenedJSON(t *testing.T) {
 // objects are those that may be null as a whole.
 var objects = []string{"health", "breakdown", "accept_queue"}
 
-// What begins like a formula is none, and what would command a terminal does not get there.
+// Text that begins like a formula is made none, and text that would command a terminal is escaped.
 func TestCSVIsHarmless(t *testing.T) {
 	for comm, want := range map[string]string{
 		"=cmd|' /C calc'!A0": "'=cmd|' /C calc'!A0", "+1": "'+1", "-bash": "'-bash", "@SUM(A1)": "'@SUM(A1)",

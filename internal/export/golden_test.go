@@ -108,7 +108,7 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// What a process calls itself must not reach the terminal as anything but text, on its one line.
+// A process's name for itself must not reach the terminal as anything but text, on its one line.
 func TestPeopleSeeHostileNamesEscaped(t *testing.T) {
 	for _, format := range []string{"table", "wide", "markdown"} {
 		for _, by := range Views() {

@@ -55,7 +55,7 @@ func TestBars(t *testing.T) {
 	}
 }
 
-// What may be left out goes from the right, before any text is cut, and comes back as there is room.
+// Optional columns go from the right, before any text is cut, and comes back as there is room.
 func TestOptionalColumns(t *testing.T) {
 	latency := []string{"P50", "P99", "REQ/S"}
 	for _, by := range Views() {

@@ -36,7 +36,7 @@ var (
 		"turn": "latency", "response": "latency", "connect": "latency",
 		"health.client": "end", "health.server": "end",
 	}
-	// What the last line of a trace shares with a document.
+	// The last line of a trace shares these with a document.
 	traceHead = regexp.MustCompile(`^trace\.((?:kind|schema|start|end)$|source\.)`)
 
 	ownWord = regexp.MustCompile(`\b(by_cause|drops)\.[^.]+`)

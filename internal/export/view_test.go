@@ -39,7 +39,7 @@ func TestJSONRows(t *testing.T) {
 	}
 }
 
-// Whoever adds up the rows of any view gets the totals.
+// The rows of any view add up to the totals.
 func TestJSONSums(t *testing.T) {
 	for _, s := range []*window{usual(), crowd(), ailing(), lossy()} {
 		for _, by := range Views() {

@@ -150,7 +150,7 @@ func TestOwnerTerms(t *testing.T) {
 	}
 }
 
-// What is not known is matched by no term, and so by the negation of every one.
+// An unknown is matched by no term, and so by the negation of every one.
 func TestOwnerUnknowns(t *testing.T) {
 	for _, tt := range []struct {
 		expr           string

@@ -9,7 +9,7 @@ import (
 	"github.com/lotrace/lotrace/internal/suggest"
 )
 
-// What bounds the work an expression can cause.
+// The limits bound the work that an expression can cause.
 const (
 	maxLen   = 4096 // bytes, as given and in canonical form
 	maxDepth = 64   // brackets within brackets

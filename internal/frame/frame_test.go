@@ -62,7 +62,7 @@ func TestChecksumIsFinished(t *testing.T) {
 	}
 }
 
-// What the sender filled in itself, rightly or not, is left alone, and so is what cannot be finished.
+// A checksum that the sender filled in, rightly or not, is left alone, and so is one that cannot be finished.
 func TestChecksumIsLeftAlone(t *testing.T) {
 	unfinished := offload(testkit.Packet(testkit.TCP(testkit.ACK), testkit.Payload(100)))
 	for _, test := range []struct {
@@ -91,7 +91,7 @@ func TestChecksumIsLeftAlone(t *testing.T) {
 	}
 }
 
-// What an ICMP error quotes was left to the device, too.
+// The checksum of the packet that an ICMP error quotes was left to the device, too.
 func TestQuotedChecksumIsFinished(t *testing.T) {
 	for name, ip := range map[string]testkit.Option{"ipv4": testkit.IPv4(), "ipv6": testkit.IPv6()} {
 		inner := testkit.Packet(ip, testkit.UDP(), testkit.Payload(33))
@@ -120,7 +120,7 @@ func TestQuotedChecksumIsFinished(t *testing.T) {
 	}
 }
 
-// Whoever changes the payload makes the checksum anew, but not one where there was none.
+// A change of the payload makes the checksum anew, but makes none where there was none.
 func TestAlteredPayload(t *testing.T) {
 	for name, options := range kinds {
 		want := testkit.Packet(append(options, testkit.Payload(100))...)

@@ -84,7 +84,7 @@ func TestZombieIsDead(t *testing.T) {
 	_ = cmd.Wait()
 }
 
-// Whoever is to clean up knows of our qdisc before there is one, and of somebody else's that it is not ours.
+// The guardian knows of our qdisc before there is one, and of somebody else's that it is not ours.
 func TestQdiscIsAnnounced(t *testing.T) {
 	testkit.RequireRoot(t)
 	ns := testkit.NewNetns(t)

@@ -159,7 +159,7 @@ func TestBarsCoverEverything(t *testing.T) {
 	}
 }
 
-// What NewJSON writes reads as what it was given, and nothing in it reaches a terminal that could command it.
+// NewJSON's output reads as the value that it was given, and nothing in it reaches a terminal that could command it.
 func TestJSONPrints(t *testing.T) {
 	for in, want := range map[string]string{
 		"curl <&>":          `"curl <&>"`,

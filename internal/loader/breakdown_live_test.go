@@ -352,7 +352,7 @@ func TestBreakdownIsOfOneNamespace(t *testing.T) {
 	}
 }
 
-// Who does not ask for it has no program at any tracepoint for it.
+// Without Breakdown there is no program for it at any tracepoint.
 func TestBreakdownIsOptIn(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		r := newRig(t, loader.Config{Learn: withParts(on)})

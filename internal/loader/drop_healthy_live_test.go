@@ -55,7 +55,7 @@ var ends = []struct {
 	}},
 }
 
-// What the kernel calls a drop is often none: nothing of a load that gets through is lost.
+// A drop by the kernel's word is often none: nothing of a load that gets through is lost.
 func TestHealthyTrafficIsNotDropped(t *testing.T) {
 	r := newRig(t, loader.Config{})
 	for _, kind := range traffic {
@@ -143,7 +143,7 @@ func TestDropsOfLastSegments(t *testing.T) {
 	}
 }
 
-// What only listens in may lose as many copies as it likes: the packets themselves arrived.
+// An eavesdropper may lose as many copies as it likes: the packets themselves arrived.
 func TestDropsOfEavesdroppers(t *testing.T) {
 	for _, c := range []struct {
 		name                string

@@ -183,7 +183,7 @@ func between(client, server *net.UDPConn) tuple {
 	return tuple{model.ProtoUDP, client.LocalAddr().(*net.UDPAddr).AddrPort(), server.LocalAddr().(*net.UDPAddr).AddrPort()}
 }
 
-// What finds no room in the receive buffer is the sender's, to the datagram, and all of it is what the
+// Datagrams that find no room in the receive buffer are all in the sender's flow, and are as many as the
 // namespace's own counter says.
 func TestDropsAtFullBuffer(t *testing.T) {
 	for _, c := range []struct {

@@ -139,7 +139,7 @@ func TestResets(t *testing.T) {
 	})
 }
 
-// Who asks whether a port is open, and wants no connection, resets none.
+// A client that asks whether a port is open, and wants no connection, resets none.
 func TestHalfOpen(t *testing.T) {
 	onHooks(t, func(t *testing.T, r *rig, _ hook.Kind) {
 		r.ns.Run(t, func() {
@@ -302,7 +302,7 @@ func TestStamps(t *testing.T) {
 	})
 }
 
-// Who does not ask for it has none.
+// With NoHealth there is none.
 func TestNoHealth(t *testing.T) {
 	r := newRig(t, loader.Config{Learn: loader.LearnUsual &^ loader.LearnHealth})
 	client, server := tcpPair(t, r.ns)

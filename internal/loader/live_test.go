@@ -275,7 +275,7 @@ func TestFullTable(t *testing.T) {
 				t.Errorf("overflow %+v, by cause %+v", s.Overflow, s.ByCause)
 			}
 
-			// What is over makes room.
+			// Flows that are over make room.
 			for range 100 {
 				if err := r.engine.Sweep(); err != nil {
 					t.Fatal(err)

@@ -241,7 +241,7 @@ func TestQdiscOutlivesItsMaker(t *testing.T) {
 	checkAttached(t, b.ns, testkit.Attached{Qdiscs: []string{"noqueue"}}, "after both")
 }
 
-// What a killed one leaves, the next one removes: filters of the dead, and nothing else.
+// A next run removes what a killed one has left: filters of the dead, and nothing else.
 func TestSweep(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		t.Run(fmt.Sprintf("shared=%v", shared), func(t *testing.T) {

@@ -379,7 +379,7 @@ func TestQueuesWithoutPrivileges(t *testing.T) {
 	}
 }
 
-// What a reading takes with sockets in the namespace, and without a look at their queues.
+// The benchmark measures a reading with sockets in the namespace, with and without a look at their queues.
 func BenchmarkQueues(b *testing.B) {
 	for _, sockets := range []int{2, 10_000} {
 		for _, unread := range []int{0, 1} {

@@ -103,7 +103,7 @@ func TestUnreadDatagrams(t *testing.T) {
 				send()
 			}
 			check()
-			// What was read is accounted for later, together with more.
+			// The kernel accounts for read datagrams later, many at once.
 			if _, err := server.Read(make([]byte, 1000)); err != nil {
 				t.Fatal(err)
 			}

@@ -119,7 +119,7 @@ func pairFrom(t *testing.T, ns *testkit.Netns, family uint8, port uint16) (clien
 	return client, server
 }
 
-// What was sampled of bulk traffic, put together, is what was sent, skbs that the device cuts up included.
+// The samples of bulk traffic, put together, are what was sent, skbs that the device cuts up included.
 func TestSampledStreamsAreWhole(t *testing.T) {
 	for _, c := range []struct {
 		family uint8

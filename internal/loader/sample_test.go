@@ -94,7 +94,7 @@ var (
 	}
 )
 
-// Who asked for which packet, and for no other.
+// Each policy asks for its packets, and for no others.
 func TestSamplePolicies(t *testing.T) {
 	const (
 		all, random, flows, first = reading.SampleAll, reading.SampleRandom, reading.SampleFlows, reading.SampleFirst
@@ -306,7 +306,7 @@ func TestSampleWholeFlows(t *testing.T) {
 	})
 }
 
-// What a buffer that nobody reads refuses is counted, and reading makes room.
+// Packets that a full buffer refuses are counted, and reading makes room.
 func TestSampleBufferFull(t *testing.T) {
 	config := reading.SampleConfig{Policies: reading.SampleAll, Snaplen: 64, Buffer: MinSampleBuffer}
 	eachSampling(t, config, nil, func(t *testing.T, b *bench) {

@@ -92,7 +92,7 @@ func checkEnds(t *testing.T, told *reading.SlowTurn, client, server net.Conn) {
 	}
 }
 
-// What there is no room for is counted, and readings make room.
+// Turns for which there is no room are counted, and readings make room.
 func TestSlowTurnsOverflow(t *testing.T) {
 	r := newRig(t, loader.Config{Slow: 1})
 	const room = (256 << 10) / (96 + 8)

@@ -82,7 +82,7 @@ func (t *table) grace() error {
 }
 
 // reach makes all that was ever in use readable, and returns how many slots, from the first, those are.
-// What comes into use later is for the next reading.
+// Slots that come into use later are for the next reading.
 func (t *table) reach() (int, error) {
 	pool, err := t.readPool()
 	if err != nil {

@@ -197,7 +197,7 @@ func differs(want, got time.Duration) string {
 	return ""
 }
 
-// Who speaks first without being asked has answered nothing.
+// A server that speaks first, without being asked, has answered nothing.
 func TestServerSpeaksFirst(t *testing.T) {
 	r := newRig(t, loader.Config{})
 	client, server := tcpPair(t, r.ns)

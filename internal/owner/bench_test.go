@@ -74,7 +74,7 @@ func BenchmarkHolderUnknown(b *testing.B) {
 	}
 }
 
-// What a background lookup of a live process costs, in a real /proc.
+// The benchmark measures a background lookup of a live process in a real /proc.
 func BenchmarkLookup(b *testing.B) {
 	pid := uint32(os.Getpid())
 	p := &reading.Process{ProcessID: model.ProcessID{TGID: pid, StartNS: startOf(b, pid)}, PID: pid}

@@ -60,7 +60,7 @@ func TestContainerName(t *testing.T) {
 	}
 }
 
-// What no engine knows is not asked for again; what none could answer is.
+// An id that no engine knows is not asked for again; one for which none could answer is.
 func TestContainerUnknown(t *testing.T) {
 	for _, test := range []struct {
 		name, answer string

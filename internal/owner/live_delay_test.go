@@ -151,7 +151,7 @@ print "forked $n\n";
 <STDIN>;
 `
 
-// What names cost a window on a busy machine, when nobody has been looked up yet, and when all were a
+// The benchmark measures what names cost a window on a busy machine, when nobody has been looked up yet, and when all were a
 // moment ago; against an engine beside it that names nobody. 5,000 processes are alive, and a tenth
 // of them has traffic.
 func BenchmarkWindowWith5000Processes(b *testing.B) {

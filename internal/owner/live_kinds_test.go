@@ -174,7 +174,7 @@ func tcpSink(c *cast) {
 	c.await(send, w.conversation)
 }
 
-// Whoever reads much tells that there is room again, by itself.
+// A socket whose process reads much says by itself that there is room again.
 func tcpBulk(c *cast) {
 	const much = 8 << 20
 	w := c.connect(c.server.Open("tcp", localhost))

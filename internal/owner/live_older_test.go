@@ -107,7 +107,7 @@ func olderListener(c *cast) func(*cast) {
 	}
 }
 
-// Who listens stands for a connection only if it must be in the queue, which an older one need not be.
+// A listener stands for a connection only if it must be in the queue, which an older one need not be.
 func olderUnaccepted(c *cast) func(*cast) {
 	listener, to := c.server.Open("tcp", "[::]:0")
 	k, from := c.client.Dial("tcp", at("::1", to))
@@ -123,7 +123,7 @@ func olderUnaccepted(c *cast) func(*cast) {
 	}
 }
 
-// Who has the kernel reset others' connections is at neither end.
+// A process that has the kernel reset others' connections is at neither end.
 func olderDestroyed(c *cast) func(*cast) {
 	w := older(c, localhost, "127.0.0.1")
 	w.client.silent, w.server.silent = true, true

@@ -129,7 +129,7 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
-// Who has seen all answers of one version need not ask again.
+// A caller that has seen all answers of one version need not ask again.
 func TestVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		proc := newFakeProc(t)

@@ -168,7 +168,7 @@ func hasEnded(stat []byte) bool {
 	return len(fields) > threads && len(fields[threads]) == 1 && fields[threads][0] <= '1'
 }
 
-// What the kernel escapes in stat, so that one process is one line.
+// unescapeComm undoes what the kernel escapes in stat, so that one process is one line.
 var unescapeComm = strings.NewReplacer(`\n`, "\n", `\\`, `\`)
 
 // parseCmdline joins the arguments of /proc/PID/cmdline by spaces.

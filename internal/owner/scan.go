@@ -246,7 +246,7 @@ func (r *Resolver) scanOnce() error {
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// Who asked meanwhile will see whether this scan is enough, and ask again if not.
+	// A caller that asked meanwhile will see whether this scan is enough, and ask again if not.
 	select {
 	case <-r.wantScan:
 	default:

@@ -111,7 +111,7 @@ func TestHolderOf(t *testing.T) {
 	}
 }
 
-// Who listens does not stand for an end that does not wait: somebody has accepted it.
+// A listener does not stand for an end that does not wait: somebody has accepted it.
 func TestHolderOfAccepted(t *testing.T) {
 	key := flowKey(model.ProtoTCP, "127.0.0.1:80", "127.0.0.1:40000")
 	listener := held(1, model.ProtoTCP, "127.0.0.1:80", "")
@@ -288,7 +288,7 @@ func TestSettleScan(t *testing.T) {
 	})
 }
 
-// Who asks while a scan runs is answered by that scan, not by one more.
+// A question asked while a scan runs is answered by that scan, not by one more.
 func TestAskWhileScanning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(scanner)

@@ -84,7 +84,7 @@ func systemContainer(outer, name, inner string) string {
 	return machine
 }
 
-// Who puts ids shorter than 64 digits into the names of cgroups.
+// runtimes put ids shorter than 64 digits into the names of cgroups.
 var runtimes = []string{"docker", "cri-containerd", "containerd", "nerdctl", "crio", "libpod"}
 
 // applicationContainer returns the id in names such as docker-ID.scope, ID below docker or a pod,

@@ -101,7 +101,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// What somebody has put in the place of a file that is to be removed stays.
+// A file that somebody has put in the place of one that is to be removed stays.
 func TestReplacedFileStays(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pcapng")
 	f, err := NewFiles(path, Rotation{Packets: 1, Files: 1}, nil, testConfig())

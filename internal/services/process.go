@@ -93,7 +93,7 @@ func (p *Proc) Await(line *regexp.Regexp, n int) ([][]string, error) {
 		select {
 		case <-p.out.more:
 		case <-p.ended:
-			// What it printed last may have come after the look above.
+			// The process may have printed its last lines after the look above.
 			if found := line.FindAllStringSubmatch(p.Output(), -1); len(found) >= n {
 				return found, nil
 			}

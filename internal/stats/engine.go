@@ -254,7 +254,7 @@ func (e *Engine) total(s *model.Window) {
 	for i, count := range e.now.Reasons {
 		reason := reading.Reason(i)
 		count = count.Sub(e.start.Reasons[i])
-		// What could not be read cannot have been asked for by a filter.
+		// A filter cannot have asked for packets whose key could not be read.
 		asked := s.Origin.Filter == "" || reason.HasKey()
 		if reason.IsOverflow() && asked && count.SKBs > 0 {
 			s.ByCause[reason.String()] = count

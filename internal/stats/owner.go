@@ -53,7 +53,7 @@ func (e *Engine) settle() {
 	if e.config.Owners == nil {
 		return
 	}
-	// Who turns out to have ended may have left its sockets to another.
+	// An owner that turns out to have ended may have left its sockets to another process.
 	for _, limit := range []time.Duration{settleOwners, settleHolders} {
 		e.config.Owners.Settle(limit)
 		if e.config.Owners.Version() != e.names.version {

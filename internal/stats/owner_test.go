@@ -89,7 +89,7 @@ func TestOwners(t *testing.T) {
 	}
 }
 
-// What becomes known while a window waits for it is in that window.
+// An owner that becomes known while a window waits for it is in that window.
 func TestOwnersChangeMeanwhile(t *testing.T) {
 	parent := &reading.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: 1}}
 	o := newFakeOwners(parent)
@@ -152,7 +152,7 @@ func TestMayWait(t *testing.T) {
 	}
 }
 
-// What is older than lotrace is asked about at once: the scan at the start found it.
+// A flow older than lotrace is asked about at once: the scan at the start found its holder.
 func TestHolderOfOlder(t *testing.T) {
 	o := newFakeOwners()
 	o.holder[0] = &model.Owner{Source: model.OwnerScan}
@@ -164,7 +164,7 @@ func TestHolderOfOlder(t *testing.T) {
 	}
 }
 
-// What was found while a socket was open is remembered when it is closed, and not for the next flow.
+// A holder found while a socket was open is remembered when it is closed, and not for the next flow.
 func TestHolderIsRemembered(t *testing.T) {
 	o := newFakeOwners()
 	holder := &model.Owner{Source: model.OwnerScan}

@@ -77,7 +77,7 @@ func TestNoSlowTurns(t *testing.T) {
 	}
 }
 
-// Whoever was at the ends is named though the slot is free when the window ends, and never the next
+// The owners of both ends are named though the slot is free when the window ends, and never the next
 // connection on the same ports.
 func TestSlowTurnsAreNamed(t *testing.T) {
 	client, server, stranger := &reading.Process{Comm: "client"}, &reading.Process{Comm: "server"}, &reading.Process{Comm: "stranger"}

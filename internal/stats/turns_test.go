@@ -70,7 +70,7 @@ func TestTurnsAreDifferences(t *testing.T) {
 	expect(0, 0, 0, 0)
 }
 
-// What the flow did until its slot was freed is in the window, and the place is given back.
+// All that a flow did until its slot was freed is in the window, and the place is given back.
 func TestTurnsOfEndedFlows(t *testing.T) {
 	s := newFakeSource()
 	e := start(t, s, Config{})

@@ -60,7 +60,7 @@ func (w words) number(i int) int {
 // act does what the lines of its standard input say and answers each with a line: "ok" and the
 // result, or anything else, which fails the test.
 func act([]string) error {
-	// What the test gave is not for children, unless it says so.
+	// Children get no files of the test, unless it says so.
 	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What bpf(2) and linux/bpf.h call these; the rest of the tests need no BPF library.
+// bpf(2) and linux/bpf.h have these names and values; the rest of the tests need no BPF library.
 const (
 	bpfProgGetFdByID = 13
 	bpfMapGetFdByID  = 14

@@ -9,7 +9,7 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// What each short connection carries, in bytes.
+// Each short connection carries so many bytes.
 const (
 	shortRequest  = 100
 	shortResponse = 300

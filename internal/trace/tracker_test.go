@@ -250,7 +250,7 @@ func TestTrackerIsBounded(t *testing.T) {
 	}
 }
 
-// What a sample holds is valid until the next: nothing of it may be kept.
+// A sample's bytes are valid until the next one: nothing of them may be kept.
 func TestTrackerCopies(t *testing.T) {
 	w := newWire(Config{Payload: 9})
 	w.asked = 1

@@ -194,7 +194,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// What no key is bound to does nothing.
+// A key that is bound to nothing does nothing.
 func TestOtherKeys(t *testing.T) {
 	m := screenOf(t, Options{}, 120, 40, shops(2))
 	before := m.View().Content
@@ -274,7 +274,7 @@ func TestFilterHistory(t *testing.T) {
 	}
 }
 
-// What is wrong keeps the line open, and the filter that was there.
+// A wrong filter keeps the line open, and the filter that was there.
 func TestWrongFilterIsNotUsed(t *testing.T) {
 	m := screenOf(t, Options{}, 80, 24, shops(2), "/", "type:port:80", "enter", "/", "type: or", "enter")
 	if m.mode != modeFilter || m.filter.String() != "port:80" {

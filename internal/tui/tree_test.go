@@ -141,7 +141,7 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-// What a pause shows is its own: the frame that it was made from is overwritten.
+// A pause has its own copy to show: the frame that it was made from is overwritten.
 func TestPauseKeepsTheFrame(t *testing.T) {
 	lent := frame(shop(1))
 	m := screenOf(t, Options{}, 120, 40, nil)

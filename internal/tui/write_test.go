@@ -10,7 +10,7 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// What is written are the rows of the newest frame, on which no later one leaves a trace.
+// The rows of the newest frame are written, and no later one leaves a trace on them.
 func TestWrite(t *testing.T) {
 	var got Export
 	write := func(e Export) (string, error) {

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// What is looked at of lotrace's JSON, named as there.
+// These are the fields of lotrace's JSON that are looked at, named as there.
 type (
 	window struct {
 		Totals struct {
