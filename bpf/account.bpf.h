@@ -30,7 +30,7 @@ struct lt_amount {
 	__u32 retransmits;
 };
 
-/* What is known of a direction's sequence space; the last 64 bits of struct lt_dir. */
+/* A direction's sequence space, as far as it is known; the last 64 bits of struct lt_dir. */
 union lt_seq {
 	struct {
 		__u32 next;

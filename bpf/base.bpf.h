@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What every header here builds on: the kernel's types, libbpf's helpers, and memory that others write. */
+/* Every header here builds on this: the kernel's types, libbpf's helpers, and memory that others write. */
 #ifndef LOTRACE_BASE_BPF_H
 #define LOTRACE_BASE_BPF_H
 

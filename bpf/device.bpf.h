@@ -16,7 +16,7 @@
 #define LT_SKB_GSO_DODGY (1 << 1) /* from an untrusted source; the device still takes it whole */
 #define LT_NETIF_F_GSO_SHIFT 16 /* include/linux/netdev_features.h */
 
-/* What one skb is on the device. */
+/* One skb, as the device counts it. */
 struct lt_wire {
 	__u32 packets;
 	__u32 bytes;

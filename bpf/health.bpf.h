@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What goes wrong on a flow, counted where it happens. A packet with which nothing is wrong pays for comparisons of
+ * All that goes wrong on a flow, counted where it happens. A packet with which nothing is wrong pays for comparisons of
  * what is at hand anyway, and for no look-up.
  */
 #ifndef LOTRACE_HEALTH_BPF_H
@@ -262,7 +262,7 @@ static __always_inline void lt_follow_flags(const struct lt_visit *v, __u8 fresh
 	if ((fresh & LT_TCP_ACK) && slot->role == LT_ROLE_SYN && v->side == slot->client &&
 	    !(v->p->tcp_flags & (LT_TCP_SYN | LT_TCP_RST)) && (slot->tcp_flags[other] & LT_TCP_SYN))
 		lt_note_connected(v->index, v->now);
-	/* Whoever is over waits for no window. The other's mark stays: its next packet clears it. */
+	/* An end that is over waits for no window. The other's mark stays: its next packet clears it. */
 	if ((fresh & over) && (slot->dir[other].srtt_us8 & LT_CLOSED))
 		lt_note_error(v->index, other, LT_WINDOW_OPEN, v->now);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Who holds which socket open, as the walk over everybody's open files finds it. */
+/* Holders of open sockets, as the walk over everybody's open files finds it. */
 #ifndef LOTRACE_HOLDER_BPF_H
 #define LOTRACE_HOLDER_BPF_H
 

@@ -90,7 +90,7 @@ enum lt_why {
 	LT_WHY_CONNS = 1 << 6, /* SYN, FIN or RST */
 };
 
-/* What became of a packet that was to be copied: exactly one of these. */
+/* The fate of a packet that was to be copied: exactly one of these. */
 enum lt_sample_result {
 	LT_SAMPLE_TAKEN,
 	LT_SAMPLE_BUDGET, /* the budget was used up */
@@ -243,7 +243,7 @@ struct lt_owner {
 
 _Static_assert(sizeof(struct lt_owner) == 48, "no hidden padding");
 
-/* What of a flow is seldom written and seldom read; end[i] is that of key.addr[i], key.port[i]. */
+/* The part of a flow that is seldom written and seldom read; end[i] is that of key.addr[i], key.port[i]. */
 struct lt_life {
 	__u64 created_ns; /* CLOCK_MONOTONIC of the first packet, as are the three that follow; 0 not yet */
 	__u64 connected_ns; /* TCP whose SYN was seen: the client's acknowledgement of the SYN-ACK */

@@ -42,7 +42,7 @@ struct {
 	__type(value, __u32);
 } lt_exchanges_free SEC(".maps");
 
-/* What went wrong, for flows that have any of it. Kernel writes, user space reads; full: pool.health_full. */
+/* Health of flows on which something went wrong. Kernel writes, user space reads; full: pool.health_full. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

@@ -73,7 +73,7 @@ static __always_inline struct lt_frame lt_xdp_frame(struct xdp_md *ctx)
 	};
 }
 
-/* What the headers said. */
+/* The headers' contents. */
 struct lt_packet {
 	union lt_addr saddr;
 	union lt_addr daddr;

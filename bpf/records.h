@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the kernel tells user space one by one, through ring buffers and iterators. User space's
+ * Records that the kernel tells user space one by one, through ring buffers and iterators. User space's
  * types are generated from these, and a test has the bytes of each.
  */
 #ifndef LOTRACE_RECORDS_H
@@ -76,7 +76,7 @@ struct lt_queue {
 
 _Static_assert(sizeof(struct lt_queue) == 24, "read as an array");
 
-/* What the file iterator writes per process and socket of a site. */
+/* The file iterator writes one per process and socket of a site. */
 struct lt_holder {
 	__u8 local[16]; /* v4 mapped; all zero: any */
 	__u8 remote[16]; /* all zero: not connected */

@@ -53,7 +53,7 @@ end:
 		lt_sample(frame, &p, &wire, reason, &news);
 }
 
-/* What arrives, for --stages: counted, and not looked at. */
+/* Packets that arrive, for --stages: counted, and not looked at. */
 static __always_inline void lt_count_ingress(struct __sk_buff *skb)
 {
 	struct lt_wire wire = { .packets = 1, .bytes = skb->len - LT_ETH_HLEN };

@@ -47,7 +47,7 @@ if nothing can be counted here, with 0 if at most extras are missing.`,
 	}
 }
 
-// What crosses no loopback device, or crosses it unseen.
+// notSeen names traffic that crosses no loopback device, or crosses it unseen.
 const notSeen = `
 Not on lo, so not seen:
   Unix sockets

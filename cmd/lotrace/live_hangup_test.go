@@ -148,7 +148,7 @@ func TestStoppedTopHangsUp(t *testing.T) {
 	}
 }
 
-// What prints on a terminal ends with it, even while there is nothing to print.
+// A command that prints on a terminal ends with it, even while there is nothing to print.
 func TestPrintingHangsUp(t *testing.T) {
 	testkit.RequireProgram(t, "bash")
 	for args, want := range map[string]int{

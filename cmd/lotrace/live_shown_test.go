@@ -16,7 +16,7 @@ import (
 type signDoc struct {
 	End       time.Time
 	Duration  time.Duration `json:"duration_ns"`
-	Uncounted uint64 `json:"untold"`
+	Uncounted uint64        `json:"untold"`
 	Rows      []signRow
 	Slow      []slowTurn
 }

@@ -170,7 +170,7 @@ func stampsOfLines(t *testing.T, l *program) (stamps []time.Time) {
 	return stamps
 }
 
-// What was asked while trace began is told as of then, and no line is older than the start that the summary gives.
+// A request that was sent while trace began is told as of then, and no line is older than the start that the summary gives.
 func TestTraceStartsBeforeItsLines(t *testing.T) {
 	ns := newLiveNetns(t, "auto")
 	client, server := datagramPair(t, ns)

@@ -143,7 +143,7 @@ func deadMark(t *testing.T) string {
 	return fmt.Sprintf("lotrace/%d/0/%s%s/shared", os.Getpid(), pids, clocks)
 }
 
-// What others have under clsact, and what a killed run has left, is told apart and left alone.
+// Filters of others under clsact, and those that a killed run has left, are told apart and left alone.
 func TestProbeClsact(t *testing.T) {
 	ns := testkit.NewNetns(t)
 	dead := deadMark(t)

@@ -28,7 +28,7 @@ func probeNetns(n hook.Netns, able bool) []Check {
 		return append(checks, failed("loopback", err))
 	}
 	checks = append(checks, checkLoopback(p.device))
-	// What others have there is read before anything of ours is.
+	// Others' programs there are read before anything of ours is.
 	checks = append(checks, p.checkAttached()...)
 	checks = append(checks, p.checkHooks()...)
 	return append(checks, p.checkListeners(), p.checkDrops())

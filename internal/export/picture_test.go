@@ -36,7 +36,7 @@ func TestPicture(t *testing.T) {
 	}
 }
 
-// What is as it should be is not mentioned.
+// A service without errors is drawn without a word about them.
 func TestErrorLines(t *testing.T) {
 	tests := []struct {
 		name string

@@ -313,7 +313,7 @@ func TestCaret(t *testing.T) {
 	}
 }
 
-// What a flow's state can be is what can be asked for, whatever case it is written in, and nothing else.
+// The states that can be asked for are those that a flow can have, whatever case it is written in, and nothing else.
 func TestStates(t *testing.T) {
 	f := model.Flow{Proto: model.ProtoTCP}
 	for _, state := range model.TCPStates() {
@@ -324,7 +324,7 @@ func TestStates(t *testing.T) {
 			}
 		}
 	}
-	// What else ss(8) takes, and slips.
+	// Words that only ss(8) takes, and slips.
 	for _, word := range strings.Fields("last-ack closing listen unconnected connected synchronized bucket big all estabished syn established,") {
 		if f, err := Parse("state:" + word); err == nil {
 			t.Errorf("state:%s is %v", word, f)

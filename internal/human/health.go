@@ -9,7 +9,7 @@ import (
 )
 
 // ErrorLines names and counts what went wrong, a line each; server is a name fit to show, h and q may be nil.
-// What is as it should be is not mentioned.
+// Nothing is said of what is as it should be.
 func ErrorLines(server string, h *model.Health, q *model.AcceptQueue) []string {
 	var all []string
 	add := func(n uint64, format string, args ...any) {

@@ -106,7 +106,7 @@ func TestGoneAtTheEnd(t *testing.T) {
 	}
 }
 
-// What was counted until the namespace went is ignore before the error comes back.
+// Traffic that was counted until the namespace went is shown before the error comes back.
 func TestGone(t *testing.T) {
 	gone := errors.New("gone")
 	e := &fakeEngine{gone: gone}

@@ -29,7 +29,7 @@ func TestShownTurns(t *testing.T) {
 	}
 }
 
-// What is sampled for packets and for turns at once is enough for both.
+// Samples taken for packets and for turns at once are enough for both.
 func TestSampledTogether(t *testing.T) {
 	turns := reading.SampleConfig{Policies: reading.SampleHeads, Snaplen: 128, PerSecond: 1000, Buffer: 1 << 20}
 	for _, test := range []struct{ packets, want reading.SampleConfig }{

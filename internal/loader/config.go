@@ -25,7 +25,7 @@ const Site = 1
 // Learn is a set of what to find out about packets.
 type Learn uint8
 
-// What can be learned.
+// The things that can be learned.
 const (
 	LearnCounts    Learn = 1 << iota // how many there are; learned in any case
 	LearnOwners                      // whose they are

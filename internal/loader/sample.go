@@ -201,7 +201,7 @@ func decodeSampleCounts(perCPU []lotraceLtSampleCounts) model.SampleCounts {
 	return c
 }
 
-// What became of a packet; the values are those of enum lt_sample_result.
+// The results of sampling a packet; the values are those of enum lt_sample_result.
 const (
 	sampleTaken = iota
 	sampleBudget

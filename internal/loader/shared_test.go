@@ -98,7 +98,7 @@ func TestOwnersAreReadWhole(t *testing.T) {
 	}
 }
 
-// Who reads client and role at once finds those from before or those from after, and no flag that the kernel sees
+// A reader of client and role at once finds those from before or those from after, and no flag that the kernel sees
 // meanwhile gets lost.
 func TestTellingIsOneStep(t *testing.T) {
 	var slot lotraceLtSlot

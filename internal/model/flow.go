@@ -144,7 +144,7 @@ type Flow struct {
 	LastSeen   time.Time // the newest LastNS by the wall clock, as it was set at the window's end
 	Tally
 
-	// What was true at the window's end; 0 and nil are unknown.
+	// The state at the window's end; 0 and nil are unknown.
 	ClientSRTT  time.Duration // the client socket's smoothed round trip
 	ServerSRTT  time.Duration
 	ClientCwnd  uint32 // segments

@@ -16,7 +16,7 @@ type Flows struct {
 	rows   []packedFlow
 	origin time.Time // what the rows' times are counted from
 
-	// What not every row has: rows hold its place, from 1.
+	// Parts that not every row has: rows hold their places, from 1.
 	ends    [][2]netip.Addr // unless both are of IPv4
 	large   [][2]Counters   // unless 32 bits are enough, and nothing was sent again
 	paths   []packedPath

@@ -175,7 +175,7 @@ func TestPacketsBeforeTheStart(t *testing.T) {
 	}
 }
 
-// What Wireshark takes for a broken file is cut.
+// A packet so large that Wireshark takes the file for a broken one is cut.
 func TestHugePacket(t *testing.T) {
 	var file bytes.Buffer
 	w, err := NewWriter(&file, testConfig())

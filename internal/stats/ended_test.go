@@ -164,7 +164,7 @@ func (r *newsRig) free(t *testing.T) {
 	}
 }
 
-// What happens on a flow after its last packet is told, once: while it has its slot, when that is freed, and
+// News of a flow after its last packet is told, once: while it has its slot, when that is freed, and
 // when the flow goes on in another.
 func TestNewsWithoutPackets(t *testing.T) {
 	for _, n := range news {
@@ -229,7 +229,7 @@ func TestStepsWithoutPackets(t *testing.T) {
 	}
 }
 
-// What a socket counted since the window began is known, though its flow's slot was freed meanwhile and it has
+// The count of a socket since the window began is known, though its flow's slot was freed meanwhile and it has
 // another.
 func TestSocketsGoOnWithTheirFlow(t *testing.T) {
 	s := newFakeSource()

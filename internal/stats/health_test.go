@@ -40,7 +40,7 @@ func reasonName(reason uint32) string {
 	return map[uint32]string{2: "no_socket", 7: "socket_rcvbuff", 9: "netfilter_drop"}[reason]
 }
 
-// What went wrong is told once, in its window, by who did it: the client is end 1 of the key.
+// An error is told once, in its window, by who did it: the client is end 1 of the key.
 func TestHealthIsDifferences(t *testing.T) {
 	s := newFakeSource()
 	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
@@ -186,7 +186,7 @@ func TestClosedWindowsReadInBetween(t *testing.T) {
 	expect("after the clock was read", 0)
 }
 
-// What a flow suffered until its slot was freed is in the window, and the place is given back, for another
+// The health of a flow until its slot was freed is in the window, and the place is given back, for another
 // to begin at zero.
 func TestHealthOfEndedFlows(t *testing.T) {
 	s := newFakeSource()

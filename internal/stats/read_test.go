@@ -13,7 +13,7 @@ import (
 	"github.com/lotrace/lotrace/internal/reading"
 )
 
-// Who asks how far a flow is takes nothing from its window.
+// Asking how far a flow is takes nothing from its window.
 func TestProgressTakesNothing(t *testing.T) {
 	s := newFakeSource()
 	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)

@@ -8,7 +8,7 @@ import (
 	"github.com/lotrace/lotrace/internal/reading"
 )
 
-// What two sites have on equal addresses and ports is told apart by every key.
+// Every key tells apart two sites' flows on equal addresses and ports.
 
 func TestListenersOfSites(t *testing.T) {
 	server := endpoint("127.0.0.1:80", nil)

@@ -343,7 +343,7 @@ func TestRollUpsKeepHealth(t *testing.T) {
 	}
 }
 
-// What is added bit by bit makes the rows that it makes at once, and so it does in memory that was used before.
+// Windows added one by one make the rows that it makes at once, and so it does in memory that was used before.
 func TestRollGrows(t *testing.T) {
 	for _, by := range []*By{Service, Pair, Process, Cgroup} {
 		r := NewRoll(by)

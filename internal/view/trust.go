@@ -22,7 +22,7 @@ type Note struct {
 // About is what a note is about.
 type About uint8
 
-// What notes are about, in the order of Trust.
+// The subjects of notes, in the order of Trust.
 const (
 	Exact      About = iota // all that was counted is what the device counted
 	NotExact                // it is not: by how much the device has more
