@@ -77,7 +77,7 @@ type trusted struct{ device, overflow, rest []note }
 
 func trustNotes(s *model.Window) (t trusted) {
 	for _, n := range view.Trust(s) {
-		drawn := note{alarm: n.Alarm, text: n.Brief}
+		drawn := note{alarm: n.Level == view.Alarming, text: n.Brief}
 		switch n.About {
 		case view.Exact, view.Dropped:
 			t.device = append(t.device, drawn)

@@ -91,7 +91,7 @@ func (m *Model) attribution() string {
 		return ""
 	}
 	text := fmt.Sprintf("owners %d %%", m.named/10)
-	if m.named < 900 {
+	if n := view.Find(m.trust, view.Owners); n != nil && n.Level == view.Notable {
 		return m.paint(notice, text)
 	}
 	return text
@@ -171,7 +171,7 @@ func (m *Model) doubts() []string {
 			all = append(all, "the device dropped "+n.Detail)
 		case n.About == view.Overflow:
 			all = append(all, "packets in no flow: "+n.Detail)
-		case n.Alarm:
+		case n.Level == view.Alarming:
 			all = append(all, n.Brief)
 		}
 	}

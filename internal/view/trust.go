@@ -14,10 +14,23 @@ import (
 // Note is one thing that says how far a window's numbers can be trusted. A face puts it into its own lines.
 type Note struct {
 	About  About
-	Alarm  bool   // nobody should overlook it
+	Level  Level
 	Brief  string // a few words
 	Detail string // how much, or which; "" where there is no more to say
 }
+
+// Level is how much a note matters.
+type Level uint8
+
+// The levels.
+const (
+	Calm     Level = iota
+	Notable        // it is worth a second look
+	Alarming       // nobody should overlook it
+)
+
+// fewNamed is below how many in a thousand flows with both owners known that is worth a second look.
+const fewNamed = 900
 
 // About is what a note is about.
 type About uint8
@@ -41,24 +54,28 @@ func Trust(w *model.Window) []Note {
 	if d := w.Device; d != nil {
 		notes = append(notes, agreement(w))
 		if d.Dropped > 0 {
-			notes = append(notes, Note{About: Dropped, Alarm: true, Brief: human.Commas(d.Dropped) + " dropped", Detail: human.Counted(d.Dropped, "packet")})
+			notes = append(notes, Note{About: Dropped, Level: Alarming, Brief: human.Commas(d.Dropped) + " dropped", Detail: human.Counted(d.Dropped, "packet")})
 		}
 	}
 	if w.Overflow != (model.Count{}) {
-		notes = append(notes, Note{About: Overflow, Alarm: true, Detail: causes(w),
+		notes = append(notes, Note{About: Overflow, Level: Alarming, Detail: causes(w),
 			Brief: "overflow " + human.Counted(w.Overflow.Packets, "packet") + ", " + human.Size(w.Overflow.Bytes)})
 	}
 	if tenths := Named(w.Flows); tenths < 1000 {
-		notes = append(notes, Note{About: Owners, Brief: "owners", Detail: fmt.Sprintf("%d.%d %%", tenths/10, tenths%10)})
+		level := Calm
+		if tenths < fewNamed {
+			level = Notable
+		}
+		notes = append(notes, Note{About: Owners, Level: level, Brief: "owners", Detail: fmt.Sprintf("%d.%d %%", tenths/10, tenths%10)})
 	}
 	if h := w.Hidden; h.Flows > 0 {
 		notes = append(notes, Note{About: Hidden, Brief: human.Counted(uint64(h.Flows), "flow"), Detail: human.Size(h.Bytes)})
 	}
 	if w.Unmeasured > 0 {
-		notes = append(notes, Note{About: Unmeasured, Alarm: true, Brief: "turns of " + human.Counted(w.Unmeasured, "flow") + " not followed"})
+		notes = append(notes, Note{About: Unmeasured, Level: Alarming, Brief: "turns of " + human.Counted(w.Unmeasured, "flow") + " not followed"})
 	}
 	if w.Uncounted > 0 {
-		notes = append(notes, Note{About: Uncounted, Alarm: true, Brief: "troubles of " + human.Counted(w.Uncounted, "flow") + " not counted"})
+		notes = append(notes, Note{About: Uncounted, Level: Alarming, Brief: "troubles of " + human.Counted(w.Uncounted, "flow") + " not counted"})
 	}
 	return notes
 }
@@ -69,7 +86,7 @@ func agreement(w *model.Window) Note {
 	}
 	counted := w.Totals
 	counted.Add(w.Hidden.Count)
-	return Note{About: NotExact, Alarm: true, Brief: "not exact",
+	return Note{About: NotExact, Level: Alarming, Brief: "not exact",
 		Detail: human.Signed(int64(w.Device.Packets-counted.Packets)) + " packets, " + human.Signed(int64(w.Device.Bytes-counted.Bytes)) + " bytes"}
 }
 
