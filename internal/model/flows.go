@@ -44,7 +44,7 @@ type packedFlow struct {
 	ends, large uint32
 	path, tally uint32
 	port        [2]uint16
-	site        uint16
+	site        uint32 // place in sites
 	flags       [2]uint8
 	proto       Proto
 	kind        Kind
@@ -102,6 +102,7 @@ func (p *Flows) Reset() {
 	clear(p.tallies)
 	clear(p.owners)
 	clear(p.numbers)
+	p.sites = p.sites[:0]
 	p.paths, p.tallies, p.counts, p.owners = p.paths[:0], p.tallies[:0], p.counts[:0], p.owners[:0]
 	p.newest = [2]uint32{}
 }
@@ -113,6 +114,15 @@ func (p *Flows) Spoil() {
 		sent := packedCounter{junk, junk, junk, junk}
 		p.rows[i] = packedFlow{addr: [2]uint32{junk, junk}, port: [2]uint16{junk >> 16, junk >> 16}, sent: [2]packedCounter{sent, sent}}
 	}
+	for i := range p.counts {
+		p.counts[i] = junk
+	}
+	for which := range p.histograms {
+		for i := range p.histograms[which] {
+			p.histograms[which][i] = junk
+		}
+	}
+	p.flow = Flow{Tally: Tally{ToServer: Counters{Packets: junk}, ToClient: Counters{Packets: junk}}}
 }
 
 // Grow makes room for n flows in all, and little more.
@@ -175,14 +185,14 @@ func place[T comparable](list *[]T, name T) uint8 {
 }
 
 // sitePlace finds a site from the newest one on: rows of one often come together.
-func (p *Flows) sitePlace(number, netns uint32) uint16 {
+func (p *Flows) sitePlace(number, netns uint32) uint32 {
 	site := packedSite{number, netns}
 	for i := len(p.sites) - 1; i >= 0; i-- {
 		if p.sites[i] == site {
-			return uint16(i)
+			return uint32(i)
 		}
 	}
-	return uint16(add(&p.sites, site)) - 1
+	return add(&p.sites, site) - 1
 }
 
 // ownerPlace is from 1; 0 is unknown. Flows of one owner often come together.
@@ -376,13 +386,15 @@ func (p *Flows) Slice() []Flow {
 	return flows
 }
 
-// Clone returns a list of the same flows that shares nothing with this one but owners and what hangs on them.
+// Clone returns a list of the same flows. It shares with this one their owners, health and accept queues, which
+// nobody changes once a row has them.
 // Of a nil list it is an empty one.
 func (p *Flows) Clone() *Flows {
 	if p == nil {
 		return new(Flows)
 	}
 	c := *p
+	c.flow = Flow{}
 	c.rows, c.ends, c.large = slices.Clone(p.rows), slices.Clone(p.ends), slices.Clone(p.large)
 	c.paths, c.tallies, c.counts = slices.Clone(p.paths), slices.Clone(p.tallies), slices.Clone(p.counts)
 	c.owners, c.numbers = slices.Clone(p.owners), nil

@@ -11,9 +11,9 @@ import (
 // such as queues, round trips, states and roles, is what next says; a flow without a row in next keeps what w
 // said of it. Extremes are equal to their bucket, since those of a turn at the edge may be in either window.
 // A flow that was hidden in both counts twice in Hidden.Flows. Of slow turns the bounds of one window hold.
-// W keeps nothing of next but owners and health, which nobody changes.
+// W keeps of next its owners, health, sites and slow turns, which nobody changes.
 func (w *Window) Fold(next *Window) {
-	w.Listening = w.Listening.fold(next.Listening)
+	w.Listening = w.Listening.fold(next)
 	w.Flows = foldFlows(w.Flows, next.Flows, w.Listening)
 	w.add(next)
 	w.Self = w.Self.fold(&next.Self, w.Duration, next.Duration)
@@ -33,7 +33,8 @@ func (w *Window) Fold(next *Window) {
 // Join adds what other sites counted in the same time as w. Rows of one site never meet those of another.
 func (w *Window) Join(other *Window) {
 	w.Origin.Sites = slices.Concat(w.Origin.Sites, other.Origin.Sites)
-	w.Listening = w.Listening.fold(other.Listening)
+	slices.SortFunc(w.Origin.Sites, func(a, b Site) int { return cmp.Compare(a.Number, b.Number) })
+	w.Listening = w.Listening.join(other.Listening)
 	w.Flows = w.Flows.Clone()
 	for f := range other.Flows.All() {
 		w.Flows.Append(f)
@@ -135,10 +136,14 @@ func compareSlow(a, b SlowTurnRow) int {
 	return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(b.Turn, a.Turn))
 }
 
-// fold returns queues of both windows.
-func (l Listening) fold(next Listening) Listening {
-	folded := make(Listening, max(len(l), len(next)))
-	for _, queues := range next {
+// fold returns the queues of those who listen at the end of next, over both windows. Where next does not know its
+// queues they are what they were.
+func (l Listening) fold(next *Window) Listening {
+	if next.QueuesFailed != nil && len(next.Listening) == 0 {
+		return l
+	}
+	folded := make(Listening, len(next.Listening))
+	for _, queues := range next.Listening {
 		for _, newer := range queues {
 			queue := *newer
 			if older := l.At(queue.ListenKey); older != nil {
@@ -147,15 +152,18 @@ func (l Listening) fold(next Listening) Listening {
 			folded.Add(&queue)
 		}
 	}
-	for _, queues := range l {
-		for _, older := range queues {
-			if next.At(older.ListenKey) == nil {
-				queue := *older
-				folded.Add(&queue)
-			}
+	return folded
+}
+
+// join returns the queues of both, which are at other sites.
+func (l Listening) join(other Listening) Listening {
+	joined := make(Listening, max(len(l), len(other)))
+	for _, all := range []Listening{l, other} {
+		for port, queues := range all {
+			joined[port] = append(joined[port], queues...)
 		}
 	}
-	return folded
+	return joined
 }
 
 // foldFlows returns the rows of both windows, one of each flow.
@@ -228,7 +236,6 @@ func (f *Flow) fold(next *Flow) {
 	sameSlot := f.BeganNS == next.BeganNS
 	older := *f
 	*f = *next
-	f.Tally = older.Tally
 	turned := older.Client.AddrPort() != next.Client.AddrPort()
 	if turned {
 		older.turnRound()

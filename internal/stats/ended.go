@@ -73,8 +73,10 @@ func (e *Engine) keep(slot *reading.Slot, tally *model.Tally) {
 		e.countOnly(slot, tally)
 		return
 	}
+	ends := *e.endsOf(slot)
+	e.endsOf(slot).connected = slot.ConnectedNS != 0 // the row is made of the copy, and an orphan keeps its slot
 	e.parts.byKey[slot.Key] = len(e.parts.ended)
-	e.parts.ended = append(e.parts.ended, endedSlot{*slot, *e.endsOf(slot), *tally, e.queues.of(slot)})
+	e.parts.ended = append(e.parts.ended, endedSlot{*slot, ends, *tally, e.queues.of(slot)})
 }
 
 // countOnly counts an ended flow for which there is no room as its row would have been counted: not at all if

@@ -11,7 +11,7 @@ import (
 // otherDrops stands for the reasons beyond those that are kept apart.
 const otherDrops = "other"
 
-// health is what went wrong on slots, by place, as it was when the window began.
+// healths is what went wrong on slots, by place, as it was when the window began.
 type healths struct {
 	base    []*healthBase  // nil: nothing
 	now     reading.Health // the one being read
@@ -45,10 +45,11 @@ func (e *Engine) tellHealth(s *model.Window) {
 	e.tellSlow(s)
 }
 
-// addSigns says in a row how its flow is doing, beyond what was counted.
+// addTally puts a slot's part of the window into its row, which has its counters already.
 func (e *Engine) addTally(row *model.Flow, slot *reading.Slot, ends *ends, t *model.Tally) {
-	row.Turn, row.Response, row.Crossed, row.Breakdown = t.Turn, t.Response, t.Crossed, t.Breakdown
-	row.Health = t.Health
+	toServer, toClient := row.ToServer, row.ToClient
+	row.Tally = *t
+	row.ToServer, row.ToClient = toServer, toClient
 	if row.Health != nil && slot.Key.Endpoint(0) != row.Client.AddrPort() {
 		row.Health.Client, row.Health.Server = row.Health.Server, row.Health.Client
 	}
@@ -97,18 +98,6 @@ func (e *Engine) healthOf(slot *reading.Slot) *model.Health {
 	}
 	kept := *h
 	return &kept
-}
-
-// wentWrong reports whether anything went wrong, rather than waits in queues.
-func wentWrong(h *model.Health) bool {
-	if h == nil {
-		return false
-	}
-	rest := *h
-	for _, end := range []*model.EndHealth{&rest.Client, &rest.Server} {
-		end.ReceiveQueue, end.SendQueue = 0, 0
-	}
-	return !rest.IsZero()
 }
 
 // addErrors adds what came to a slot's health since the last call.

@@ -17,7 +17,16 @@ type turns struct {
 
 // counted reports whether there is anything in a slot's part of a window but packets, and what waits in queues.
 func counted(t *model.Tally) bool {
-	return t.Turn.Count+t.Response.Count+t.Crossed > 0 || t.Breakdown != (model.Breakdown{}) || wentWrong(t.Health)
+	if t.Health == nil {
+		return !t.IsZero()
+	}
+	health := *t.Health
+	for _, end := range []*model.EndHealth{&health.Client, &health.Server} {
+		end.ReceiveQueue, end.SendQueue = 0, 0
+	}
+	rest := *t
+	rest.Health = nil
+	return !health.IsZero() || !rest.IsZero()
 }
 
 // tallyOf returns the window's part of a slot's requests and answers, and of its health; the next call
@@ -147,7 +156,7 @@ func (e *Engine) tellClient(slot *reading.Slot) {
 	}
 }
 
-// histograms are lent to the rows of one window.
+// histograms are lent to the tallies of one window; its rows have copies.
 type histograms struct {
 	all  [][]uint64
 	used int

@@ -18,12 +18,15 @@ func (e *Engine) makeRows() {
 	e.rows.shown = model.Count{}
 	e.nextRows()
 	e.endOrphans()
+	orphans := e.census.orphans
 	for i := range e.now.Slots {
-		lent := e.turns.histograms.used
-		slot := e.slotAt(i)
-		if slot.State == reading.SlotOrphan {
+		// By the census, not by the state: another slot may have become an orphan since.
+		if len(orphans) > 0 && orphans[0] == i {
+			orphans = orphans[1:]
 			continue
 		}
+		lent := e.turns.histograms.used
+		slot := e.slotAt(i)
 		e.takePart(slot)
 		tally := e.tallyOf(slot)
 		if !e.isDue(slot, &tally) {

@@ -68,7 +68,7 @@ func (e *Engine) takeSlow() {
 		if e.config.SlowTurn != nil {
 			e.config.SlowTurn(&e.now.Slow[i])
 		}
-		if e.now.Slow[i].Turn >= e.config.Slow {
+		if e.config.Slow > 0 && e.now.Slow[i].Turn >= e.config.Slow {
 			e.slow.add(e.now.Slow[i])
 		}
 	}

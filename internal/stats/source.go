@@ -26,7 +26,7 @@ type Slots interface {
 	Retire(slots []uint32, into []reading.Slot) ([]reading.Slot, error)
 }
 
-// Exchanges is the requests and answers of a source's slots, by place: model.Slot.Exchange.
+// Exchanges is the requests and answers of a source's slots, by place: reading.Slot.Exchange.
 type Exchanges interface {
 	// ReadExchange reads a place into into. While nothing was answered, or nothing came since known was read,
 	// it returns false and leaves into alone. A nil known is older than all.
@@ -39,7 +39,7 @@ type Exchanges interface {
 	Tell(index uint32, client uint8)
 }
 
-// Health is what went wrong on a source's slots, by place: model.Slot.Health.
+// Health is what went wrong on a source's slots, by place: reading.Slot.Health.
 type HealthPlaces interface {
 	// ReadHealth reads a place into into.
 	ReadHealth(place uint32, into *reading.Health)
