@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 )
@@ -52,8 +53,12 @@ func TestFoldOfSites(t *testing.T) {
 	w, next := at(1, 3), at(1, 10)
 	w.Join(at(2, 5))
 	next.Join(at(2, 20))
-	w.Device.End, next.Device.Start = DeviceSpan{}, DeviceSpan{}
+	next.Device.Start.add(&DeviceSpan{DeviceCount{Packets: 8, Bytes: 800}, DeviceCount{Packets: 8, Bytes: 800}})
+	next.Device.End.add(&DeviceSpan{DeviceCount{Packets: 8, Bytes: 800}, DeviceCount{Packets: 8, Bytes: 800}})
 	w.Fold(next)
+	if d := w.Device; d.Packets != 38 || d.Bytes != 3800 || !d.Agrees {
+		t.Errorf("device %+v", *d)
+	}
 	sums := make(map[uint32]uint64)
 	for f := range w.Flows.All() {
 		sums[f.Site] += f.ToServer.Packets
@@ -83,6 +88,55 @@ func TestFlowID(t *testing.T) {
 		change(&other)
 		if other.ID() == id {
 			t.Errorf("the same at another %s", what)
+		}
+	}
+}
+
+// A queue is in a folded window as long as somebody listens there at its end, or nobody knows.
+func TestFoldOfClosedListeners(t *testing.T) {
+	for _, failed := range []error{nil, errors.New("refused")} {
+		w, next := at(1, 3), at(1, 10)
+		next.Listening, next.QueuesFailed = nil, failed
+		w.Fold(next)
+		f := w.Flows.At(0)
+		if known := f.AcceptQueue != nil; known != (failed != nil) || known && f.AcceptQueue.Overflows != 3 {
+			t.Errorf("failed %v: queue %+v", failed, f.AcceptQueue)
+		}
+	}
+}
+
+// A part whose client was guessed wrongly is turned round to fit the one that saw the connection begin, and one of the
+// same slot whose client became known later takes what it says.
+func TestFoldTurnsRoles(t *testing.T) {
+	turned := func(f Flow) Flow {
+		f.turnRound()
+		return f
+	}
+	first := at(1, 3).Flows.Slice()[0]
+	first.RoleSource, first.ClientSRTT, first.LastNS, first.TCPFlags = RoleSYN, 7, [2]uint64{9, 0}, [2]uint8{FlagSYN, 0}
+	first.Health = &Health{Client: EndHealth{Resets: 1}}
+	guessed := turned(first.Clone())
+	guessed.RoleSource = RolePort
+	later := guessed
+	later.BeganNS = 20
+	for name, test := range map[string]struct {
+		older, newer Flow
+		client       uint16
+	}{
+		"the beginning was seen": {first, later, 40000},
+		"it is known later":      {guessed, first, 40000},
+		"it is guessed later":    {first, guessed, 80},
+	} {
+		w, next := at(1, 3), at(1, 3)
+		w.Flows, next.Flows = NewFlows(test.older), NewFlows(test.newer)
+		w.Fold(next)
+		f := w.Flows.At(0)
+		sent, srtt, flags, health := f.ToServer.Packets, f.ClientSRTT, f.TCPFlags[0], f.Health.Client.Resets
+		if test.client == 80 {
+			sent, srtt, flags, health = f.ToClient.Packets, f.ServerSRTT, f.TCPFlags[1], f.Health.Server.Resets
+		}
+		if w.Flows.Len() != 1 || f.Client.Port != test.client || sent != 6 || srtt != 7 || flags != FlagSYN || health != 2 {
+			t.Errorf("%s: %d rows, %+v, health %+v", name, w.Flows.Len(), *f, *f.Health)
 		}
 	}
 }

@@ -277,3 +277,54 @@ func TestStepBeforeItsTime(t *testing.T) {
 		s.pass(time.Second)
 	}
 }
+
+// A slot whose tuple another connection takes over while a window waits for owners is in that window, and in no
+// other.
+func TestTakenOverWhileSettling(t *testing.T) {
+	s := newFakeSource()
+	owners := newFakeOwners()
+	e := start(t, s, Config{Owners: owners})
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
+	s.packet(slot, 1, model.FlagSYN)
+	owners.settle = func() { slot.State = reading.SlotOrphan }
+	for i, want := range []uint64{1, 0} {
+		w := window(t, e)
+		if w.Totals != packets(want) || w.Flows.Len() != int(want) || !w.Device.Agrees {
+			t.Errorf("window %d: %d rows, totals %+v, device %+v", i, w.Flows.Len(), w.Totals, *w.Device)
+		}
+	}
+}
+
+// An orphan whose last acknowledgement is counted after a window connects once all the same.
+func TestOrphansConnectOnce(t *testing.T) {
+	s := newFakeSource()
+	e := start(t, s, Config{})
+	s.pass(time.Second)
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
+	slot.ConnectedNS = s.nowNS()
+	s.packet(slot, 1, model.FlagSYN)
+	slot.State = reading.SlotOrphan
+	connects := window(t, e).Flows.At(0).Connect.Count
+	s.packet(slot, 1, model.FlagACK)
+	s.pass(time.Second)
+	sweep(t, e)
+	for f := range window(t, e).Flows.All() {
+		connects += f.Connect.Count
+	}
+	if connects != 1 || len(s.retired) != 1 {
+		t.Errorf("connected %d times, %v freed", connects, s.retired)
+	}
+}
+
+// Turns of which no window is to tell are not kept.
+func TestTurnsThatNobodyLists(t *testing.T) {
+	s := newFakeSource()
+	told := 0
+	e := start(t, s, Config{SlowTurn: func(*reading.SlowTurn) { told++ }})
+	slot := s.open(0, 40000, model.ProtoTCP, reading.SlotRoleSYN)
+	s.slow(slot, time.Second)
+	look(t, e)
+	if told != 1 || len(e.slow.turns) != 0 {
+		t.Errorf("told of %d, kept %d", told, len(e.slow.turns))
+	}
+}
