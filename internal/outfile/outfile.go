@@ -16,7 +16,7 @@ import (
 )
 
 // User is who files are to belong to; nil: whoever runs this. Files are made, and taken away, with the rights of the
-// user. Where those do not suffice they are made with our own, and given away: a capture may be meant for a
+// user. Where those do not suffice, Create makes them with our own, and gives them away: a capture may be meant for a
 // directory of root's.
 type User struct{ UID, GID int }
 
@@ -37,7 +37,7 @@ func BehindSudo(env map[string]string) *User {
 }
 
 // Create makes a file. One of that name is taken away first, rather than written to: another may have it open.
-// Pipes and devices are opened as they are. Links are not followed: they may be another's.
+// Pipes and devices that the user may write to are opened as they are. Links are not followed: they may be another's.
 func (u *User) Create(path string) (file *os.File, err error) {
 	err = u.do(func(owner *User) (err error) {
 		file, err = create(path, owner)
@@ -47,10 +47,10 @@ func (u *User) Create(path string) (file *os.File, err error) {
 }
 
 // Write makes a file of which the name is not taken, NAME.EXTENSION or else NAME-2.EXTENSION and so on, has it
-// filled, and returns its path. After an error it is gone.
+// filled, and returns its path. It has no rights but the user's. After an error the file is gone.
 func (u *User) Write(name, extension string, fill func(io.Writer) error) (path string, err error) {
-	err = u.do(func(owner *User) error {
-		file, err := createFree(name, extension, owner)
+	err = u.as(func() error {
+		file, err := createFree(name, extension)
 		if err != nil {
 			return err
 		}
@@ -71,10 +71,8 @@ func (u *User) Remove(path string) error {
 // do calls f with the rights of the user, and with our own where a directory is closed to the user. In the latter
 // case what f makes must be given to the owner.
 func (u *User) do(f func(owner *User) error) error {
-	if u == nil {
-		return f(nil)
-	}
-	if err := u.as(func() error { return f(nil) }); !errors.Is(err, unix.EACCES) {
+	err := u.as(func() error { return f(nil) })
+	if u == nil || !errors.Is(err, unix.EACCES) {
 		return err
 	}
 	return f(u)
@@ -82,6 +80,9 @@ func (u *User) do(f func(owner *User) error) error {
 
 // as calls f on a thread whose files are the user's.
 func (u *User) as(f func() error) (err error) {
+	if u == nil {
+		return f()
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -110,6 +111,8 @@ func (u *User) become() error {
 	return nil
 }
 
+// create makes a file in place of another, or opens what is no file. With an owner, who may not do that, it only
+// takes away files of the owner's or our own.
 func create(path string, owner *User) (*os.File, error) {
 	f, err := createNew(path, owner)
 	if !errors.Is(err, fs.ErrExist) {
@@ -120,6 +123,8 @@ func create(path string, owner *User) (*os.File, error) {
 		return nil, err
 	}
 	switch mode := there.Mode(); {
+	case owner != nil && !owner.mayLose(there):
+		return nil, &fs.PathError{Op: "open", Path: path, Err: unix.EACCES}
 	case mode.IsRegular():
 		if err := os.Remove(path); err != nil {
 			return nil, err
@@ -139,10 +144,16 @@ func create(path string, owner *User) (*os.File, error) {
 	return nil, fmt.Errorf("open %s: is no file (%s)", path, there.Mode().Type())
 }
 
-func createFree(name, extension string, owner *User) (*os.File, error) {
+// mayLose reports whether something is a file of the user's or our own.
+func (u *User) mayLose(there fs.FileInfo) bool {
+	stat, ok := there.Sys().(*syscall.Stat_t)
+	return ok && there.Mode().IsRegular() && (int(stat.Uid) == u.UID || int(stat.Uid) == os.Geteuid())
+}
+
+func createFree(name, extension string) (*os.File, error) {
 	path := name + extension
 	for again := 2; ; again++ {
-		file, err := createNew(path, owner)
+		file, err := createNew(path, nil)
 		if !errors.Is(err, fs.ErrExist) || again > 99 {
 			return file, err
 		}

@@ -167,21 +167,73 @@ func TestFilesAreTheUsers(t *testing.T) {
 		"closed": newDir(t, 0, 0, 0o700),
 	} {
 		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(dir, "x")
 			for range 2 { // the second takes the first away
-				file, err := user.Create(filepath.Join(dir, "x"))
+				file, err := user.Create(path)
 				if err != nil {
 					t.Fatal(err)
 				}
 				file.Close()
-				checkOwner(t, filepath.Join(dir, "x"))
+				checkOwner(t, path)
 			}
-			path, err := user.Write(filepath.Join(dir, "x"), "", func(io.Writer) error { return nil })
+			if err := user.Remove(path); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Write makes nothing where the user could not.
+func TestWriteHasTheUsersRights(t *testing.T) {
+	empty := func(io.Writer) error { return nil }
+	path, err := user.Write(filepath.Join(newDir(t, user.UID, user.GID, 0o700), "x"), "", empty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkOwner(t, path)
+	closed := newDir(t, 0, 0, 0o700)
+	path, err = user.Write(filepath.Join(closed, "x"), "", empty)
+	if left, readErr := os.ReadDir(closed); !errors.Is(err, unix.EACCES) || readErr != nil || len(left) != 0 {
+		t.Errorf("made %q: %v; left %v, %v", path, err, left, readErr)
+	}
+}
+
+// What is there already and closed to the user is not opened with root's rights, nor taken away.
+func TestOthersStay(t *testing.T) {
+	for name, test := range map[string]struct {
+		dir os.FileMode
+		put func(path string) error
+	}{
+		"pipe in an open directory": {0o777 | os.ModeSticky, func(path string) error { return unix.Mkfifo(path, 0o600) }},
+		"pipe in a closed one":      {0o700, func(path string) error { return unix.Mkfifo(path, 0o600) }},
+		"device": {0o777 | os.ModeSticky, func(path string) error {
+			return unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3)))
+		}},
+		"a third one's file": {0o755, func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chown(path, 4321, 4321))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(newDir(t, 0, 0, test.dir), "x")
+			if err := test.put(path); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.Lstat(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkOwner(t, path)
-			if err := user.Remove(path); err != nil {
-				t.Error(err)
+			if before.Mode().Type() == fs.ModeNamedPipe {
+				reader, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer reader.Close()
+			}
+			if file, err := user.Create(path); !errors.Is(err, unix.EACCES) {
+				t.Errorf("made %v: %v", file, err)
+			}
+			if now, err := os.Lstat(path); err != nil || !os.SameFile(before, now) {
+				t.Errorf("it was taken away: %v", err)
 			}
 		})
 	}
