@@ -122,7 +122,8 @@ func (l *loop) next() time.Time {
 
 func (l *loop) run(ctx context.Context) error {
 	for {
-		if _, err := l.wait(ctx); err != nil {
+		more, err := l.wait(ctx)
+		if err != nil {
 			return err
 		}
 		now := time.Now()
@@ -130,7 +131,7 @@ func (l *loop) run(ctx context.Context) error {
 			return l.last(now)
 		}
 		tell, window, sweep := l.tell.isDue(now), l.window.isDue(now), l.sweep.isDue(now)
-		if err := l.step(now, tell, window, sweep); err != nil {
+		if err := l.step(now, due{more, tell, window, sweep}); err != nil {
 			return err
 		}
 		if (tell || sweep) && l.Alive() != nil {
@@ -139,14 +140,21 @@ func (l *loop) run(ctx context.Context) error {
 	}
 }
 
-// step does what is due. The window ends before flows are freed: what is freed now was told of in the samples of the
-// next reading at the latest, and has a name until the window after that ends.
-func (l *loop) step(now time.Time, tell, window, sweep bool) error {
-	if l.Samples != nil && (l.Tap != nil || tell || window) {
-		if err := l.pass(window); err != nil {
+// due is what there is to do.
+type due struct {
+	more                bool // as many samples wait as may
+	tell, window, sweep bool
+}
+
+// step does what is due. Samples that wait are not passed on before that, unless there are too many: a process that
+// accepted has shown up then. The window ends before flows are freed: what is freed now was told of in the samples of
+// the next reading at the latest, and has a name until the window after that ends.
+func (l *loop) step(now time.Time, due due) error {
+	if l.Samples != nil && (due.more || due.tell || due.window) {
+		if err := l.pass(due.window); err != nil {
 			return err
 		}
-		if tell || window {
+		if due.tell || due.window {
 			if err := l.tellTurns(false); err != nil {
 				return err
 			}
@@ -155,12 +163,12 @@ func (l *loop) step(now time.Time, tell, window, sweep bool) error {
 			return err
 		}
 	}
-	if window {
+	if due.window {
 		if err := l.showWindow(); err != nil {
 			return err
 		}
 	}
-	if sweep {
+	if due.sweep {
 		return l.Engine.Sweep()
 	}
 	return nil

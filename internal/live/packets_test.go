@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,6 +45,7 @@ func (w *world) ReadSamples(deadline time.Time, into func(*reading.Sample) error
 			return err
 		}
 	}
+	time.Sleep(time.Until(deadline))
 	w.waiting = w.waiting[1:]
 	w.reads++
 	return nil
@@ -87,29 +89,36 @@ func sampleOf(ns uint64, fromClient bool, data []byte) reading.Sample {
 	return s
 }
 
-// run has a tap make packets of what a world has, until all was read.
-func (w *world) run(t *testing.T, options tap.Options) (*tap.Tap, error) {
+// run has a tap make packets of what a world has, until all was read, with a clock of its own.
+func (w *world) run(t *testing.T, options tap.Options) (packets *tap.Tap, err error) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	w.stop = cancel
-	packets := tap.New(w, tap.Config{Options: options, Policies: reading.SampleAll, Netns: 7, WallClock: time.Second}, w.packet)
-	return packets, Loop(ctx, Timing{}, Parts{Engine: w, Samples: w, Tap: packets}, Sinks{Packet: w.packet})
+	packets = tap.New(w, tap.Config{Options: options, Policies: reading.SampleAll, Netns: 7, WallClock: time.Second}, w.packet)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		w.stop = cancel
+		err = Loop(ctx, Timing{}, Parts{Engine: w, Samples: w, Tap: packets}, Sinks{Packet: w.packet})
+	})
+	return packets, err
 }
 
 var small = testkit.Packet(testkit.TCP(testkit.ACK))
 
-// Samples wait until the engine has looked twice, and then go in their order, those of the end included.
+// Samples wait until the engine has looked twice, and then go in their order, those of the end included. Reading ends
+// after 100 ms, 200, 250 to sweep, 300, 400 and 500: it does not look where it only sweeps.
 func TestSamplesWait(t *testing.T) {
 	w := &world{waiting: [][]reading.Sample{
-		{sampleOf(1, true, small), sampleOf(2, false, small)}, {sampleOf(3, true, small)}, {}, {sampleOf(4, true, small)},
+		{sampleOf(1, true, small), sampleOf(2, false, small)}, {sampleOf(3, true, small)}, {sampleOf(4, true, small)},
+		{sampleOf(5, true, small)}, {}, {sampleOf(6, true, small)},
 	}}
 	c, err := w.run(t, tap.Options{})
 	want := []string{
 		"look", "look", "54@1000000001 netns 1 to server true", "54@1000000002 netns 1 to server false",
-		"look", "54@1000000003 netns 1 to server true", "look", "look", "54@1000000004 netns 1 to server true", "look",
+		"look", "54@1000000003 netns 1 to server true",
+		"look", "54@1000000004 netns 1 to server true", "54@1000000005 netns 1 to server true",
+		"look", "look", "54@1000000006 netns 1 to server true", "look",
 	}
-	if diff := cmp.Diff(want, w.log); diff != "" || err != nil || c.Packets() != 4 {
+	if diff := cmp.Diff(want, w.log); diff != "" || err != nil || c.Packets() != 6 {
 		t.Error(diff, err, c.Packets())
 	}
 }
