@@ -308,6 +308,31 @@ func TestTyping(t *testing.T) {
 	}
 }
 
+// A grouping that does not know what rows were sorted by begins with the most bytes, whichever way it was before.
+func TestGroupForgetsTheSort(t *testing.T) {
+	forgotten := 0
+	for _, field := range SortFields() {
+		for _, by := range Groups() {
+			m, err := New(Options{By: by, Sort: "-" + field})
+			if err != nil {
+				continue
+			}
+			was := m.sort
+			press(m, "g")
+			if m.sort == was {
+				continue
+			}
+			forgotten++
+			if m.sort != columns[0] || m.reversed {
+				t.Errorf("by %s, sorted by %s: then by %s, sorted by %s, reversed: %v", by, field, m.group, m.sort.field, m.reversed)
+			}
+		}
+	}
+	if forgotten == 0 {
+		t.Error("every grouping knows every field")
+	}
+}
+
 func TestMouse(t *testing.T) {
 	m := screenOf(t, Options{}, 120, 40, shops(2))
 	click := func(x, y int) { m.Update(tea.MouseClickMsg{X: x, Y: y, Button: tea.MouseLeft}) }

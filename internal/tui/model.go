@@ -188,7 +188,9 @@ func (m *Model) restart() {
 func (m *Model) pause() {
 	m.paused, m.missed = !m.paused, 0
 	if m.paused && m.snapshot != nil {
-		m.flows = m.flows.Clone()
+		kept := *m.snapshot
+		kept.Flows = m.flows.Clone()
+		m.snapshot, m.flows = &kept, kept.Flows
 	}
 }
 
@@ -204,7 +206,7 @@ func (m *Model) setFilter(f *filter.Filter) {
 func (m *Model) setGroup(g group) {
 	m.group = g
 	if !g.sorts(m.sort) {
-		m.sort = columns[0]
+		m.sort, m.reversed = columns[0], false
 	}
 	m.cursor, m.scroll = nil, 0
 	m.collect()

@@ -160,6 +160,7 @@ func TestPauseKeepsTheFrame(t *testing.T) {
 	for other := shop(2).Flows[0]; lent.Flows.Len() < flows; {
 		lent.Flows.Append(&other)
 	}
+	*lent.Window = model.Window{Flows: lent.Flows}
 	m.Update(frame(servers(2, 1)))
 	press(m, "right")
 	if got := rows(); got != opened {
