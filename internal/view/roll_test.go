@@ -343,6 +343,18 @@ func TestRollUpsKeepHealth(t *testing.T) {
 	}
 }
 
+// A row has the first queue that one of its flows has, in every view.
+func TestRollUpsKeepTheAcceptQueue(t *testing.T) {
+	a, b, web := endpoint("127.0.0.1:50001", nil), endpoint("127.0.0.1:50002", nil), endpoint("127.0.0.1:80", nil)
+	none, one, two := flow(model.ProtoTCP, a, web, 1, 1), flow(model.ProtoTCP, b, web, 1, 1), flow(model.ProtoTCP, b, web, 1, 1)
+	one.AcceptQueue, two.AcceptQueue = &model.AcceptQueue{Length: 1}, &model.AcceptQueue{Length: 2}
+	for _, by := range []*By{Service, Pair, Process, Cgroup} {
+		if rows := rowsOf(by, model.NewFlows(none, one, two)); len(rows) != 1 || rows[0].AcceptQueue != one.AcceptQueue {
+			t.Errorf("by %s: %+v", by.Name, rows)
+		}
+	}
+}
+
 // Windows added one by one make the rows that it makes at once, and so it does in memory that was used before.
 func TestRollGrows(t *testing.T) {
 	for _, by := range []*By{Service, Pair, Process, Cgroup} {

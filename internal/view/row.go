@@ -198,6 +198,9 @@ func (r *Row) use(f *model.Flow, asServer bool) {
 	r.Owner = Common(r.Owner, owner)
 	r.Flows++
 	r.Add(&tally)
+	if r.AcceptQueue == nil {
+		r.AcceptQueue = f.AcceptQueue
+	}
 	r.Name = ""
 }
 
