@@ -136,15 +136,23 @@ func (m *Model) collectPairs() {
 			s.remember(&m.clock, &s.row.Tally)
 		}
 	}
-	for i, n := range m.pairs {
+	m.listOpenPairs()
+}
+
+// listOpenPairs makes nodes of the largest flows of pairs that are open.
+func (m *Model) listOpenPairs() {
+	if !slices.ContainsFunc(m.pairs, func(n *node) bool { return n.open }) {
+		return
+	}
+	pairs := m.rolls[kindPair]
+	for f := range m.flows.Len() {
+		if at := pairs.Of(f); at >= 0 && m.pairs[at].open {
+			m.pairs[at].flows = append(m.pairs[at].flows, int32(f))
+		}
+	}
+	for _, n := range m.pairs {
 		if n.open {
-			m.all = m.all[:0]
-			for f := range m.flows.Len() {
-				if pairs.Of(f) == int32(i) {
-					m.all = append(m.all, int32(f))
-				}
-			}
-			m.listFlows(n, m.all)
+			m.listFlows(n, n.flows)
 		}
 	}
 }

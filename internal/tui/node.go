@@ -28,6 +28,7 @@ type collected struct {
 	slot  view.Slot
 	row   *view.Row // what its flows did in that; of a flow nil
 	place int       // of a flow: which it was in it
+	flows []int32   // of a pair that was open: places of its flows in it
 
 	number uint64 // what rows are sorted by, if that is a number of the newest frame
 }
@@ -64,7 +65,7 @@ const unranked = 1 << 30
 // begin readies the node for a new collection.
 func (n *node) begin(pass, frame uint64) {
 	n.pass, n.frame = pass, frame
-	n.kids = n.kids[:0]
+	n.kids, n.flows = n.kids[:0], n.flows[:0]
 }
 
 // adopt makes a service share the past of its pair, as long as that is its only one. It comes before the
