@@ -212,7 +212,9 @@ func (o *captureOptions) capture(ctx context.Context, inv *invocation, s *live.S
 	}
 	err = s.Run(ctx, live.Sinks{Packet: out.Packet, Round: func(time.Time) error { return out.Flush() }})
 	err = errors.Join(err, out.Flush(), out.Close())
-	o.tell(inv, s)
+	if s.HasBegun() {
+		o.tell(inv, s)
+	}
 	return err
 }
 

@@ -90,12 +90,18 @@ func (o *traceOptions) run(ctx context.Context, inv *invocation) error {
 	config.Turns = &trace.Config{
 		Payload: o.payload, NoRedact: o.noRedact, Conns: o.conns || o.errors, Errors: o.errors,
 	}
+	out := bufio.NewWriter(inv.stdout) // emptied several times a second
+	counting := config.Counting
+	config.Counting = func(at model.Site) {
+		counting(at)
+		_ = errors.Join(encoder.Begin(out), out.Flush()) // what fails is returned by the next Flush, too
+	}
 	start := time.Now() // attaching takes a while, and what happens meanwhile is told, too
 	s, err := live.Open(config)
 	if err != nil {
 		return o.openError(err)
 	}
-	return errors.Join(ended(o.follow(ctx, inv, s, encoder, start), config.Warn), s.Close())
+	return errors.Join(ended(o.follow(ctx, s, out, encoder, start), config.Warn), s.Close())
 }
 
 // listPackets prints packets instead of turns. A limit per second is the kernel's budget then.
@@ -117,13 +123,9 @@ func (o *traceOptions) listPackets(ctx context.Context, inv *invocation) error {
 	return c.run(ctx, inv)
 }
 
-// follow runs while packets are counted and sampled.
-func (o *traceOptions) follow(ctx context.Context, inv *invocation, s *live.Session, encoder export.TraceEncoder,
+// follow runs while packets are counted and sampled. Where that never begins it writes nothing.
+func (o *traceOptions) follow(ctx context.Context, s *live.Session, out *bufio.Writer, encoder export.TraceEncoder,
 	start time.Time) error {
-	out := bufio.NewWriter(inv.stdout) // emptied several times a second
-	if err := errors.Join(encoder.Begin(out), out.Flush()); err != nil {
-		return err
-	}
 	selector := trace.NewSelector(o.selection(),
 		func(e *model.Traced) error { return encoder.Event(out, e) },
 		func(g *model.TraceGap) error { return encoder.Gap(out, g) })
@@ -131,6 +133,9 @@ func (o *traceOptions) follow(ctx context.Context, inv *invocation, s *live.Sess
 		Turn:  selector.Tell,
 		Round: func(now time.Time) error { return errors.Join(selector.Tick(now), out.Flush()) },
 	})
+	if failed := out.Flush(); !s.HasBegun() || failed != nil && errors.Is(err, failed) {
+		return err // nothing more can be written, or is to be
+	}
 	summary := model.TraceSummary{Start: start, End: time.Now(), Origin: s.Origin(), Counts: selector.Counts}
 	summary.Counts.Forgotten = s.Forgotten()
 	samples, countErr := s.SampleCounts()

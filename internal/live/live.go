@@ -74,6 +74,7 @@ type Session struct {
 	turns     *trace.Turns  // nil: no turns
 	slow      time.Duration // from where on windows list turns
 
+	begun  bool // counting has
 	denied bool // it was said that there are processes of which details are unknown
 	blind  bool // what waits in sockets was unknown in the newest window
 }
@@ -161,6 +162,9 @@ func (s *Session) Forgotten() uint64 {
 	return s.turns.Forgotten()
 }
 
+// HasBegun reports whether Run has begun to count.
+func (s *Session) HasBegun() bool { return s.begun }
+
 // Run gives rights up and calls sinks until the context or the time ends, which is no error. Where the network
 // namespace ends before, it returns loader.ErrNetnsGone after the sinks had what there was. It is called once.
 func (s *Session) Run(ctx context.Context, sinks Sinks) error {
@@ -191,6 +195,7 @@ func (s *Session) Run(ctx context.Context, sinks Sinks) error {
 	if err != nil {
 		return err
 	}
+	s.begun = true
 	if s.config.Counting != nil {
 		origin := s.Origin()
 		s.config.Counting(origin.Site())
