@@ -19,7 +19,7 @@ func (e pictureEncoder) parts(w io.Writer, v *view.Row) {
 	}
 }
 
-// wrongs names and counts what went wrong at a service.
+// drawErrors names and counts what went wrong at a service.
 func (e pictureEncoder) drawErrors(w io.Writer, v *view.Row) {
 	label := "wrong"
 	for _, wrong := range errorLines(v) {

@@ -190,8 +190,7 @@ func (l *Loader) begin() error {
 // need any more: all of them, but for the one that lets others' /proc/PID/exe be read and, with
 // clsact, the one that removes the filter at Close. Those named in others (unix.CAP_CHOWN) stay as well.
 // Nothing that is started from here on can have more, not even by a set-user-id bit (no_new_privs). Map
-// access goes through open descriptors. Without AllThreadsSyscall (a cgo build) it returns an error and
-// changes nothing.
+// access goes through open descriptors. An error says that some may be left.
 func (l *Loader) DropPrivileges(others ...uint) error {
 	l.source = nil
 	keep := uint64(1 << unix.CAP_SYS_PTRACE)
