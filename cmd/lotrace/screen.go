@@ -21,12 +21,14 @@ import (
 type screen struct {
 	*tea.Program
 	keys    *os.File       // the terminal that they come from; nil: there is none
+	release func()         // lets go of keys
 	signals chan os.Signal // of job control, and SIGQUIT
 	stopped atomic.Bool    // by ourselves
 }
 
 func newScreen(inv *invocation, color bool, model tea.Model) *screen {
-	s := &screen{keys: keysOf(inv), signals: make(chan os.Signal, 8)}
+	s := &screen{signals: make(chan os.Signal, 8)}
+	s.keys, s.release = keysOf(inv)
 	env := make([]string, 0, len(inv.env))
 	for key, value := range inv.env {
 		env = append(env, key+"="+value)
@@ -50,20 +52,24 @@ func newScreen(inv *invocation, color bool, model tea.Model) *screen {
 	return s
 }
 
-// keysOf is stdin if that is a terminal. What is piped in is nobody's keys: the session's terminal has them then.
-func keysOf(inv *invocation) *os.File {
+// keysOf is stdin if that is a terminal. What is piped in is nobody's keys: the session's terminal has them then,
+// which is open until release is called. Without a terminal keys is nil.
+func keysOf(inv *invocation) (keys *os.File, release func()) {
+	release = func() {}
 	if keys, ok := inv.stdin.(*os.File); ok && terminal(keys) != nil {
-		return keys
+		return keys, release
 	}
 	keys, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
-		return nil
+		return nil, release
 	}
-	return keys
+	return keys, func() { keys.Close() }
 }
 
-// run draws from begun on, while count runs in the background, until either ends.
+// run draws from begun on, while count runs in the background, until either ends. It is called once: it lets go of
+// the keys.
 func (s *screen) run(ctx context.Context, begun <-chan struct{}, count func(context.Context) error) error {
+	defer s.release()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, s.Quit)()
