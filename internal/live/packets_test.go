@@ -123,6 +123,23 @@ func TestSamplesWait(t *testing.T) {
 	}
 }
 
+// As many samples as may wait are handed on before there are more, though nothing is due.
+func TestTooManySamplesDoNotWait(t *testing.T) {
+	large := sampleOf(1, true, slices.Concat(small, make([]byte, 9<<20)))
+	w := &world{waiting: [][]reading.Sample{{large, large, sampleOf(2, true, small)}}}
+	_, err := w.run(t, tap.Options{Whole: true})
+	for i, line := range w.log {
+		w.log[i], _, _ = strings.Cut(line, " ")
+	}
+	length := len(large.Data)
+	want := []string{
+		"look", "look", fmt.Sprint(length, "@1000000001"), fmt.Sprint(length, "@1000000001"), "look", "54@1000000002", "look",
+	}
+	if diff := cmp.Diff(want, w.log); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}
+
 func TestEnoughPackets(t *testing.T) {
 	data := testkit.Packet(testkit.TCP(testkit.ACK), testkit.Payload(1000))
 	s := sampleOf(1, true, data)
