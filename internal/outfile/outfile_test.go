@@ -198,7 +198,7 @@ func TestWriteHasTheUsersRights(t *testing.T) {
 	}
 }
 
-// What is there already and closed to the user is not opened with root's rights, nor taken away.
+// A file that is there already and closed to the user is not opened with root's rights, nor taken away.
 func TestOthersStay(t *testing.T) {
 	for name, test := range map[string]struct {
 		dir os.FileMode

@@ -176,7 +176,7 @@ func (p *play) open(n, kind byte) {
 	}
 	port := 40000 + uint16(n%8)
 	if kind&16 != 0 {
-		port = 72 + uint16(n%8) // whoever guesses by port takes the other end for the client
+		port = 72 + uint16(n%8) // a guess by ports takes the other end for the client
 	}
 	for _, slot := range p.source.slots {
 		if slot.Key.Port[1] == port && slot.State == reading.SlotLive {
