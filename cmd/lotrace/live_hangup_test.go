@@ -167,6 +167,9 @@ func TestPrintingHangsUp(t *testing.T) {
 			w := leader(t, livingLeader, args)
 			w.start(ns)
 			w.awaitCounting()
+			if strings.HasPrefix(args, "trace") {
+				w.await("REQUEST") // the head is written then, and nothing else is left to write
+			}
 			pid := w.pidSaid()
 			left := tracesOfProcess(t, pid, ns, before)
 			w.hangUp()
