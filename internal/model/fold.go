@@ -110,10 +110,6 @@ func (s Self) fold(next *Self, took, tookNext time.Duration) Self {
 	return folded
 }
 
-// SlowKept is how many slow turns of a window are kept: so many of the newest and, beside them, so many of
-// the longest.
-const SlowKept = 256
-
 // addSlow merges the slow turns, newest first, within the bounds of one window.
 func (w *Window) addSlow(other *Window) {
 	w.SlowFrom = max(w.SlowFrom, other.SlowFrom)
@@ -122,18 +118,11 @@ func (w *Window) addSlow(other *Window) {
 		return
 	}
 	all := slices.Concat(w.Slow, other.Slow)
-	slices.SortStableFunc(all, compareSlow)
-	if older := len(all) - SlowKept; older > SlowKept {
-		slices.SortStableFunc(all[SlowKept:], func(a, b SlowTurnRow) int { return cmp.Compare(b.Turn, a.Turn) })
-		w.SlowLost += uint64(older - SlowKept)
-		all = all[:2*SlowKept]
-		slices.SortStableFunc(all, compareSlow)
-	}
-	w.Slow = all
-}
-
-func compareSlow(a, b SlowTurnRow) int {
-	return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(b.Turn, a.Turn))
+	SortSlow(all)
+	slices.Reverse(all)
+	kept, lost := KeepSlow(all, func(t *SlowTurnRow) time.Duration { return t.Turn })
+	SortSlow(kept)
+	w.Slow, w.SlowLost = kept, w.SlowLost+lost
 }
 
 // fold returns the queues of those who listen at the end of next, over both windows. Where next does not know its

@@ -136,15 +136,23 @@ func (l Listening) Of(site uint32, server netip.AddrPort) *AcceptQueue {
 	var found *AcceptQueue
 	best := 0
 	for _, queue := range l[server.Port()] {
-		if match := queue.match(site, server.Addr()); match > best {
+		if match := queue.Match(site, server.Addr()); match > best {
 			found, best = queue, match
 		}
 	}
 	return found
 }
 
-// match is how closely a socket that listens there fits an address; 0: not at all.
-func (l *ListenKey) match(site uint32, addr netip.Addr) int {
+// ListenKey is where sockets listen. Several may do so at one place, and share the work.
+type ListenKey struct {
+	Site   uint32
+	Addr   netip.Addr // unspecified: any address of its family, and IPv4 too unless V6Only
+	Port   uint16
+	V6Only bool
+}
+
+// Match is how closely a socket that listens there fits an address, as the kernel has it; 0: not at all.
+func (l *ListenKey) Match(site uint32, addr netip.Addr) int {
 	sameFamily := l.Addr.Is4() == addr.Is4()
 	switch {
 	case l.Site != site:
@@ -157,24 +165,4 @@ func (l *ListenKey) match(site uint32, addr netip.Addr) int {
 		return 1
 	}
 	return 0
-}
-
-// ListenKey is where sockets listen. Several may do so at one place, and share the work.
-type ListenKey struct {
-	Site   uint32
-	Addr   netip.Addr // unspecified: any address of its family, and IPv4 too unless V6Only
-	Port   uint16
-	V6Only bool
-}
-
-// SlowTurnRow is one turn that took longer than was asked for.
-type SlowTurnRow struct {
-	Time   time.Time // when its request had left; the window's end if that is unknown
-	Site   uint32    // as in Flow
-	Netns  uint32
-	Proto  Proto
-	Client Endpoint
-	Server Endpoint
-	Turn   time.Duration
-	Parts  *SlowParts // nil: unknown
 }

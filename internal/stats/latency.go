@@ -68,8 +68,11 @@ func (e *Engine) tallyOf(slot *reading.Slot) model.Tally {
 
 // isOver reports whether no more data can come on the slot's connection.
 func isOver(slot *reading.Slot) bool {
+	if slot.Key.Proto != model.ProtoTCP {
+		return false
+	}
 	_, closed := model.TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0)
-	return closed && slot.Key.Proto == model.ProtoTCP
+	return closed
 }
 
 // endResponse counts the newest answer, which the kernel does when the next request shows that it is

@@ -151,8 +151,7 @@ func (e *Engine) mayBeHeld(slot *reading.Slot) bool {
 	if slot.Key.Proto != model.ProtoTCP {
 		return true
 	}
-	_, closed := model.TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0)
-	return !closed && oldest(slot)+uint64(speechTime) < e.now.MonoNS
+	return !isOver(slot) && oldest(slot)+uint64(speechTime) < e.now.MonoNS
 }
 
 // oldest is a time at which the flow already was (CLOCK_MONOTONIC, ns). A connection whose SYN nobody

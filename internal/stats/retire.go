@@ -67,11 +67,12 @@ func (c *census) underPressure(config *Config) bool {
 }
 
 func patienceWith(slot *reading.Slot, pressure int) time.Duration {
-	if slot.Key.Proto != model.ProtoTCP {
+	switch {
+	case slot.Key.Proto != model.ProtoTCP:
 		return patience.idle[pressure]
-	}
-	if _, closed := model.TCPState(slot.TCPFlags[0], slot.TCPFlags[1], 0, 0); closed {
+	case isOver(slot):
 		return patience.closed[pressure]
+	default:
+		return patience.idleTCP[pressure]
 	}
-	return patience.idleTCP[pressure]
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // listeners finds out whether an endpoint is one that waited for others when counting began.
-type listeners map[listenerKey][]reading.Listener
+type listeners map[listenerKey][]model.ListenKey
 
 // listenerKey is a site, a protocol and a port in one number, the kind of key that is found fastest.
 type listenerKey uint64
@@ -19,7 +19,7 @@ func newListeners(all []reading.Listener) listeners {
 	l := make(listeners, len(all))
 	for _, one := range all {
 		key := listenerAt(one.Site, one.Proto, one.Port)
-		l[key] = append(l[key], one)
+		l[key] = append(l[key], model.ListenKey{Site: one.Site, Addr: one.Addr, Port: one.Port, V6Only: one.V6Only})
 	}
 	return l
 }
@@ -31,12 +31,8 @@ func (l listeners) has(key *reading.SlotKey, end int) bool {
 		return false
 	}
 	addr := key.Endpoint(end).Addr()
-	for _, one := range at {
-		sameFamily := one.Addr.Is4() == addr.Is4()
-		switch {
-		case one.Addr == addr:
-			return true
-		case one.Addr.IsUnspecified() && (sameFamily || one.Addr.Is6() && !one.V6Only):
+	for i := range at {
+		if at[i].Match(key.Site, addr) > 0 {
 			return true
 		}
 	}
