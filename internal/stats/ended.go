@@ -59,24 +59,25 @@ func (e *Engine) endOrphans() {
 
 // keep holds an ended flow's part of the window until the window is shown.
 func (e *Engine) keep(slot *reading.Slot, tally *model.Tally) {
-	if !e.isDue(slot, tally) {
+	ends := e.endsOf(slot)
+	if !isDue(slot, ends, tally) {
 		if e.config.Samples && len(e.parts.silent) < e.config.MaxEnded {
-			e.parts.silent[slot.Key] = silentSlot{*slot, *e.endsOf(slot)}
+			e.parts.silent[slot.Key] = silentSlot{*slot, *ends}
 		}
 		return
 	}
+	ends.steps = stepsOf(slot)
 	if older := e.olderPart(slot); older != nil {
-		older.merge(slot, e.endsOf(slot), tally)
+		older.merge(slot, ends, tally)
 		return
 	}
 	if len(e.parts.ended) >= e.config.MaxEnded {
 		e.countOnly(slot, tally)
 		return
 	}
-	ends := *e.endsOf(slot)
-	e.endsOf(slot).connected = slot.ConnectedNS != 0 // the row is made of the copy, and an orphan keeps its slot
 	e.parts.byKey[slot.Key] = len(e.parts.ended)
-	e.parts.ended = append(e.parts.ended, endedSlot{*slot, ends, *tally, e.queues.of(slot)})
+	e.parts.ended = append(e.parts.ended, endedSlot{*slot, *ends, *tally, e.queues.of(slot)})
+	ends.connected = slot.ConnectedNS != 0 // the row is made of the copy, and an orphan keeps its slot
 }
 
 // countOnly counts an ended flow for which there is no room as its row would have been counted: not at all if

@@ -42,7 +42,7 @@ func (e *Engine) restartHealth() {
 func (e *Engine) tellHealth(s *model.Window) {
 	s.Uncounted = e.now.Uncounted - e.start.Uncounted
 	s.QueuesFailed, e.queues.failed = e.queues.failed, nil
-	e.tellSlow(s)
+	e.showSlow(s)
 }
 
 // addTally puts a slot's part of the window into its row, which has its counters already.

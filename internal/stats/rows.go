@@ -29,14 +29,16 @@ func (e *Engine) makeRows() {
 		slot := e.slotAt(i)
 		e.takePart(slot)
 		tally := e.tallyOf(slot)
-		if !e.isDue(slot, &tally) {
+		ends := e.endsOf(slot)
+		if !isDue(slot, ends, &tally) {
 			continue
 		}
+		ends.steps = stepsOf(slot)
 		if older := e.olderPart(slot); older != nil {
-			older.merge(slot, e.endsOf(slot), &tally)
+			older.merge(slot, ends, &tally)
 			continue
 		}
-		e.addRow(slot, e.endsOf(slot), e.names.owners[i], &tally)
+		e.addRow(slot, ends, e.names.owners[i], &tally)
 		e.turns.histograms.used = lent // the row has a copy
 	}
 	for i := range e.parts.ended {
@@ -64,27 +66,30 @@ func (e *Engine) addRow(slot *reading.Slot, ends *ends, owners [2]*model.Owner, 
 
 // isShown asks the filter about a flow, and then whether it is to be hidden, which it counts.
 func (e *Engine) isShown(row *model.Flow, slot *reading.Slot) bool {
-	switch {
-	case e.config.Match != nil && !e.config.Match(row):
-	case e.config.Hide != nil && e.config.Hide(row):
+	wanted, hidden := e.isWanted(row)
+	if hidden {
 		e.rows.hidden.Flows++
 		e.rows.hidden.Add(sumOf(slot))
-	default:
-		return true
 	}
-	e.slow.reject(&slot.Key)
-	return false
+	e.slow.judge(slot, wanted)
+	return wanted
+}
+
+// isWanted reports whether a flow is to be shown and, if it is not, whether that is as it is to be hidden.
+func (e *Engine) isWanted(row *model.Flow) (wanted, hidden bool) {
+	if e.config.Match != nil && !e.config.Match(row) {
+		return false, false
+	}
+	hidden = e.config.Hide != nil && e.config.Hide(row)
+	return !hidden, hidden
 }
 
 // isDue reports whether there is a row to be made of a slot's part of the window: something was counted, which may
 // come long after the last packet, or the connection made a step of which no row told. Bytes that wait in queues
 // are no reason.
-func (e *Engine) isDue(slot *reading.Slot, t *model.Tally) bool {
-	ends := e.endsOf(slot)
-	steps := stepsOf(slot)
-	isNew := steps != ends.steps
-	ends.steps = steps
-	return isNew || slot.Dir[0].Counters != model.Counters{} || slot.Dir[1].Counters != model.Counters{} || counted(t)
+func isDue(slot *reading.Slot, ends *ends, t *model.Tally) bool {
+	return stepsOf(slot) != ends.steps ||
+		slot.Dir[0].Counters != model.Counters{} || slot.Dir[1].Counters != model.Counters{} || counted(t)
 }
 
 // stepsOf is how many of its steps a connection has made: the handshake, the server's accept, the first byte.

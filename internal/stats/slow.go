@@ -12,9 +12,9 @@ import (
 
 // slowTurns are those of one window.
 type slowTurns struct {
-	turns    []slowTurn // the newest last, in the order in which they were told
-	shed     uint64     // beyond the bound
-	rejected map[reading.SlotKey]struct{}
+	turns  []slowTurn // the newest last, in the order in which they were told
+	shed   uint64     // beyond the bound
+	judged map[reading.SlotKey][]judgement
 }
 
 type slowTurn struct {
@@ -22,9 +22,15 @@ type slowTurn struct {
 	owners [2]*model.Owner // of the ends of Key
 }
 
+// judgement is what became of a row of which there are slow turns.
+type judgement struct {
+	beganNS uint64
+	shown   bool
+}
+
 func (s *slowTurns) reset() {
 	s.turns, s.shed = s.turns[:0], 0
-	clear(s.rejected)
+	clear(s.judged)
 }
 
 // add keeps a copy, Parts included.
@@ -32,6 +38,12 @@ func (s *slowTurns) add(turn reading.SlowTurn) {
 	if turn.Parts != nil {
 		parts := *turn.Parts
 		turn.Parts = &parts
+	}
+	if s.judged == nil {
+		s.judged = make(map[reading.SlotKey][]judgement)
+	}
+	if _, known := s.judged[turn.Key]; !known {
+		s.judged[turn.Key] = nil
 	}
 	s.turns = append(s.turns, slowTurn{SlowTurn: turn})
 	if len(s.turns) >= 4*model.SlowKept {
@@ -41,24 +53,30 @@ func (s *slowTurns) add(turn reading.SlowTurn) {
 
 // trim keeps the newest, and the longest of the others.
 func (s *slowTurns) trim() {
-	older := len(s.turns) - model.SlowKept
-	if older <= model.SlowKept {
-		return
-	}
-	slices.SortStableFunc(s.turns[:older], func(a, b slowTurn) int { return cmp.Compare(b.Turn, a.Turn) })
-	s.shed += uint64(older - model.SlowKept)
-	s.turns = slices.Delete(s.turns, model.SlowKept, older)
+	kept, lost := model.KeepSlow(s.turns, func(t *slowTurn) time.Duration { return t.Turn })
+	s.turns, s.shed = kept, s.shed+lost
 }
 
-// reject leaves out the turns of a flow that is not to be shown.
-func (s *slowTurns) reject(key *reading.SlotKey) {
+// judge remembers whether the row that a slot began is shown, if there are slow turns of its key.
+func (s *slowTurns) judge(slot *reading.Slot, shown bool) {
 	if len(s.turns) == 0 {
 		return
 	}
-	if s.rejected == nil {
-		s.rejected = make(map[reading.SlotKey]struct{})
+	if rows, asked := s.judged[slot.Key]; asked {
+		s.judged[slot.Key] = append(rows, judgement{slot.CreatedNS, shown})
 	}
-	s.rejected[*key] = struct{}{}
+}
+
+// verdict reports whether the turn's row is shown; false, false: the window has none. It is the newest row of its
+// key that had begun by then.
+func (s *slowTurns) verdict(t *slowTurn) (shown, known bool) {
+	newest := uint64(0)
+	for _, row := range s.judged[t.Key] {
+		if row.beganNS <= t.AskedNS && row.beganNS >= newest {
+			shown, known, newest = row.shown, true, row.beganNS
+		}
+	}
+	return shown, known
 }
 
 // takeSlow takes over the slow turns that a reading told of, even one that failed: they are told once. The source may
@@ -94,26 +112,41 @@ func (t *slowTurn) name(e *Engine, slot *reading.Slot, ends *ends) {
 	}
 }
 
-// tellSlow puts the window's slow turns into the snapshot, newest first.
-func (e *Engine) tellSlow(s *model.Window) {
+// showSlow puts the window's slow turns into it, newest first.
+func (e *Engine) showSlow(w *model.Window) {
 	if e.config.Slow == 0 {
 		return
 	}
 	e.slow.trim()
-	s.SlowFrom = e.config.Slow
-	s.SlowLost = e.now.SlowLost - e.start.SlowLost + e.slow.shed
+	w.SlowFrom = e.config.Slow
+	w.SlowLost = e.now.SlowLost - e.start.SlowLost + e.slow.shed
 	for i := range e.slow.turns {
-		turn := &e.slow.turns[i]
-		if _, rejected := e.slow.rejected[turn.Key]; !rejected {
-			s.Slow = append(s.Slow, e.slowRow(turn))
+		if turn := &e.slow.turns[i]; e.isTurnShown(turn) {
+			w.Slow = append(w.Slow, e.slowRow(turn))
 		}
 	}
-	if s.SlowLost > 0 {
-		s.Slow = append(s.Slow, longestMissing(s)...)
+	if w.SlowLost > 0 {
+		w.Slow = append(w.Slow, longestMissing(w)...)
 	}
-	slices.SortStableFunc(s.Slow, func(a, b model.SlowTurnRow) int {
-		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(b.Turn, a.Turn))
-	})
+	model.SortSlow(w.Slow)
+}
+
+// isTurnShown reports whether a turn is of a flow that is shown. Of a flow without a row in the window it asks what
+// it would ask of its row.
+func (e *Engine) isTurnShown(t *slowTurn) bool {
+	shown, known := e.slow.verdict(t)
+	if known {
+		return shown
+	}
+	flow, _ := e.FlowOf(&reading.Sample{Slot: t.Slot, Key: t.Key, MonoNS: t.AskedNS, Client: t.Client})
+	client := 0
+	if flow.Client.AddrPort() != t.Key.Endpoint(0) {
+		client = 1
+	}
+	flow.Client.Owner = cmp.Or(flow.Client.Owner, t.owners[client])
+	flow.Server.Owner = cmp.Or(flow.Server.Owner, t.owners[1-client])
+	shown, _ = e.isWanted(&flow)
+	return shown
 }
 
 func (e *Engine) slowRow(t *slowTurn) model.SlowTurnRow {
@@ -137,22 +170,22 @@ type tuple struct {
 
 // longestMissing makes records of the longest turns of those flows whose own were lost, as far as their
 // rows know them: those that took longest come first to be kept.
-func longestMissing(s *model.Window) []model.SlowTurnRow {
+func longestMissing(w *model.Window) []model.SlowTurnRow {
 	longest := make(map[tuple]time.Duration)
-	for i := range s.Slow {
-		t := &s.Slow[i]
+	for i := range w.Slow {
+		t := &w.Slow[i]
 		of := tuple{t.Site, t.Proto, t.Client.AddrPort(), t.Server.AddrPort()}
 		longest[of] = max(longest[of], t.Turn)
 	}
 	var missing []model.SlowTurnRow
-	for f := range s.Flows.All() {
+	for f := range w.Flows.All() {
 		// The row's may be the bound of its bucket.
 		known := longest[tuple{f.Site, f.Proto, f.Client.AddrPort(), f.Server.AddrPort()}]
-		if f.Turn.Max < s.SlowFrom || model.Bucket(known) >= model.Bucket(f.Turn.Max) {
+		if f.Turn.Max < w.SlowFrom || model.Bucket(known) >= model.Bucket(f.Turn.Max) {
 			continue
 		}
 		missing = append(missing, model.SlowTurnRow{
-			Time: s.End, Site: f.Site, Netns: f.Netns, Proto: f.Proto, Client: f.Client, Server: f.Server,
+			Time: w.End, Site: f.Site, Netns: f.Netns, Proto: f.Proto, Client: f.Client, Server: f.Server,
 			Turn: f.Turn.Max,
 		})
 	}

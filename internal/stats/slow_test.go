@@ -138,6 +138,46 @@ func TestSlowTurnsAreFiltered(t *testing.T) {
 	}
 }
 
+// A turn may come to light in a window that has no row of its flow, whose slot may be free by then: the flow itself
+// says whether it is shown. Another connection on the same ports says nothing of it.
+func TestSlowTurnsWithoutRowsAreFiltered(t *testing.T) {
+	own, other := &reading.Process{PID: 1}, &reading.Process{PID: 2}
+	owners := newFakeOwners(own, other)
+	s := newFakeSource()
+	e := start(t, s, Config{
+		Slow: ms, Owners: owners,
+		Match: func(f *model.Flow) bool { return f.Client.Port != 40001 },
+		Hide:  func(f *model.Flow) bool { return f.Client.Owner == owners.owners[own] },
+	})
+	for i := range uint32(3) {
+		s.packet(s.open(i, 40000+uint16(i), model.ProtoTCP, reading.SlotRoleSYN), 1, model.FlagSYN)
+	}
+	s.slots[2].Owner[1] = own
+	window(t, e)
+	tell := func(slots []*reading.Slot) {
+		for i, slot := range slots {
+			s.slow(slot, ms+time.Duration(i))
+		}
+	}
+	slots := []*reading.Slot{s.slots[0], s.slots[1], s.slots[2]}
+	tell(slots)
+	if got := turnsOf(window(t, e)); !slices.Equal(got, []time.Duration{ms}) {
+		t.Errorf("of flows that rest got %v", got)
+	}
+	tell(slots)
+	sweep(t, e) // finds out whose they are
+	for _, slot := range slots {
+		delete(s.slots, slot.Index)
+		s.pass(time.Second)
+		next := s.open(slot.Index, slot.Key.Port[1], model.ProtoTCP, reading.SlotRoleSYN)
+		next.Owner[1] = other
+		s.packet(next, 1, model.FlagSYN)
+	}
+	if got := turnsOf(window(t, e)); !slices.Equal(got, []time.Duration{ms}) {
+		t.Errorf("of flows that are over got %v", got)
+	}
+}
+
 // However many there are, the newest and the longest are kept, and the rest is counted.
 func TestSlowTurnsAreBounded(t *testing.T) {
 	s := newFakeSource()
