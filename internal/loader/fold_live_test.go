@@ -28,7 +28,7 @@ func TestWindowsFoldLive(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	var folded *model.Window
+	var folder model.Folder
 	for range 4 {
 		if _, err := ask(client, 3, 600); err != nil {
 			t.Fatal(err)
@@ -42,16 +42,9 @@ func TestWindowsFoldLive(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		w := many.window()
-		if folded == nil {
-			kept := *w
-			kept.Flows = w.Flows.Clone()
-			folded = &kept
-			continue
-		}
-		folded.Fold(w)
+		folder.Add(many.window())
 	}
-	sameWindows(t, one.window(), folded)
+	sameWindows(t, one.window(), folder.Window())
 }
 
 func sameWindows(t *testing.T, long, folded *model.Window) {

@@ -1,9 +1,7 @@
 package model
 
 import (
-	"encoding/binary"
 	"iter"
-	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -32,50 +30,6 @@ type Flows struct {
 
 	flow       Flow // what At returned last
 	histograms [2][HistogramBuckets]uint64
-}
-
-type packedFlow struct {
-	addr        [2]uint32 // client, server
-	owner       [2]uint32
-	first, last int64 // nanoseconds since origin
-	began       uint64
-	lastNS      [2]uint64
-	sent        [2]packedCounter // by client, by server
-	ends, large uint32
-	path, tally uint32
-	port        [2]uint16
-	site        uint32 // place in sites
-	flags       [2]uint8
-	proto       Proto
-	kind        Kind
-	state, role uint8
-	closed      bool
-}
-
-type packedSite struct{ number, netns uint32 }
-
-type packedCounter struct{ packets, bytes, skbs, payload uint32 }
-
-// packedPath is what TCP alone has.
-type packedPath struct {
-	srtt                         [2]time.Duration
-	cwnd                         [2]uint32
-	handshake, accept, firstByte time.Duration
-	connected                    bool // in this window
-	acceptQueue                  *AcceptQueue
-}
-
-type packedTally struct {
-	turn, response packedLatency
-	crossed        uint64
-	health         *Health
-	breakdown      Breakdown
-}
-
-type packedLatency struct {
-	count         uint64
-	sum, min, max time.Duration
-	at            int // in counts: buckets from that of min to that of max
 }
 
 // NewFlows returns a list of the flows given.
@@ -114,137 +68,6 @@ func (p *Flows) Grow(n int) {
 	}
 }
 
-// Append adds a copy of a flow. Its times must be within a century of the others', and where it has counted a
-// handshake, that was its own.
-func (p *Flows) Append(f *Flow) {
-	if len(p.rows) == 0 {
-		p.origin = f.LastSeen
-	}
-	p.rows = append(p.rows, packedFlow{
-		owner:  [2]uint32{p.ownerPlace(0, f.Client.Owner), p.ownerPlace(1, f.Server.Owner)},
-		first:  int64(f.FirstSeen.Sub(p.origin)),
-		last:   int64(f.LastSeen.Sub(p.origin)),
-		began:  f.BeganNS,
-		lastNS: f.LastNS,
-		site:   p.sitePlace(f.Site, f.Netns),
-		kind:   f.Kind,
-		flags:  f.TCPFlags,
-		port:   [2]uint16{f.Client.Port, f.Server.Port},
-		proto:  f.Proto,
-		state:  place(&p.states, f.State),
-		role:   place(&p.roles, f.RoleSource),
-		closed: f.Closed,
-		path:   p.addPath(f),
-		tally:  p.addTally(f),
-	})
-	row := &p.rows[len(p.rows)-1]
-	if f.Client.Addr.Is4() && f.Server.Addr.Is4() {
-		client, server := f.Client.Addr.As4(), f.Server.Addr.As4()
-		row.addr = [2]uint32{binary.BigEndian.Uint32(client[:]), binary.BigEndian.Uint32(server[:])}
-	} else {
-		row.ends = add(&p.ends, [2]netip.Addr{f.Client.Addr, f.Server.Addr})
-	}
-	if small(&f.ToServer) && small(&f.ToClient) {
-		row.sent = [2]packedCounter{pack(&f.ToServer), pack(&f.ToClient)}
-	} else {
-		row.large = add(&p.large, [2]Counters{f.ToServer, f.ToClient})
-	}
-}
-
-// add returns the place of what it appends, from 1.
-func add[T any](list *[]T, item T) uint32 {
-	*list = append(*list, item)
-	return uint32(len(*list))
-}
-
-// place finds one of a few names.
-func place[T comparable](list *[]T, name T) uint8 {
-	at := slices.Index(*list, name)
-	if at < 0 {
-		return uint8(add(list, name)) - 1
-	}
-	return uint8(at)
-}
-
-// sitePlace finds a site from the newest one on: rows of one often come together.
-func (p *Flows) sitePlace(number, netns uint32) uint32 {
-	site := packedSite{number, netns}
-	for i := len(p.sites) - 1; i >= 0; i-- {
-		if p.sites[i] == site {
-			return uint32(i)
-		}
-	}
-	return add(&p.sites, site) - 1
-}
-
-// ownerPlace is from 1; 0 is unknown. Flows of one owner often come together.
-func (p *Flows) ownerPlace(end int, o *Owner) uint32 {
-	if o == nil {
-		return 0
-	}
-	if newest := p.newest[end]; newest > 0 && p.owners[newest-1] == o {
-		return newest
-	}
-	at, known := p.numbers[o]
-	if !known {
-		if p.numbers == nil {
-			p.numbers = make(map[*Owner]uint32)
-		}
-		at = add(&p.owners, o)
-		p.numbers[o] = at
-	}
-	p.newest[end] = at
-	return at
-}
-
-func small(c *Counters) bool {
-	return max(c.Packets, c.Bytes, c.SKBs, c.PayloadBytes) <= math.MaxUint32 && c.Retransmits == 0 && c.RetransBytes == 0
-}
-
-func pack(c *Counters) packedCounter {
-	return packedCounter{uint32(c.Packets), uint32(c.Bytes), uint32(c.SKBs), uint32(c.PayloadBytes)}
-}
-
-func (c *packedCounter) unpack() Counters {
-	return Counters{Packets: uint64(c.packets), Bytes: uint64(c.bytes), SKBs: uint64(c.skbs), PayloadBytes: uint64(c.payload)}
-}
-
-func (p *Flows) addPath(f *Flow) uint32 {
-	path := packedPath{
-		srtt:      [2]time.Duration{f.ClientSRTT, f.ServerSRTT},
-		cwnd:      [2]uint32{f.ClientCwnd, f.ServerCwnd},
-		handshake: f.Handshake, accept: f.Accept, firstByte: f.FirstByte, connected: f.Connect.Count > 0,
-		acceptQueue: f.AcceptQueue,
-	}
-	if path == (packedPath{}) {
-		return 0
-	}
-	return add(&p.paths, path)
-}
-
-func (p *Flows) addTally(f *Flow) uint32 {
-	if f.Turn.Count == 0 && f.Response.Count == 0 && f.Crossed == 0 && f.Health == nil && f.Breakdown == (Breakdown{}) {
-		return 0
-	}
-	return add(&p.tallies, packedTally{
-		turn: p.packLatency(&f.Turn), response: p.packLatency(&f.Response),
-		crossed: f.Crossed, health: f.Health, breakdown: f.Breakdown,
-	})
-}
-
-func (p *Flows) packLatency(l *Latency) packedLatency {
-	if l.Count == 0 {
-		return packedLatency{}
-	}
-	packed := packedLatency{l.Count, l.Sum, l.Min, l.Max, len(p.counts)}
-	if l.Histogram == nil {
-		p.counts = append(p.counts, l.Count)
-	} else {
-		p.counts = append(p.counts, l.Histogram[Bucket(l.Min):Bucket(l.Max)+1]...)
-	}
-	return packed
-}
-
 // Named is how many flows have owners at both ends.
 func (p *Flows) Named() (n int) {
 	for i := range p.Len() {
@@ -264,6 +87,19 @@ func (p *Flows) Bytes(i int) uint64 {
 	}
 	return uint64(row.sent[0].bytes) + uint64(row.sent[1].bytes)
 }
+
+// Append adds a copy of a flow. Its times must be within a century of the others', and where it has counted a
+// handshake, that was its own.
+func (p *Flows) Append(f *Flow) {
+	if len(p.rows) == 0 {
+		p.origin = f.LastSeen
+	}
+	p.rows = append(p.rows, packedFlow{})
+	p.pack(&p.rows[len(p.rows)-1], f)
+}
+
+// Set makes flow i a copy of another, which may be the one that At returned last.
+func (p *Flows) Set(i int, f *Flow) { p.pack(&p.rows[i], f) }
 
 // All goes over the flows. Each is valid until the next, or the next call of At, as are its histograms.
 func (p *Flows) All() iter.Seq[*Flow] {
@@ -312,22 +148,6 @@ func (p *Flows) At(i int) *Flow {
 	return f
 }
 
-// nameEnds fills in who is at the flow's ends.
-func (p *Flows) nameEnds(row *packedFlow, f *Flow) {
-	for end, of := range [...]*Endpoint{&f.Client, &f.Server} {
-		if row.owner[end] > 0 {
-			of.Owner = p.owners[row.owner[end]-1]
-		}
-		if row.ends > 0 {
-			of.Addr = p.ends[row.ends-1][end]
-			continue
-		}
-		var addr [4]byte
-		binary.BigEndian.PutUint32(addr[:], row.addr[end])
-		of.Addr = netip.AddrFrom4(addr)
-	}
-}
-
 // key returns the key of flow i without unpacking the rest of it.
 func (p *Flows) key(i int) FlowKey {
 	row := &p.rows[i]
@@ -337,26 +157,6 @@ func (p *Flows) key(i int) FlowKey {
 	}
 	p.nameEnds(row, &f)
 	return f.Key()
-}
-
-func (t *packedPath) unpack(f *Flow) {
-	f.ClientSRTT, f.ServerSRTT, f.ClientCwnd, f.ServerCwnd = t.srtt[0], t.srtt[1], t.cwnd[0], t.cwnd[1]
-	f.Handshake, f.Accept, f.FirstByte = t.handshake, t.accept, t.firstByte
-	if t.connected {
-		f.Connect = Single(t.handshake)
-	}
-	f.AcceptQueue = t.acceptQueue
-}
-
-func (p *Flows) latency(which int, l *packedLatency) Latency {
-	if l.count == 0 {
-		return Latency{}
-	}
-	histogram := &p.histograms[which]
-	clear(histogram[:])
-	from, to := Bucket(l.min), Bucket(l.max)+1
-	copy(histogram[from:to], p.counts[l.at:])
-	return Latency{Count: l.count, Sum: l.sum, Min: l.min, Max: l.max, Histogram: histogram[:]}
 }
 
 // Slice returns the flows one by one, each a copy.

@@ -6,15 +6,29 @@ import (
 	"time"
 )
 
-// Fold makes w what one longer window would have been: w and next, which begins where w ends, at the same
-// sites. What adds up is the sum, exactly: counters, histograms, health, causes. What was true at a moment,
-// such as queues, round trips, states and roles, is what next says; a flow without a row in next keeps what w
-// said of it. Extremes are equal to their bucket, since those of a turn at the edge may be in either window.
-// A flow that was hidden in both counts twice in Hidden.Flows. Of slow turns the bounds of one window hold.
-// W keeps of next its owners, health, sites and slow turns, which nobody changes.
-func (w *Window) Fold(next *Window) {
+// Folder makes of windows what one longer window would have been. Each begins where the one before it ends, at the same
+// sites. What adds up is the sum, exactly: counters, histograms, health, causes. What was true at a moment, such as
+// queues, round trips, states and roles, is what the newest window says; a flow without a row in it keeps what was said
+// of it last. Extremes are equal to their bucket, since those of a turn at the edge may be in either window. A flow that
+// was hidden in two windows counts twice in Hidden.Flows. Of slow turns the bounds of one window hold.
+// A window more costs what that window has, whatever was folded before. The zero value has folded none.
+type Folder struct {
+	window *Window // nil: none
+	rows   foldedRows
+}
+
+// Add folds the next window. It keeps of it owners, health, sites and slow turns, which nobody changes, and nothing
+// that is lent.
+func (f *Folder) Add(next *Window) {
+	f.rows.fold(next.Flows)
+	if f.window == nil {
+		first := *next
+		first.Flows = &f.rows.flows
+		f.window = &first
+		return
+	}
+	w := f.window
 	w.Listening = w.Listening.fold(next)
-	w.Flows = foldFlows(w.Flows, next.Flows, w.Listening)
 	w.add(next)
 	w.Self = w.Self.fold(&next.Self, w.Duration, next.Duration)
 	w.End = next.End
@@ -28,6 +42,14 @@ func (w *Window) Fold(next *Window) {
 		counted.Add(w.Hidden.Count)
 		w.Device = NewDevice(w.Device.Start, next.Device.End, counted)
 	}
+}
+
+// Window returns what was folded, valid until the next call of Add; nil if that is nothing.
+func (f *Folder) Window() *Window {
+	if f.window != nil {
+		f.rows.findQueues(f.window.Listening)
+	}
+	return f.window
 }
 
 // Join adds what other sites counted in the same time as w. Rows of one site never meet those of another.
@@ -153,154 +175,4 @@ func (l Listening) join(other Listening) Listening {
 		}
 	}
 	return joined
-}
-
-// foldFlows returns the rows of both windows, one of each flow.
-func foldFlows(older, newer *Flows, listening Listening) *Flows {
-	parts := make(map[int][]int) // of a row of older: rows of newer that go on with it
-	alone := newer.continuing(older, parts)
-	folded := new(Flows)
-	folded.Grow(older.Len() + len(alone))
-	add := func(f *Flow) {
-		if f.Proto == ProtoTCP {
-			f.AcceptQueue = listening.Of(f.Site, f.Server.AddrPort())
-		}
-		folded.Append(f)
-	}
-	for i := range older.Len() {
-		f := older.At(i)
-		if len(parts[i]) > 0 {
-			sum := f.Clone()
-			for _, j := range parts[i] {
-				sum.fold(newer.At(j))
-			}
-			f = &sum
-		}
-		add(f)
-	}
-	for _, j := range alone {
-		add(newer.At(j))
-	}
-	return folded
-}
-
-// continuing puts into parts, by row of older, the rows of p that are of the same flow, in their order, and
-// returns the others. A row goes on with the flow that began when it did; where nobody saw it begin, with the
-// newest older row of its key, as it would within one window.
-func (p *Flows) continuing(older *Flows, parts map[int][]int) (alone []int) {
-	newest := make(map[FlowKey]int, older.Len()) // row
-	before := make([]int, older.Len())           // by row: the one of the same key before it; -1: none
-	for i := range before {
-		key := older.key(i)
-		before[i] = -1
-		if same, ok := newest[key]; ok {
-			before[i] = same
-		}
-		newest[key] = i
-	}
-	for j := range p.Len() {
-		row, at := &p.rows[j], -1
-		i, ok := newest[p.key(j)]
-		for ; ok && i >= 0; i = before[i] {
-			began := older.rows[i].began
-			if began == row.began {
-				at = i
-				break
-			}
-			if p.roles[row.role] != RoleSYN && began < row.began && (at < 0 || began > older.rows[at].began) {
-				at = i
-			}
-		}
-		if at < 0 {
-			alone = append(alone, j)
-			continue
-		}
-		parts[at] = append(parts[at], j)
-	}
-	return alone
-}
-
-// fold makes f what one row over its window and the next one would have been; next goes on with f's flow.
-func (f *Flow) fold(next *Flow) {
-	sameSlot := f.BeganNS == next.BeganNS
-	older := *f
-	*f = *next
-	turned := older.Client.AddrPort() != next.Client.AddrPort()
-	if turned {
-		older.turnRound()
-	}
-	f.Tally = older.Tally
-	f.Tally.fold(&next.Tally)
-	f.foldPath(&older)
-	if !sameSlot { // the first part saw how the flow began, and who is the client
-		f.RoleSource = older.RoleSource
-		f.Handshake, f.Accept, f.FirstByte = older.Handshake, older.Accept, older.FirstByte
-		if turned {
-			f.turnRound()
-		}
-	}
-	f.BeganNS, f.FirstSeen = older.BeganNS, older.FirstSeen
-	f.Judge()
-}
-
-// foldPath takes from the older row, its ends in the same order, what this one does not know.
-func (f *Flow) foldPath(older *Flow) {
-	for i := range f.TCPFlags {
-		f.TCPFlags[i] |= older.TCPFlags[i]
-	}
-	if older.LastNS[0] > f.LastNS[0] { // an end that sent nothing in this part says nothing of its path
-		f.LastNS[0], f.ClientSRTT, f.ClientCwnd = older.LastNS[0], older.ClientSRTT, older.ClientCwnd
-	}
-	if older.LastNS[1] > f.LastNS[1] {
-		f.LastNS[1], f.ServerSRTT, f.ServerCwnd = older.LastNS[1], older.ServerSRTT, older.ServerCwnd
-	}
-	if older.LastSeen.After(f.LastSeen) {
-		f.LastSeen = older.LastSeen
-	}
-	if f.Client.Owner == nil {
-		f.Client.Owner = older.Client.Owner
-	}
-	if f.Server.Owner == nil {
-		f.Server.Owner = older.Server.Owner
-	}
-}
-
-// turnRound makes the client the server.
-func (f *Flow) turnRound() {
-	f.Client, f.Server = f.Server, f.Client
-	f.ClientSRTT, f.ServerSRTT = f.ServerSRTT, f.ClientSRTT
-	f.ClientCwnd, f.ServerCwnd = f.ServerCwnd, f.ClientCwnd
-	f.TCPFlags[0], f.TCPFlags[1] = f.TCPFlags[1], f.TCPFlags[0]
-	f.LastNS[0], f.LastNS[1] = f.LastNS[1], f.LastNS[0]
-	f.Tally.turnRound()
-}
-
-// fold adds what adds up, and takes over what next says of its end.
-func (t *Tally) fold(next *Tally) {
-	t.Add(next)
-	if t.Health == nil {
-		return
-	}
-	for _, end := range []struct{ to, from *EndHealth }{
-		{&t.Health.Client, next.Health.client()}, {&t.Health.Server, next.Health.server()},
-	} {
-		end.to.ReceiveQueue, end.to.SendQueue = end.from.ReceiveQueue, end.from.SendQueue
-	}
-	if t.Health.IsZero() {
-		t.Health = nil
-	}
-}
-
-func (h *Health) client() *EndHealth {
-	if h == nil {
-		return new(EndHealth)
-	}
-	return &h.Client
-}
-
-func (h *Health) server() *EndHealth {
-	if h == nil {
-		return new(EndHealth)
-	}
-	return &h.Server
 }

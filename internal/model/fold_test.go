@@ -48,6 +48,14 @@ func TestJoin(t *testing.T) {
 	}
 }
 
+func folded(windows ...*Window) *Window {
+	var folder Folder
+	for _, w := range windows {
+		folder.Add(w)
+	}
+	return folder.Window()
+}
+
 // Windows of several sites fold as those of each of them do.
 func TestFoldOfSites(t *testing.T) {
 	w, next := at(1, 3), at(1, 10)
@@ -55,7 +63,7 @@ func TestFoldOfSites(t *testing.T) {
 	next.Join(at(2, 20))
 	next.Device.Start.add(&DeviceSpan{DeviceCount{Packets: 8, Bytes: 800}, DeviceCount{Packets: 8, Bytes: 800}})
 	next.Device.End.add(&DeviceSpan{DeviceCount{Packets: 8, Bytes: 800}, DeviceCount{Packets: 8, Bytes: 800}})
-	w.Fold(next)
+	w = folded(w, next)
 	if d := w.Device; d.Packets != 38 || d.Bytes != 3800 || !d.Agrees {
 		t.Errorf("device %+v", *d)
 	}
@@ -97,7 +105,7 @@ func TestFoldOfClosedListeners(t *testing.T) {
 	for _, failed := range []error{nil, errors.New("refused")} {
 		w, next := at(1, 3), at(1, 10)
 		next.Listening, next.QueuesFailed = nil, failed
-		w.Fold(next)
+		w = folded(w, next)
 		f := w.Flows.At(0)
 		if known := f.AcceptQueue != nil; known != (failed != nil) || known && f.AcceptQueue.Overflows != 3 {
 			t.Errorf("failed %v: queue %+v", failed, f.AcceptQueue)
@@ -129,7 +137,7 @@ func TestFoldTurnsRoles(t *testing.T) {
 	} {
 		w, next := at(1, 3), at(1, 3)
 		w.Flows, next.Flows = NewFlows(test.older), NewFlows(test.newer)
-		w.Fold(next)
+		w = folded(w, next)
 		f := w.Flows.At(0)
 		sent, srtt, flags, health := f.ToServer.Packets, f.ClientSRTT, f.TCPFlags[0], f.Health.Client.Resets
 		if test.client == 80 {

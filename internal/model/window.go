@@ -113,8 +113,8 @@ type Hidden struct {
 	Count
 }
 
-// Window is what happened between two readings, ready to show: exact, and made to be added up. Fold adds
-// later time, Join other sites. Its rows are in no particular order.
+// Window is what happened between two readings, ready to show: exact, and made to be added up: later time by a Folder,
+// other sites by Join. Its rows are in no particular order.
 type Window struct {
 	Start    time.Time
 	End      time.Time

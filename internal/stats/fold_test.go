@@ -56,7 +56,7 @@ func checkFold(t *testing.T, script []byte) {
 	if !slices.Equal(short.source.retired, long.source.retired) {
 		t.Fatalf("the windows have changed what is freed: %v, and %v", short.source.retired, long.source.retired)
 	}
-	checkSame(t, short.folded, long.folded, short.newest)
+	checkSame(t, short.folder.Window(), long.folder.Window(), short.newest)
 }
 
 // reader takes bytes of a script; past its end they are 0.
@@ -74,7 +74,7 @@ func (r *reader) take(n int) []byte {
 type play struct {
 	source *fakeSource
 	engine *Engine
-	folded *model.Window
+	folder model.Folder
 	newest map[model.FlowID]bool // flows with a row in the newest window
 	places uint32                // of exchanges and health, given out so far
 	owners []*reading.Process
@@ -113,13 +113,7 @@ func (p *play) endWindow(t *testing.T) {
 	for f := range w.Flows.All() {
 		p.newest[f.ID()] = true
 	}
-	kept := *w
-	kept.Flows = w.Flows.Clone()
-	if p.folded == nil {
-		p.folded = &kept
-		return
-	}
-	p.folded.Fold(&kept)
+	p.folder.Add(w)
 }
 
 // do plays one step.
