@@ -46,15 +46,15 @@ type referenceLtKey struct {
 }
 
 type referenceLtSlot struct {
-	_         structs.HostLayout
-	Key       referenceLtKey
-	State     uint32
-	Asked     [2]uint32
-	TcpFlags  [2]uint8
-	Client    uint8
-	Role      uint8
-	Exchange1 uint32
-	Dir       [2]struct {
+	_        structs.HostLayout
+	Key      referenceLtKey
+	State    uint32
+	Asked    [2]uint32
+	TcpFlags [2]uint8
+	Client   uint8
+	Role     uint8
+	Exchange uint32
+	Dir      [2]struct {
 		_            structs.HostLayout
 		Packets      uint64
 		Bytes        uint64
@@ -108,7 +108,7 @@ const (
 	referenceVarConfig          = "config"
 	referenceVarEnds            = "ends"
 	referenceVarFilter          = "filter"
-	referenceVarPool            = "pool"
+	referenceVarPools           = "pools"
 )
 
 // loadReference returns the embedded CollectionSpec for reference.
@@ -193,7 +193,7 @@ type referenceVariableSpecs struct {
 	Config *ebpf.VariableSpec `ebpf:"config"`
 	Ends   *ebpf.VariableSpec `ebpf:"ends"`
 	Filter *ebpf.VariableSpec `ebpf:"filter"`
-	Pool   *ebpf.VariableSpec `ebpf:"pool"`
+	Pools  *ebpf.VariableSpec `ebpf:"pools"`
 }
 
 // referenceObjects contains all objects after they have been loaded into the kernel.
@@ -269,7 +269,7 @@ type referenceVariables struct {
 	Config *ebpf.Variable `ebpf:"config"`
 	Ends   *ebpf.Variable `ebpf:"ends"`
 	Filter *ebpf.Variable `ebpf:"filter"`
-	Pool   *ebpf.Variable `ebpf:"pool"`
+	Pools  *ebpf.Variable `ebpf:"pools"`
 }
 
 // referencePrograms contains all programs after they have been loaded into the kernel.

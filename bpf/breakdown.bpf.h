@@ -43,9 +43,9 @@ static __always_inline bool lt_split(const struct lt_breakdown *b, __u64 asked_n
  *
  * Not inlined, for the verifier's sake: see lt_find_by_tuple.
  */
-__noinline int lt_note_parts(__u32 index, __u64 asked_ns, __u64 now, __u32 locked)
+__noinline int lt_note_parts(__u32 place, __u64 asked_ns, __u64 now, __u32 locked)
 {
-	struct lt_breakdown *b = bpf_map_lookup_elem(&lt_breakdowns, &index);
+	struct lt_breakdown *b = bpf_map_lookup_elem(&lt_breakdowns, &place);
 	struct lt_parts parts;
 
 	if (!b)
@@ -70,7 +70,7 @@ __noinline int lt_note_parts(__u32 index, __u64 asked_ns, __u64 now, __u32 locke
 }
 
 /* Tell of one turn. Nobody is woken: user space looks whenever it takes a reading. */
-__noinline int lt_tell_slow(__u32 slot_index, __u32 index, __u64 asked_ns, __u64 now)
+__noinline int lt_tell_slow(__u32 slot_index, __u32 place, __u64 asked_ns, __u64 now)
 {
 	struct lt_breakdown *b = NULL;
 	struct lt_slot *slot = bpf_map_lookup_elem(&lt_slots, &slot_index);
@@ -78,12 +78,12 @@ __noinline int lt_tell_slow(__u32 slot_index, __u32 index, __u64 asked_ns, __u64
 	struct lt_slow *slow;
 
 	if (config.has_breakdown)
-		b = bpf_map_lookup_elem(&lt_breakdowns, &index);
+		b = bpf_map_lookup_elem(&lt_breakdowns, &place);
 	if (!slot)
 		return 0;
 	slow = bpf_ringbuf_reserve(&lt_slow_turns, sizeof(*slow), 0);
 	if (!slow) {
-		__sync_fetch_and_add(&pool.slow_lost, 1);
+		__sync_fetch_and_add(&pools.slow_lost, 1);
 		return 0;
 	}
 	__builtin_memset(slow, 0, sizeof(*slow));
@@ -108,9 +108,9 @@ __noinline int lt_tell_slow(__u32 slot_index, __u32 index, __u64 asked_ns, __u64
 __noinline int lt_recall_read(struct __sk_buff *ctx, __u32 slot_index, __u32 side)
 {
 	struct lt_slot *slot = bpf_map_lookup_elem(&lt_slots, &slot_index);
-	__u32 index = slot ? slot->exchange1 - 1 : LT_NO_PLACE;
-	struct lt_exchange *t = bpf_map_lookup_elem(&lt_exchanges, &index);
-	struct lt_breakdown *b = bpf_map_lookup_elem(&lt_breakdowns, &index);
+	__u32 place = slot ? slot->exchange : LT_NO_PLACE;
+	struct lt_exchange *t = bpf_map_lookup_elem(&lt_exchanges, &place);
+	struct lt_breakdown *b = bpf_map_lookup_elem(&lt_breakdowns, &place);
 	struct bpf_sock *sk = ctx->sk;
 	bool first, second;
 	struct lt_sock *at;

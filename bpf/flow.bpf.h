@@ -10,6 +10,7 @@
 #include "config.bpf.h"
 #include "maps.bpf.h"
 #include "parse.bpf.h"
+#include "pool.bpf.h"
 #include "visit.bpf.h"
 
 #define LT_EEXIST 17
@@ -75,21 +76,6 @@ static __always_inline struct lt_slot *lt_slot_at(__u32 index)
 	return bpf_map_lookup_elem(&lt_slots, &index);
 }
 
-/* A free slot's number, or -1. Given-back slots first, so that the table stays low. */
-static __always_inline __s64 lt_take_index(void)
-{
-	__u32 index;
-	__u64 fresh;
-
-	if (!bpf_map_pop_elem(&lt_free, &index))
-		return index;
-	/* Looked at before it is added to, so that a full table does not count on for ever. */
-	if (READ_ONCE(pool.fresh) >= config.max_flows)
-		return -1;
-	fresh = __sync_fetch_and_add(&pool.fresh, 1);
-	return fresh < config.max_flows ? (__s64)fresh : -1;
-}
-
 /* Sets which side is the client, as far as the first packet tells. */
 static __always_inline void lt_init_role(struct lt_slot *slot, const struct lt_packet *p,
 					 __u32 side)
@@ -112,13 +98,13 @@ static __always_inline void lt_init_role(struct lt_slot *slot, const struct lt_p
 static __always_inline int lt_new_slot(const struct lt_visit *v, const struct lt_key *key,
 				       struct lt_slot *old, __u32 old_index)
 {
-	__s64 taken = lt_take_index();
-	__u32 index = taken;
+	__u32 taken = lt_take_place(&pools.slots, &lt_free, config.max_flows);
+	__u32 index = taken - 1;
 	struct lt_life *life;
 	struct lt_slot *slot;
 	long err;
 
-	if (taken < 0)
+	if (!taken)
 		return -LT_TABLE_FULL;
 	slot = lt_slot_at(index);
 	life = bpf_map_lookup_elem(&lt_lives, &index);
@@ -130,7 +116,7 @@ static __always_inline int lt_new_slot(const struct lt_visit *v, const struct lt
 	 */
 	if (old && __sync_val_compare_and_swap(&old->state, LT_SLOT_LIVE, LT_SLOT_ORPHAN) ==
 			   LT_SLOT_ORPHAN) {
-		bpf_map_push_elem(&lt_free, &index, 0);
+		lt_give_place(&lt_free, taken);
 		return old_index;
 	}
 	slot->key = *key;
@@ -140,7 +126,7 @@ static __always_inline int lt_new_slot(const struct lt_visit *v, const struct lt
 	if (err) {
 		if (old)
 			bpf_map_delete_elem(&lt_index, key); /* it must not lead to an orphan */
-		bpf_map_push_elem(&lt_free, &index, 0);
+		lt_give_place(&lt_free, taken);
 		return err == -LT_EEXIST ? -LT_INDEX_RACE : -LT_INDEX_FULL;
 	}
 	__sync_lock_test_and_set(&slot->state, LT_SLOT_LIVE);

@@ -10,6 +10,7 @@
 #include "config.bpf.h"
 #include "maps.bpf.h"
 #include "parse.bpf.h"
+#include "pool.bpf.h"
 #include "visit.bpf.h"
 
 #define LT_CA_LOSS 4 /* TCP_CA_Loss, include/uapi/linux/tcp.h */
@@ -25,25 +26,13 @@
 __noinline int lt_take_health(__u32 slot_index)
 {
 	struct lt_life *life = bpf_map_lookup_elem(&lt_lives, &slot_index);
-	__u32 max = config.max_health, index;
-	__u64 fresh;
+	__u32 place;
 
 	if (!life)
 		return 0;
-	if (bpf_map_pop_elem(&lt_healths_free, &index)) {
-		if (READ_ONCE(pool.fresh_health) >= max)
-			goto full;
-		fresh = __sync_fetch_and_add(&pool.fresh_health, 1);
-		if (fresh >= max)
-			goto full;
-		index = fresh;
-	}
-	if (__sync_val_compare_and_swap(&life->health1, 0, index + 1) != 0)
-		bpf_map_push_elem(&lt_healths_free, &index, 0);
-	return 0;
-full:
-	life->health1 = LT_NO_PLACE;
-	__sync_fetch_and_add(&pool.health_full, 1);
+	place = lt_take_place(&pools.healths, &lt_healths_free, config.max_health);
+	if (!lt_keep_place(&pools.healths, &life->health, place))
+		lt_give_place(&lt_healths_free, place);
 	return 0;
 }
 
@@ -51,14 +40,12 @@ full:
 static __always_inline struct lt_health *lt_health_of(__u32 slot_index)
 {
 	struct lt_life *life = bpf_map_lookup_elem(&lt_lives, &slot_index);
-	__u32 index;
 
 	if (!life || !config.max_health)
 		return NULL;
-	if (!life->health1)
+	if (!life->health)
 		lt_take_health(slot_index);
-	index = READ_ONCE(life->health1) - 1;
-	return bpf_map_lookup_elem(&lt_healths, &index);
+	return bpf_map_lookup_elem(&lt_healths, &life->health);
 }
 
 enum lt_error {

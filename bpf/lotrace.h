@@ -26,7 +26,7 @@ enum {
 	LT_HIST_BUCKETS = 224, /* 8 * LT_HIST_OCTAVES */
 };
 
-/* In lt_slot.exchange1 and lt_life.health1: all places were taken when the flow first needed one. */
+/* In lt_slot.exchange and lt_life.health: all places were taken when the flow first needed one. */
 #define LT_NO_PLACE 0xffffffff
 
 /* Kernel drop reasons kept apart per flow; more are counted together. */
@@ -217,7 +217,7 @@ struct lt_slot {
 	__u8 tcp_flags[2]; /* all flags seen, per sender */
 	__u8 client; /* index of the client endpoint; meaningful unless role is LT_ROLE_NONE, which follows it */
 	__u8 role; /* enum lt_role */
-	__u32 exchange1; /* place in lt_exchanges plus one; 0: needs none yet; LT_NO_PLACE */
+	__u32 exchange; /* place in lt_exchanges, from 1; 0: needs none yet; LT_NO_PLACE */
 	struct lt_dir dir[2];
 	struct lt_unlocked unlocked[2];
 };
@@ -250,7 +250,7 @@ struct lt_life {
 	__u64 accepted_ns; /* the first sign of a process at the server's socket */
 	__u64 first_byte_ns; /* the server's first payload */
 	struct lt_owner end[2];
-	__u32 health1; /* place in lt_healths plus one; 0: has had none; LT_NO_PLACE */
+	__u32 health; /* place in lt_healths, from 1; 0: has had none; LT_NO_PLACE */
 	__u32 sampled; /* packets that LT_WHY_FIRST asked for */
 };
 
@@ -387,13 +387,16 @@ struct lt_frag_ports {
 	__u16 dport;
 };
 
-/* Slots handed out so far, in order; freed ones come back through the queue of free indices. */
+/* Places handed out so far, in order; those given back come through a queue of their own. */
 struct lt_pool {
-	__u64 fresh; /* slots [0, min(fresh, max_flows)) have been used at least once */
-	__u64 fresh_exchanges; /* the same of lt_exchanges */
-	__u64 exchanges_full; /* flows that found no place there */
-	__u64 fresh_health; /* the same of lt_healths */
-	__u64 health_full;
+	__u64 fresh; /* the first so many, as far as there are, have been used at least once */
+	__u64 full; /* flows that found none; of slots the reasons tell */
+};
+
+struct lt_pools {
+	struct lt_pool slots;
+	struct lt_pool exchanges;
+	struct lt_pool healths;
 	__u64 slow_lost; /* slow turns that the ring buffer had no room for */
 };
 

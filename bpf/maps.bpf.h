@@ -26,7 +26,10 @@ struct {
 	__type(value, struct lt_life);
 } lt_lives SEC(".maps");
 
-/* Requests and answers, for flows that have any. Kernel writes, user space reads; full: pool.exchanges_full. */
+/*
+ * Requests and answers, for flows that have any; the first is nobody's. Kernel writes, user space reads; full:
+ * pools.exchanges.full.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -42,7 +45,10 @@ struct {
 	__type(value, __u32);
 } lt_exchanges_free SEC(".maps");
 
-/* Health of flows on which something went wrong. Kernel writes, user space reads; full: pool.health_full. */
+/*
+ * Health of flows on which something went wrong; the first is nobody's. Kernel writes, user space reads; full:
+ * pools.healths.full.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -67,7 +73,7 @@ struct {
 	__type(value, struct lt_breakdown);
 } lt_breakdowns SEC(".maps");
 
-/* struct lt_slow by struct lt_slow. Kernel writes, user space reads; full: pool.slow_lost. */
+/* struct lt_slow by struct lt_slow. Kernel writes, user space reads; full: pools.slow_lost. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
@@ -145,8 +151,8 @@ struct {
 	__type(value, struct lt_count);
 } lt_ingress SEC(".maps");
 
-/* Slots handed out for the first time, lowest first, so that user space reads no further. */
-struct lt_pool pool SEC(".data.pool");
+/* Written by the kernel, read by user space. */
+struct lt_pools pools SEC(".data.pools");
 
 /* How much may still be sampled. Written by the kernel alone. */
 struct lt_budget budget SEC(".data.budget");

@@ -41,9 +41,9 @@ static __always_inline struct lt_slot *lt_flow_of(struct sock *sk, __u8 proto, _
 
 static __always_inline struct lt_breakdown *lt_breakdown_of(const struct lt_slot *slot)
 {
-	__u32 index = slot->exchange1 - 1;
+	__u32 place = READ_ONCE(slot->exchange);
 
-	return bpf_map_lookup_elem(&lt_breakdowns, &index);
+	return place ? bpf_map_lookup_elem(&lt_breakdowns, &place) : NULL;
 }
 
 static __always_inline __u32 lt_site_of_socket(struct sock *sk)
@@ -83,9 +83,9 @@ static __always_inline void lt_arrive(struct sock *sk, struct sk_buff *skb)
  * The client has an answer: of its parts, the first read ends the way back. The clock is read behind the
  * stamp that it is compared with, which another CPU may be renewing.
  */
-static __always_inline void lt_return(struct lt_breakdown *b, __u32 index)
+static __always_inline void lt_return(struct lt_breakdown *b, __u32 place)
 {
-	struct lt_exchange *t = bpf_map_lookup_elem(&lt_exchanges, &index);
+	struct lt_exchange *t = bpf_map_lookup_elem(&lt_exchanges, &place);
 	__u32 answered = t ? READ_ONCE(t->answered) : 0;
 	__u32 read = READ_ONCE(b->read);
 	__u64 answer_ns;
@@ -113,7 +113,7 @@ static __always_inline void lt_read(struct sock *sk, __u8 proto, bool hears_us)
 	if (!b)
 		return;
 	if (side == slot->client)
-		lt_return(b, slot->exchange1 - 1);
+		lt_return(b, slot->exchange);
 	else
 		WRITE_ONCE(b->read_ns, bpf_ktime_get_ns());
 }

@@ -18,6 +18,7 @@
 #include "config.bpf.h"
 #include "maps.bpf.h"
 #include "parse.bpf.h"
+#include "pool.bpf.h"
 #include "sample.bpf.h"
 #include "visit.bpf.h"
 
@@ -126,35 +127,24 @@ static __always_inline void lt_note_latency(struct lt_latency *l, __u32 *hist, _
 __noinline int lt_take_exchange(__u32 slot_index, __u64 asked_ns)
 {
 	struct lt_slot *slot = bpf_map_lookup_elem(&lt_slots, &slot_index);
-	__u32 max = config.max_exchanges, index;
 	struct lt_exchange *t;
-	__u64 fresh;
+	__u32 place;
 
 	if (!slot)
 		return 0;
-	if (bpf_map_pop_elem(&lt_exchanges_free, &index)) {
-		if (READ_ONCE(pool.fresh_exchanges) >= max)
-			goto full;
-		fresh = __sync_fetch_and_add(&pool.fresh_exchanges, 1);
-		if (fresh >= max)
-			goto full;
-		index = fresh;
-	}
-	t = bpf_map_lookup_elem(&lt_exchanges, &index);
+	place = lt_take_place(&pools.exchanges, &lt_exchanges_free, config.max_exchanges);
+	t = bpf_map_lookup_elem(&lt_exchanges, &place);
 	if (!t)
 		return 0;
-	t->asked_ns = asked_ns;
-	t->asked = !!asked_ns;
-	/* Two CPUs may be at it at once for a UDP flow: the loser gives its place back, as it was. */
-	if (__sync_val_compare_and_swap(&slot->exchange1, 0, index + 1) != 0) {
+	if (place) {
+		t->asked_ns = asked_ns;
+		t->asked = !!asked_ns;
+	}
+	if (!lt_keep_place(&pools.exchanges, &slot->exchange, place)) {
 		t->asked_ns = 0;
 		t->asked = 0;
-		bpf_map_push_elem(&lt_exchanges_free, &index, 0);
+		lt_give_place(&lt_exchanges_free, place);
 	}
-	return 0;
-full:
-	slot->exchange1 = LT_NO_PLACE;
-	__sync_fetch_and_add(&pool.exchanges_full, 1);
 	return 0;
 }
 
@@ -191,7 +181,7 @@ static __always_inline void lt_ask(struct lt_exchange *t, const struct lt_visit 
 }
 
 /* The server's payload: no answer as long as it crosses the request on the way. */
-static __always_inline void lt_answer(struct lt_exchange *t, __u32 index, const struct lt_visit *v)
+static __always_inline void lt_answer(struct lt_exchange *t, __u32 place, const struct lt_visit *v)
 {
 	const struct lt_packet *p = v->p;
 	__u32 asked = READ_ONCE(t->asked);
@@ -204,9 +194,9 @@ static __always_inline void lt_answer(struct lt_exchange *t, __u32 index, const 
 			return;
 		lt_note_latency(&t->turn, t->turn_hist, took, v->locked);
 		if (config.has_breakdown)
-			lt_note_parts(index, asked_ns, v->now, v->locked);
+			lt_note_parts(place, asked_ns, v->now, v->locked);
 		if (config.slow_ns && took >= config.slow_ns)
-			lt_tell_slow(v->index, index, asked_ns, v->now);
+			lt_tell_slow(v->index, place, asked_ns, v->now);
 		if (config.sample & LT_WHY_HEADS)
 			lt_note_head(v->news, asked, true, asked_ns, took);
 	}
@@ -238,23 +228,21 @@ static __always_inline void lt_follow_turns(const struct lt_visit *v)
 	struct lt_dir *client = &slot->dir[client_side & 1];
 	bool asks = (v->side & 1) == client_side, late = lt_takes_late(v->p);
 	struct lt_exchange *t;
-	__u32 index;
 
 	if (role == LT_ROLE_NONE)
 		return;
-	if (!slot->exchange1) {
+	if (!slot->exchange) {
 		if (asks == late || (late && !client->payload_bytes))
 			return; /* not yet, or the server speaks first: a greeting answers nothing */
 		lt_take_exchange(v->index, late ? client->last_ns : 0);
 	}
-	index = slot->exchange1 - 1;
-	t = bpf_map_lookup_elem(&lt_exchanges, &index);
+	t = bpf_map_lookup_elem(&lt_exchanges, &slot->exchange);
 	if (!t)
 		return;
 	if (asks)
 		lt_ask(t, v);
 	else
-		lt_answer(t, index, v);
+		lt_answer(t, slot->exchange, v);
 }
 
 #endif

@@ -105,12 +105,12 @@ func (l *Loader) configure(spec *ebpf.CollectionSpec, c *Config) error {
 	}
 	if c.Learns(LearnTurns) {
 		config.MaxExchanges = uint32(Exchanges(c.MaxFlows))
-		spec.Maps["lt_exchanges"].MaxEntries = config.MaxExchanges
+		spec.Maps["lt_exchanges"].MaxEntries = config.MaxExchanges + 1
 		spec.Maps["lt_exchanges_free"].MaxEntries = config.MaxExchanges
 	}
 	if c.breaksDown() {
 		config.HasBreakdown = 1
-		spec.Maps["lt_breakdowns"].MaxEntries = config.MaxExchanges
+		spec.Maps["lt_breakdowns"].MaxEntries = config.MaxExchanges + 1
 	}
 	if c.Slow > 0 {
 		config.SlowNs = uint64(c.Slow)
@@ -118,7 +118,7 @@ func (l *Loader) configure(spec *ebpf.CollectionSpec, c *Config) error {
 	}
 	if c.Learns(LearnHealth) {
 		config.MaxHealth = uint32(HealthPlaces(c.MaxFlows))
-		spec.Maps["lt_healths"].MaxEntries = config.MaxHealth
+		spec.Maps["lt_healths"].MaxEntries = config.MaxHealth + 1
 		spec.Maps["lt_healths_free"].MaxEntries = config.MaxHealth
 	}
 	if err := c.setSampling(spec, &config); err != nil {

@@ -21,7 +21,7 @@ func Exchanges(maxFlows int) int { return max(minExchanges, maxFlows/16*3) }
 // leaves into alone: most of two kilobytes are histograms. A nil known is older than all. The kernel's memory
 // stays as it is, so any number of readers may look on.
 func (l *Loader) ReadExchange(place uint32, into, known *reading.Exchange) bool {
-	from := &l.table.exchanges.at[place-1]
+	from := &l.table.exchanges.at[place]
 	asked, answered := atomic.LoadUint32(&from.Asked), atomic.LoadUint32(&from.Answered)
 	if answered == 0 || known != nil && asked == known.Asked && answered == known.Answered && !l.cameBack(place, known) {
 		return false
@@ -32,8 +32,8 @@ func (l *Loader) ReadExchange(place uint32, into, known *reading.Exchange) bool 
 	into.AnsweredNS = atomic.LoadUint64(&from.AnsweredNs)
 	decodeLatency(&into.Turn, &from.Turn, &from.TurnHist)
 	decodeLatency(&into.Response, &from.Response, &from.ResponseHist)
-	if int(place) <= l.table.breakdowns.reached {
-		decodeBreakdown(&into.Breakdown, &l.table.breakdowns.at[place-1])
+	if int(place) < l.table.breakdowns.reached {
+		decodeBreakdown(&into.Breakdown, &l.table.breakdowns.at[place])
 	}
 	return true
 }
@@ -41,14 +41,14 @@ func (l *Loader) ReadExchange(place uint32, into, known *reading.Exchange) bool 
 // cameBack reports whether a client read an answer since known was read. It does so after the turn.
 func (l *Loader) cameBack(place uint32, known *reading.Exchange) bool {
 	breakdowns := &l.table.breakdowns
-	return int(place) <= breakdowns.reached &&
-		atomic.LoadUint32(&breakdowns.at[place-1].Backs) != uint32(known.Breakdown.Backs)
+	return int(place) < breakdowns.reached &&
+		atomic.LoadUint32(&breakdowns.at[place].Backs) != uint32(known.Breakdown.Backs)
 }
 
 // TakeExtremes puts the smallest and the largest latencies at a place since it was called last into into, and
 // the kernel begins anew. It is for one caller alone.
 func (l *Loader) TakeExtremes(place uint32, into *reading.Exchange) {
-	from := &l.table.exchanges.at[place-1]
+	from := &l.table.exchanges.at[place]
 	takeExtremes(&into.Turn, &from.Turn)
 	takeExtremes(&into.Response, &from.Response)
 }
@@ -91,9 +91,9 @@ func decodeBreakdown(to *model.Breakdown, from *lotraceLtBreakdown) {
 
 // ReleaseExchange gives a place back. Its slot must have been freed.
 func (l *Loader) ReleaseExchange(place uint32) error {
-	l.table.exchanges.at[place-1] = lotraceLtExchange{}
-	if int(place) <= l.table.breakdowns.reached {
-		l.table.breakdowns.at[place-1] = lotraceLtBreakdown{}
+	l.table.exchanges.at[place] = lotraceLtExchange{}
+	if int(place) < l.table.breakdowns.reached {
+		l.table.breakdowns.at[place] = lotraceLtBreakdown{}
 	}
 	if err := l.table.exchangesFree.Put(nil, place-1); err != nil {
 		return fmt.Errorf("give exchange back: %w", err)

@@ -17,7 +17,7 @@ func HealthPlaces(maxFlows int) int { return max(minHealthPlaces, maxFlows/4) }
 // ReadHealth reads what went wrong at a place (reading.Slot.Health), which stays valid until it is
 // released.
 func (l *Loader) ReadHealth(place uint32, into *reading.Health) {
-	from := &l.table.healths.at[place-1]
+	from := &l.table.healths.at[place]
 	into.Refused = atomic.LoadUint32(&from.Refused)
 	into.SYNRetries = atomic.LoadUint32(&from.SynRetries)
 	into.SYNACKRetries = atomic.LoadUint32(&from.SynackRetries)
@@ -47,7 +47,7 @@ func readDrop(from *lotraceLtDrop) reading.Drop {
 
 // ReleaseHealth gives a place back. Its slot must have been freed.
 func (l *Loader) ReleaseHealth(place uint32) error {
-	l.table.healths.at[place-1] = lotraceLtHealth{}
+	l.table.healths.at[place] = lotraceLtHealth{}
 	if err := l.table.healthsFree.Put(nil, place-1); err != nil {
 		return fmt.Errorf("give trouble back: %w", err)
 	}

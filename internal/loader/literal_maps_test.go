@@ -63,22 +63,23 @@ var mapLiterals = []literal{
 		want: model.SampleCounts{Seen: 0x4a, Taken: 0x11, Budget: 0x12, Full: 0x13, Failed: 0x14},
 	},
 	{
-		name: "lt_pool",
+		name: "lt_pools",
 		fields: []field{
-			{0, "fresh", "1100000000000000"},
-			{8, "fresh_exchanges", "1200000000000000"},
-			{16, "exchanges_full", "1300000000000000"},
-			{24, "fresh_health", "1400000000000000"},
-			{32, "health_full", "1500000000000000"},
-			{40, "slow_lost", "1600000000000000"},
+			{0, "slots.fresh", "1100000000000000"},
+			{8, "slots.full", "1200000000000000"},
+			{16, "exchanges.fresh", "1300000000000000"},
+			{24, "exchanges.full", "1400000000000000"},
+			{32, "healths.fresh", "1500000000000000"},
+			{40, "healths.full", "1600000000000000"},
+			{48, "slow_lost", "1700000000000000"},
 		},
 		decode: func(t *testing.T, raw []byte) any {
 			t.Helper()
-			return readPool(t, as[lotraceLtPool](t, raw))
+			return readPools(t, as[lotraceLtPools](t, raw))
 		},
 		want: reached{
-			Used: 0x11, Slots: 0x11, Ends: 0x11, Exchanges: 0x12, Breakdowns: 0x12, HealthPlaces: 0x14,
-			Lost: reading.Reading{Unmeasured: 0x13, Uncounted: 0x15, SlowLost: 0x16},
+			Used: 0x11, Slots: 0x11, Ends: 0x11, Exchanges: 0x14, Breakdowns: 0x14, HealthPlaces: 0x16,
+			Lost: reading.Reading{Unmeasured: 0x14, Uncounted: 0x16, SlowLost: 0x17},
 		},
 	},
 	{
@@ -104,25 +105,25 @@ var mapLiterals = []literal{
 	},
 }
 
-// reached is what user space takes from a pool: how far each array is in use, and what found no room.
+// reached is what user space takes from the pools: how far each array is in use, and what found no room.
 type reached struct {
 	Used, Slots, Ends, Exchanges, Breakdowns, HealthPlaces int
 
 	Lost reading.Reading
 }
 
-func readPool(t *testing.T, pool *lotraceLtPool) (to reached) {
+func readPools(t *testing.T, pools *lotraceLtPools) (to reached) {
 	t.Helper()
 	table := table{
 		slots: mapped[lotraceLtSlot](), ends: mapped[lotraceLtLife](),
 		exchanges: mapped[lotraceLtExchange](), breakdowns: mapped[lotraceLtBreakdown](),
 		healths: mapped[lotraceLtHealth](),
 	}
-	used, err := table.reachFresh(pool)
+	used, err := table.reachFresh(pools)
 	if err != nil {
 		t.Fatal(err)
 	}
-	decodePool(&to.Lost, pool)
+	decodePools(&to.Lost, pools)
 	to.Used, to.Slots, to.Ends = used, table.slots.reached, table.ends.reached
 	to.Exchanges, to.Breakdowns, to.HealthPlaces = table.exchanges.reached, table.breakdowns.reached, table.healths.reached
 	return to

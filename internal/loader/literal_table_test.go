@@ -24,7 +24,7 @@ var tableLiterals = []literal{
 			{56, "tcp_flags", "1415"},
 			{58, "client", "16"},
 			{59, "role", "17"},
-			{60, "exchange1", "18000000"},
+			{60, "exchange", "18000000"},
 			{64, "dir[0].packets", "2100000000000000"},
 			{72, "dir[0].bytes", "2200000000000000"},
 			{80, "dir[0].skbs", "2300000000000000"},
@@ -82,7 +82,7 @@ var tableLiterals = []literal{
 			{96, "end[1].start_ns", "3600000000000001"},
 			{104, "end[1].cgroup_id", "3700000000000001"},
 			{112, "end[1].comm", "6f746865 72000000 00000000 00000000"},
-			{128, "health1", "41000000"},
+			{128, "health", "41000000"},
 			{132, "sampled", "42000000"},
 		},
 		decode: func(t *testing.T, raw []byte) any {
@@ -185,7 +185,7 @@ var tableLiterals = []literal{
 		},
 		decode: func(t *testing.T, raw []byte) any {
 			t.Helper()
-			healths := []lotraceLtHealth{*as[lotraceLtHealth](t, raw)}
+			healths := []lotraceLtHealth{1: *as[lotraceLtHealth](t, raw)}
 			l := &Loader{table: &table{healths: array[lotraceLtHealth]{at: healths}}}
 			var health reading.Health
 			l.ReadHealth(1, &health)
@@ -219,16 +219,17 @@ func readLiteral(slot *lotraceLtSlot, ends *lotraceLtLife) (to reading.Slot) {
 		ends:  array[lotraceLtLife]{at: []lotraceLtLife{*ends}},
 		known: make([]knownEnds, 1),
 	}
-	t.exchanges.reached, t.healths.reached = 0x18, 0x41
+	t.exchanges.reached, t.healths.reached = 0x19, 0x42
 	decodeCount(&to.SlotCount, slot)
 	t.readSlot(&to)
 	return to
 }
 
 // readExchange reads one, beside which there may be a breakdown.
-func readExchange(exchange *lotraceLtExchange, breakdowns ...lotraceLtBreakdown) (to reading.Exchange) {
+func readExchange(exchange *lotraceLtExchange, breakdown ...lotraceLtBreakdown) (to reading.Exchange) {
+	breakdowns := append(make([]lotraceLtBreakdown, 1), breakdown...)
 	l := &Loader{table: &table{
-		exchanges:  array[lotraceLtExchange]{at: []lotraceLtExchange{*exchange}},
+		exchanges:  array[lotraceLtExchange]{at: []lotraceLtExchange{1: *exchange}},
 		breakdowns: array[lotraceLtBreakdown]{at: breakdowns, reached: len(breakdowns)},
 	}}
 	l.ReadExchange(1, &to, nil)

@@ -177,7 +177,7 @@ type lotraceLtLife struct {
 	AcceptedNs  uint64
 	FirstByteNs uint64
 	End         [2]lotraceLtOwner
-	Health1     uint32
+	Health      uint32
 	Sampled     uint32
 }
 
@@ -204,13 +204,17 @@ type lotraceLtOwner struct {
 }
 
 type lotraceLtPool struct {
-	_              structs.HostLayout
-	Fresh          uint64
-	FreshExchanges uint64
-	ExchangesFull  uint64
-	FreshHealth    uint64
-	HealthFull     uint64
-	SlowLost       uint64
+	_     structs.HostLayout
+	Fresh uint64
+	Full  uint64
+}
+
+type lotraceLtPools struct {
+	_         structs.HostLayout
+	Slots     lotraceLtPool
+	Exchanges lotraceLtPool
+	Healths   lotraceLtPool
+	SlowLost  uint64
 }
 
 type lotraceLtQueue struct {
@@ -254,16 +258,16 @@ type lotraceLtSampleCounts struct {
 }
 
 type lotraceLtSlot struct {
-	_         structs.HostLayout
-	Key       lotraceLtKey
-	State     uint32
-	Asked     [2]uint32
-	TcpFlags  [2]uint8
-	Client    uint8
-	Role      uint8
-	Exchange1 uint32
-	Dir       [2]lotraceLtDir
-	Unlocked  [2]lotraceLtUnlocked
+	_        structs.HostLayout
+	Key      lotraceLtKey
+	State    uint32
+	Asked    [2]uint32
+	TcpFlags [2]uint8
+	Client   uint8
+	Role     uint8
+	Exchange uint32
+	Dir      [2]lotraceLtDir
+	Unlocked [2]lotraceLtUnlocked
 }
 
 type lotraceLtSlow struct {
@@ -323,7 +327,7 @@ const (
 	lotraceVarBudget                = "budget"
 	lotraceVarConfig                = "config"
 	lotraceVarFilter                = "filter"
-	lotraceVarPool                  = "pool"
+	lotraceVarPools                 = "pools"
 )
 
 // loadLotrace returns the embedded CollectionSpec for lotrace.
@@ -411,7 +415,7 @@ type lotraceVariableSpecs struct {
 	Budget *ebpf.VariableSpec `ebpf:"budget"`
 	Config *ebpf.VariableSpec `ebpf:"config"`
 	Filter *ebpf.VariableSpec `ebpf:"filter"`
-	Pool   *ebpf.VariableSpec `ebpf:"pool"`
+	Pools  *ebpf.VariableSpec `ebpf:"pools"`
 }
 
 // lotraceObjects contains all objects after they have been loaded into the kernel.
@@ -482,7 +486,7 @@ type lotraceVariables struct {
 	Budget *ebpf.Variable `ebpf:"budget"`
 	Config *ebpf.Variable `ebpf:"config"`
 	Filter *ebpf.Variable `ebpf:"filter"`
-	Pool   *ebpf.Variable `ebpf:"pool"`
+	Pools  *ebpf.Variable `ebpf:"pools"`
 }
 
 // lotracePrograms contains all programs after they have been loaded into the kernel.

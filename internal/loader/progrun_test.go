@@ -99,7 +99,7 @@ func (b *bench) reset() error {
 		}
 		b.table.slots.at[i] = lotraceLtSlot{}
 	}
-	if err := b.table.pool.Set(lotraceLtPool{}); err != nil {
+	if err := b.table.pools.Set(lotraceLtPools{}); err != nil {
 		return err
 	}
 	frags := b.coll.Maps["lt_frags"]

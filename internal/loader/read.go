@@ -29,11 +29,11 @@ func (l *Loader) Read(r *reading.Reading) (err error) {
 	if r.Reasons, err = l.readReasons(); err != nil {
 		return err
 	}
-	pool, err := l.table.readPool()
+	pools, err := l.table.readPools()
 	if err != nil {
 		return err
 	}
-	decodePool(r, &pool)
+	decodePools(r, &pools)
 	if r.Samples, err = l.SampleCounts(); err != nil {
 		return err
 	}
@@ -140,9 +140,9 @@ func (l *Loader) hookCount() (model.Count, error) {
 	return reasons.Sum(), err
 }
 
-// decodePool says what found no room.
-func decodePool(to *reading.Reading, from *lotraceLtPool) {
-	to.Unmeasured, to.Uncounted, to.SlowLost = from.ExchangesFull, from.HealthFull, from.SlowLost
+// decodePools says what found no room.
+func decodePools(to *reading.Reading, from *lotraceLtPools) {
+	to.Unmeasured, to.Uncounted, to.SlowLost = from.Exchanges.Full, from.Healths.Full, from.SlowLost
 }
 
 // readReasons adds up every CPU's counters.

@@ -23,15 +23,15 @@ type table struct {
 	known     []knownEnds          // what was read of ends last
 	processes processes
 
-	exchanges     array[lotraceLtExchange]
+	exchanges     array[lotraceLtExchange] // by place, as are the next two
 	exchangesFree *ebpf.Map
-	breakdowns    array[lotraceLtBreakdown] // beside the exchanges; one unless they are measured
+	breakdowns    array[lotraceLtBreakdown] // nobody's alone unless they are measured
 	healths       array[lotraceLtHealth]
 	healthsFree   *ebpf.Map
 
 	index *ebpf.Map
 	free  *ebpf.Map
-	pool  *ebpf.Variable
+	pools *ebpf.Variable
 
 	outer *ebpf.Map // a map of one map, updated to wait for running programs
 	inner *ebpf.Map
@@ -39,7 +39,7 @@ type table struct {
 
 func openTable(coll *ebpf.Collection) (*table, error) {
 	t := &table{
-		index: coll.Maps["lt_index"], free: coll.Maps["lt_free"], pool: coll.Variables["pool"],
+		index: coll.Maps["lt_index"], free: coll.Maps["lt_free"], pools: coll.Variables["pools"],
 		exchangesFree: coll.Maps["lt_exchanges_free"],
 		healthsFree:   coll.Maps["lt_healths_free"],
 	}
@@ -84,28 +84,37 @@ func (t *table) grace() error {
 // reach makes all that was ever in use readable, and returns how many slots, from the first, those are.
 // Slots that come into use later are for the next reading.
 func (t *table) reach() (int, error) {
-	pool, err := t.readPool()
+	pools, err := t.readPools()
 	if err != nil {
 		return 0, err
 	}
-	return t.reachFresh(&pool)
+	return t.reachFresh(&pools)
 }
 
-func (t *table) reachFresh(pool *lotraceLtPool) (int, error) {
-	err := errors.Join(t.slots.reach(pool.Fresh), t.ends.reach(pool.Fresh),
-		t.exchanges.reach(pool.FreshExchanges), t.breakdowns.reach(pool.FreshExchanges),
-		t.healths.reach(pool.FreshHealth))
+func (t *table) reachFresh(pools *lotraceLtPools) (int, error) {
+	slots := pools.Slots.Fresh
+	exchanges, healths := entries(&pools.Exchanges), entries(&pools.Healths)
+	err := errors.Join(t.slots.reach(slots), t.ends.reach(slots),
+		t.exchanges.reach(exchanges), t.breakdowns.reach(exchanges), t.healths.reach(healths))
 	if err != nil {
 		return 0, fmt.Errorf("map flow table: %w", err)
 	}
-	return int(min(pool.Fresh, uint64(len(t.slots.at)))), nil
+	return int(min(slots, uint64(len(t.slots.at)))), nil
 }
 
-func (t *table) readPool() (pool lotraceLtPool, err error) {
-	if err := t.pool.Get(&pool); err != nil {
-		return pool, fmt.Errorf("read slot pool: %w", err)
+// entries is how many entries of a map there are to be read by place: that of place 0 is nobody's.
+func entries(pool *lotraceLtPool) uint64 {
+	if pool.Fresh == 0 {
+		return 0
 	}
-	return pool, nil
+	return pool.Fresh + 1
+}
+
+func (t *table) readPools() (pools lotraceLtPools, err error) {
+	if err := t.pools.Get(&pools); err != nil {
+		return pools, fmt.Errorf("read pools: %w", err)
+	}
+	return pools, nil
 }
 
 // read appends what every slot in use has counted to into.
@@ -138,8 +147,8 @@ func (t *table) readSlot(to *reading.Slot) {
 	to.Key = decodeKey(&slot.Key)
 	to.Client = slot.Client
 	to.Role = reading.SlotRole(slot.Role)
-	to.Exchange = place(&slot.Exchange1, t.exchanges.reached)
-	to.Health = place(&ends.Health1, t.healths.reached)
+	to.Exchange = place(&slot.Exchange, t.exchanges.reached)
+	to.Health = place(&ends.Health, t.healths.reached)
 	for i := range slot.Dir {
 		dir := &slot.Dir[i]
 		to.SRTT[i] = time.Duration(atomic.LoadUint32(&dir.SrttUs8)&^closedWindow) * time.Microsecond / 8
@@ -158,7 +167,7 @@ func (t *table) readSlot(to *reading.Slot) {
 
 // place is one that the newest reading could reach; 0: none.
 func place(of *uint32, reached int) uint32 {
-	if place := atomic.LoadUint32(of); place <= uint32(reached) {
+	if place := atomic.LoadUint32(of); place < uint32(reached) {
 		return place
 	}
 	return 0
