@@ -71,6 +71,37 @@ static __always_inline bool lt_is_flow_of(const struct lt_slot *slot, const stru
 	       to->half[0] == p->daddr.half[0] && slot->key.site == p->site;
 }
 
+static __always_inline bool lt_is_live(const struct lt_slot *slot)
+{
+	return (READ_ONCE(slot->state) & LT_SLOT_STATES) == LT_SLOT_LIVE;
+}
+
+/*
+ * Take the key of a slot over: false, another CPU is at it. That of a RETIRING one is ours to take: user space looks
+ * at what it deletes. User space may tell who is the client in between, which it does once or twice.
+ */
+static __always_inline bool lt_take_key(struct lt_slot *old)
+{
+	__u32 word = 0;
+
+	for (int i = 0; i < 4; i++) {
+		word = READ_ONCE(old->state);
+		if ((word & LT_SLOT_STATES) != LT_SLOT_LIVE)
+			break;
+		if (__sync_val_compare_and_swap(&old->state, word,
+						word ^ LT_SLOT_LIVE ^ LT_SLOT_ORPHAN) == word)
+			return true;
+	}
+	return (word & LT_SLOT_STATES) != LT_SLOT_ORPHAN;
+}
+
+static __always_inline __u32 lt_next_life(void)
+{
+	__u32 life = __sync_fetch_and_add(&pools.lives, 1) + 1;
+
+	return life * LT_SLOT_LIFE | LT_SLOT_LIVE;
+}
+
 static __always_inline struct lt_slot *lt_slot_at(__u32 index)
 {
 	return bpf_map_lookup_elem(&lt_slots, &index);
@@ -110,12 +141,7 @@ static __always_inline int lt_new_slot(const struct lt_visit *v, const struct lt
 	life = bpf_map_lookup_elem(&lt_lives, &index);
 	if (!slot || !life)
 		return -LT_TABLE_FULL;
-	/*
-	 * An ORPHAN's key is being taken over on another CPU: this one packet still goes to the old slot. That
-	 * of a RETIRING one is ours to take: user space looks at what it deletes.
-	 */
-	if (old && __sync_val_compare_and_swap(&old->state, LT_SLOT_LIVE, LT_SLOT_ORPHAN) ==
-			   LT_SLOT_ORPHAN) {
+	if (old && !lt_take_key(old)) { /* this one packet still goes to the old slot */
 		lt_give_place(&lt_free, taken);
 		return old_index;
 	}
@@ -129,7 +155,7 @@ static __always_inline int lt_new_slot(const struct lt_visit *v, const struct lt
 		lt_give_place(&lt_free, taken);
 		return err == -LT_EEXIST ? -LT_INDEX_RACE : -LT_INDEX_FULL;
 	}
-	__sync_lock_test_and_set(&slot->state, LT_SLOT_LIVE);
+	__sync_lock_test_and_set(&slot->state, lt_next_life());
 	return index;
 }
 
@@ -193,8 +219,7 @@ static __always_inline enum lt_reason lt_find(struct lt_visit *v, struct bpf_soc
 		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, 0);
 		v->index = hint ? hint->slot1 - 1 : 0;
 		slot = hint ? lt_slot_at(v->index) : NULL;
-		if (slot && READ_ONCE(slot->state) == LT_SLOT_LIVE &&
-		    lt_is_flow_of(slot, v->p, v->side) && !lt_opens(v->p)) {
+		if (slot && lt_is_live(slot) && lt_is_flow_of(slot, v->p, v->side) && !lt_opens(v->p)) {
 			v->slot = slot;
 			return LT_COUNTED;
 		}

@@ -71,6 +71,9 @@ enum lt_role {
  * Life of a slot. FREE -> LIVE by the kernel; LIVE -> ORPHAN by the kernel, when a new connection
  * takes the tuple of an ended one over; LIVE or ORPHAN -> RETIRING -> FREE by user space alone. Who takes a
  * slot out of LIVE does so by compare-and-swap, and then sees to its key in the index.
+ *
+ * A state is the two lowest bits of lt_slot.state. The bit above says that user space has told who is the client, and
+ * the others number the slot's lives: a socket trusts a slot whose whole word is the one that it remembers.
  */
 enum lt_slot_state {
 	LT_SLOT_FREE,
@@ -78,6 +81,10 @@ enum lt_slot_state {
 	LT_SLOT_ORPHAN, /* holds final counts; the index no longer leads here */
 	LT_SLOT_RETIRING, /* user space is about to read it for the last time */
 };
+
+#define LT_SLOT_STATES 3
+#define LT_SLOT_TOLD 4
+#define LT_SLOT_LIFE 8 /* each life's word is so much more than that of the one before */
 
 /* Why packets are copied to user space. Any of them is reason enough. */
 enum lt_why {
@@ -212,7 +219,7 @@ struct lt_unlocked {
  */
 struct lt_slot {
 	struct lt_key key;
-	__u32 state; /* enum lt_slot_state */
+	__u32 state; /* enum lt_slot_state, and which life it is */
 	__u32 asked[2]; /* per sender: identity of who was last asked for the owner; 0 nobody */
 	__u8 tcp_flags[2]; /* all flags seen, per sender */
 	__u8 client; /* index of the client endpoint; meaningful unless role is LT_ROLE_NONE, which follows it */
@@ -398,6 +405,7 @@ struct lt_pools {
 	struct lt_pool exchanges;
 	struct lt_pool healths;
 	__u64 slow_lost; /* slow turns that the ring buffer had no room for */
+	__u64 lives; /* of all slots so far */
 };
 
 #endif

@@ -43,7 +43,7 @@ static __always_inline void lt_tuple_of(struct lt_packet *p, struct sock_common 
 static __always_inline bool lt_is_live_flow_of(const struct lt_slot *slot,
 					       const struct lt_packet *p, __u32 side)
 {
-	return slot && READ_ONCE(slot->state) == LT_SLOT_LIVE && lt_is_flow_of(slot, p, side);
+	return slot && lt_is_live(slot) && lt_is_flow_of(slot, p, side);
 }
 
 /*

@@ -72,6 +72,7 @@ var mapLiterals = []literal{
 			{32, "healths.fresh", "1500000000000000"},
 			{40, "healths.full", "1600000000000000"},
 			{48, "slow_lost", "1700000000000000"},
+			{56, "lives", "1800000000000000"},
 		},
 		decode: func(t *testing.T, raw []byte) any {
 			t.Helper()

@@ -257,7 +257,7 @@ func slotOfFields(srtt time.Duration, cwnd uint32) reading.Slot {
 				},
 			},
 		},
-		State: 1<<24 + 0x11, Key: keyOfFields, Client: 0x16, Role: 0x17, Exchange: 0x18,
+		State: 1, Key: keyOfFields, Client: 0x16, Role: 0x17, Exchange: 0x18,
 		SRTT: [2]time.Duration{srtt, 2 * time.Millisecond}, Cwnd: [2]uint32{cwnd, 0x39},
 	}
 }

@@ -215,6 +215,7 @@ type lotraceLtPools struct {
 	Exchanges lotraceLtPool
 	Healths   lotraceLtPool
 	SlowLost  uint64
+	Lives     uint64
 }
 
 type lotraceLtQueue struct {

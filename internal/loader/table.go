@@ -128,7 +128,7 @@ func (t *table) read(into []reading.SlotCount) ([]reading.SlotCount, error) {
 	}
 	for i := range used {
 		slot := &t.slots.at[i]
-		switch reading.SlotState(atomic.LoadUint32(&slot.State)) {
+		switch slot.state() {
 		case reading.SlotLive, reading.SlotOrphan:
 			into = append(into, reading.SlotCount{Index: uint32(i)})
 			decodeCount(&into[len(into)-1], slot)
@@ -138,12 +138,22 @@ func (t *table) read(into []reading.SlotCount) ([]reading.SlotCount, error) {
 	return into, nil
 }
 
+// Parts of a slot's state word, beside the number of its life.
+const (
+	slotStates = 3 // LT_SLOT_STATES
+	slotTold   = 4 // LT_SLOT_TOLD
+)
+
+func (slot *lotraceLtSlot) state() reading.SlotState {
+	return reading.SlotState(atomic.LoadUint32(&slot.State) & slotStates)
+}
+
 // readSlot reads a slot without its counts, and what lies beside it.
 func (t *table) readSlot(to *reading.Slot) {
 	const closedWindow = 1 << 31 // LT_CLOSED, beside the round trip
 	i := to.Index
 	slot, ends := &t.slots.at[i], &t.ends.at[i]
-	to.State = reading.SlotState(atomic.LoadUint32(&slot.State))
+	to.State = slot.state()
 	to.Key = decodeKey(&slot.Key)
 	to.Client = slot.Client
 	to.Role = reading.SlotRole(slot.Role)
@@ -201,7 +211,7 @@ func (t *table) find(from, to netip.AddrPort, site uint32, proto model.Proto) (i
 		return 0, 0, ebpf.ErrKeyNotExist
 	}
 	slot := &t.slots.at[index]
-	if reading.SlotState(atomic.LoadUint32(&slot.State)) != reading.SlotLive || slot.Key != key {
+	if slot.state() != reading.SlotLive || slot.Key != key {
 		return 0, 0, ebpf.ErrKeyNotExist
 	}
 	return index, end, nil
@@ -234,7 +244,7 @@ func (l *Loader) ReadSlot(to *reading.Slot) { l.table.readSlot(to) }
 func (l *Loader) Tell(index uint32, client uint8) { l.table.slots.at[index].tell(client) }
 
 // tell changes client and role in one step, so that the kernel takes nobody for the client who is not. The word that
-// they are in has flags, too, which the kernel may be adding to.
+// they are in has flags, too, which the kernel may be adding to. Then sockets that remember the slot look again.
 func (slot *lotraceLtSlot) tell(client uint8) {
 	word := (*uint32)(unsafe.Pointer(&slot.TcpFlags))
 	for {
@@ -242,6 +252,7 @@ func (slot *lotraceLtSlot) tell(client uint8) {
 		bytes := binary.NativeEndian.AppendUint32(nil, was)
 		bytes[2], bytes[3] = client, uint8(reading.SlotRoleTold)
 		if atomic.CompareAndSwapUint32(word, was, binary.NativeEndian.Uint32(bytes)) {
+			atomic.OrUint32(&slot.State, slotTold)
 			return
 		}
 	}
@@ -298,11 +309,17 @@ func (t *table) forget(index uint32) error {
 
 // mark reports whether the slot's key was still its own.
 func (t *table) mark(index uint32) bool {
-	state := &t.slots.at[index].State
-	if atomic.CompareAndSwapUint32(state, uint32(reading.SlotLive), uint32(reading.SlotRetiring)) {
-		return true
+	slot := &t.slots.at[index]
+	for {
+		word := atomic.LoadUint32(&slot.State)
+		if word&slotStates != uint32(reading.SlotLive) {
+			break
+		}
+		if atomic.CompareAndSwapUint32(&slot.State, word, uint32(reading.SlotRetiring)) {
+			return true
+		}
 	}
-	atomic.StoreUint32(state, uint32(reading.SlotRetiring))
+	atomic.StoreUint32(&slot.State, uint32(reading.SlotRetiring))
 	return false
 }
 
