@@ -48,7 +48,9 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 			lt_notice_owner(&v);
 	}
 end:
-	lt_count_reason(reason, &wire);
+	/* What is in a slot is counted there; only XDP waits for its own counter, and needs it by itself. */
+	if (reason != LT_COUNTED || frame->is_xdp)
+		lt_count_reason(reason, &wire);
 	if (config.sample && reason != LT_FILTERED)
 		lt_sample(frame, &p, &wire, reason, &news);
 }

@@ -61,7 +61,7 @@ type outcome struct {
 // run passes one frame through the program, with the table as new.
 func (b *bench) run(frame []byte) (outcome, error) {
 	var out outcome
-	before, err := b.readReasons()
+	before, err := b.reasonsNow()
 	if err != nil {
 		return out, err
 	}
@@ -69,7 +69,7 @@ func (b *bench) run(frame []byte) (outcome, error) {
 	if err != nil {
 		return out, err
 	}
-	after, err := b.readReasons()
+	after, err := b.reasonsNow()
 	if err != nil {
 		return out, err
 	}

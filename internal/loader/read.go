@@ -29,6 +29,12 @@ func (l *Loader) Read(r *reading.Reading) (err error) {
 	if r.Reasons, err = l.readReasons(); err != nil {
 		return err
 	}
+	if l.kind != hook.XDP {
+		r.Reasons[reading.ReasonCounted] = l.table.retired
+		for i := range r.Slots {
+			addSlot(&r.Reasons[reading.ReasonCounted], &r.Slots[i])
+		}
+	}
 	pools, err := l.table.readPools()
 	if err != nil {
 		return err
@@ -136,8 +142,25 @@ func (l *Loader) kernelClock() (uint64, error) {
 }
 
 func (l *Loader) hookCount() (model.Count, error) {
-	reasons, err := l.readReasons()
+	reasons, err := l.reasonsNow()
 	return reasons.Sum(), err
+}
+
+// reasonsNow is of all packets so far. Under TC those that are in a slot are counted there and nowhere else.
+func (l *Loader) reasonsNow() (reading.ReasonCounts, error) {
+	reasons, err := l.readReasons()
+	if err != nil || l.kind == hook.XDP {
+		return reasons, err
+	}
+	reasons[reading.ReasonCounted], err = l.table.counted()
+	return reasons, err
+}
+
+func addSlot(to *model.Count, slot *reading.SlotCount) {
+	for i := range slot.Dir {
+		dir := &slot.Dir[i].Counters
+		to.Add(model.Count{SKBs: dir.SKBs, Packets: dir.Packets, Bytes: dir.Bytes})
+	}
 }
 
 // decodePools says what found no room.

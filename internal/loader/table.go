@@ -22,6 +22,7 @@ type table struct {
 	ends      array[lotraceLtLife] // beside the slots
 	known     []knownEnds          // what was read of ends last
 	processes processes
+	retired   model.Count // what slots that were freed had counted
 
 	exchanges     array[lotraceLtExchange] // by place, as are the next two
 	exchangesFree *ebpf.Map
@@ -128,14 +129,44 @@ func (t *table) read(into []reading.SlotCount) ([]reading.SlotCount, error) {
 	}
 	for i := range used {
 		slot := &t.slots.at[i]
-		switch slot.state() {
-		case reading.SlotLive, reading.SlotOrphan:
-			into = append(into, reading.SlotCount{Index: uint32(i)})
-			decodeCount(&into[len(into)-1], slot)
-		case reading.SlotFree, reading.SlotRetiring:
+		if !slot.isUsed() {
+			continue
 		}
+		into = append(into, reading.SlotCount{Index: uint32(i)})
+		decodeCount(&into[len(into)-1], slot)
 	}
 	return into, nil
+}
+
+// isUsed reports whether a slot is of a flow. One that is being made is as soon as another CPU has counted in it.
+func (slot *lotraceLtSlot) isUsed() bool {
+	if slot.state() == reading.SlotFree {
+		return atomic.LoadUint32(&slot.Key.Site) != 0 && slot.hasPackets()
+	}
+	return slot.state() != reading.SlotRetiring
+}
+
+func (slot *lotraceLtSlot) hasPackets() bool {
+	var count reading.SlotCount
+	decodeCount(&count, slot)
+	return count.Dir[0].Packets+count.Dir[1].Packets > 0
+}
+
+// counted is what all flows have counted so far, those that are over included.
+func (t *table) counted() (model.Count, error) {
+	sum := t.retired
+	used, err := t.reach()
+	if err != nil {
+		return sum, err
+	}
+	for i := range used {
+		var count reading.SlotCount
+		if slot := &t.slots.at[i]; slot.isUsed() {
+			decodeCount(&count, slot)
+			addSlot(&sum, &count)
+		}
+	}
+	return sum, nil
 }
 
 // Parts of a slot's state word, beside the number of its life.
@@ -217,19 +248,20 @@ func (t *table) find(from, to netip.AddrPort, site uint32, proto model.Proto) (i
 	return index, end, nil
 }
 
-// decodeCount reads a slot that the kernel may be writing. Each counter is whole; a packet being
-// counted at this moment may be in some of them and not yet in others.
+// decodeCount reads a slot that the kernel may be writing. Each counter is whole; a packet being counted at this
+// moment may be in some of them and not yet in others. Packets are counted first and read last: no bytes are of one
+// that is not.
 func decodeCount(to *reading.SlotCount, from *lotraceLtSlot) {
 	to.TCPFlags = from.TcpFlags
 	for i := range to.Dir {
 		dir, unlocked := &from.Dir[i], &from.Unlocked[i]
 		to.Dir[i].Counters = model.Counters{
-			Packets:      atomic.LoadUint64(&dir.Packets) + atomic.LoadUint64(&unlocked.Packets),
 			Bytes:        atomic.LoadUint64(&dir.Bytes) + atomic.LoadUint64(&unlocked.Bytes),
 			SKBs:         atomic.LoadUint64(&dir.Skbs) + atomic.LoadUint64(&unlocked.Skbs),
 			PayloadBytes: atomic.LoadUint64(&dir.PayloadBytes) + atomic.LoadUint64(&unlocked.PayloadBytes),
 			Retransmits:  uint64(atomic.LoadUint32(&dir.Retransmits)),
 			RetransBytes: atomic.LoadUint64(&dir.RetransBytes),
+			Packets:      atomic.LoadUint64(&dir.Packets) + atomic.LoadUint64(&unlocked.Packets),
 		}
 		to.Dir[i].LastNS = atomic.LoadUint64(&dir.LastNs)
 	}
@@ -285,6 +317,7 @@ func (t *table) retire(slots []uint32, into []reading.Slot) ([]reading.Slot, err
 		into = append(into, reading.Slot{SlotCount: reading.SlotCount{Index: index}})
 		final := &into[len(into)-1]
 		decodeCount(&final.SlotCount, &t.slots.at[index])
+		addSlot(&t.retired, &final.SlotCount)
 		t.readSlot(final)
 	}
 	for _, index := range slots {
