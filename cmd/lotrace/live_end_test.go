@@ -108,7 +108,7 @@ func awaitEnd(tb testing.TB, pid int) {
 // The first signal ends the window early; its result is printed, and nothing stays.
 func TestSignalsEndWell(t *testing.T) {
 	for _, hook := range liveHooks {
-		for _, signal := range stopSignals() {
+		for _, signal := range stopSignals(t) {
 			t.Run(fmt.Sprintf("%s/%v", hook, signal), func(t *testing.T) {
 				ns := newLiveNetns(t, hook)
 				clean := ns.Attached()

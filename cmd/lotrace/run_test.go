@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
@@ -269,15 +268,17 @@ func openTerminals(t *testing.T, columns uint16) (typist, program *os.File) {
 }
 
 // stopSignals are those that end lotrace. One that the tests were started to ignore, as under nohup,
-// is ignored by every child too.
-func stopSignals() []syscall.Signal {
+// is ignored by every child too. The kernel is asked: signal.Ignored forgets it once a test was notified of the signal.
+func stopSignals(t *testing.T) []syscall.Signal {
+	t.Helper()
 	all := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
-	return slices.DeleteFunc(all, func(s syscall.Signal) bool { return signal.Ignored(s) })
+	ignored := ignoredSignals(t, "self")
+	return slices.DeleteFunc(all, func(s syscall.Signal) bool { return ignored&(1<<(s-1)) != 0 })
 }
 
 // TestSignals ends a real process with each signal, once it is known to be at work.
 func TestSignals(t *testing.T) {
-	for _, sig := range stopSignals() {
+	for _, sig := range stopSignals(t) {
 		t.Run(sig.String(), func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), "lotrace", "demo", "--duration", "1h", "--kinds", "udp")
 			stdout := startAndAwait(t, cmd, "lotrace: demo: udp on")
