@@ -54,6 +54,9 @@ type packedLatency struct {
 
 // pack puts a flow into a row, in the places that the row has already.
 func (p *Flows) pack(row *packedFlow, f *Flow) {
+	if row.isNamed() {
+		p.named--
+	}
 	*row = packedFlow{
 		owner:  [2]uint32{p.ownerPlace(0, f.Client.Owner), p.ownerPlace(1, f.Server.Owner)},
 		first:  int64(f.FirstSeen.Sub(p.origin)),
@@ -73,6 +76,9 @@ func (p *Flows) pack(row *packedFlow, f *Flow) {
 		ends:   row.ends,
 		large:  row.large,
 	}
+	if row.isNamed() {
+		p.named++
+	}
 	if row.ends == 0 && f.Client.Addr.Is4() && f.Server.Addr.Is4() {
 		client, server := f.Client.Addr.As4(), f.Server.Addr.As4()
 		row.addr = [2]uint32{binary.BigEndian.Uint32(client[:]), binary.BigEndian.Uint32(server[:])}
@@ -85,6 +91,8 @@ func (p *Flows) pack(row *packedFlow, f *Flow) {
 		row.large = put(&p.large, row.large, [2]Counters{f.ToServer, f.ToClient})
 	}
 }
+
+func (r *packedFlow) isNamed() bool { return r.owner[0] > 0 && r.owner[1] > 0 }
 
 // put returns the place of an item, from 1: that given, or that of one more if it is 0.
 func put[T any](list *[]T, place uint32, item T) uint32 {
@@ -149,8 +157,8 @@ func pack(c *Counters) packedCounter {
 	return packedCounter{uint32(c.Packets), uint32(c.Bytes), uint32(c.SKBs), uint32(c.PayloadBytes)}
 }
 
-func (c *packedCounter) unpack() Counters {
-	return Counters{Packets: uint64(c.packets), Bytes: uint64(c.bytes), SKBs: uint64(c.skbs), PayloadBytes: uint64(c.payload)}
+func (c *packedCounter) unpack(to *Counters) {
+	to.Packets, to.Bytes, to.SKBs, to.PayloadBytes = uint64(c.packets), uint64(c.bytes), uint64(c.skbs), uint64(c.payload)
 }
 
 func (p *Flows) packPath(place uint32, f *Flow) uint32 {
@@ -209,18 +217,22 @@ func (l *packedLatency) buckets() int {
 
 // nameEnds fills in who is at the flow's ends.
 func (p *Flows) nameEnds(row *packedFlow, f *Flow) {
-	for end, of := range [...]*Endpoint{&f.Client, &f.Server} {
-		if row.owner[end] > 0 {
-			of.Owner = p.owners[row.owner[end]-1]
-		}
-		if row.ends > 0 {
-			of.Addr = p.ends[row.ends-1][end]
-			continue
-		}
-		var addr [4]byte
-		binary.BigEndian.PutUint32(addr[:], row.addr[end])
-		of.Addr = netip.AddrFrom4(addr)
+	p.nameEnd(row, 0, &f.Client)
+	p.nameEnd(row, 1, &f.Server)
+}
+
+func (p *Flows) nameEnd(row *packedFlow, end int, of *Endpoint) {
+	of.Port = row.port[end]
+	if row.owner[end] > 0 {
+		of.Owner = p.owners[row.owner[end]-1]
 	}
+	if row.ends > 0 {
+		of.Addr = p.ends[row.ends-1][end]
+		return
+	}
+	var addr [4]byte
+	binary.BigEndian.PutUint32(addr[:], row.addr[end])
+	of.Addr = netip.AddrFrom4(addr)
 }
 
 func (t *packedPath) unpack(f *Flow) {
