@@ -13,7 +13,7 @@ import (
 
 const manyFlows = 100_000
 
-// crowd is many flows of as many clients and services, of which a fifth has turns.
+// crowd is many flows of as many clients and services, of which a fifth has turns and responses.
 func crowd(flows, clients, services int) *window {
 	owners := make([]*model.Owner, clients)
 	for i := range owners {
@@ -34,10 +34,25 @@ func crowd(flows, clients, services int) *window {
 		if i%5 == 0 {
 			for k := range 20 {
 				f.Turn.Record(time.Duration(k*k+i%100) * time.Microsecond)
+				f.Response.Record(time.Duration(2*k*k+i%100) * time.Microsecond)
 			}
 		}
 	}
 	return finish(1, s)
+}
+
+// strangers are as many services, a datagram each, of one client.
+func strangers(flows int) *window {
+	s := crowd(flows, 1, 1)
+	for i := range s.Flows {
+		f := &s.Flows[i]
+		f.Proto, f.State, f.RoleSource = model.ProtoUDP, "", model.RoleFirst
+		f.Client.Addr, f.Client.Port = netip.MustParseAddr("127.0.0.1"), 40000
+		f.Server.Addr = netip.AddrFrom4([4]byte{127, 1 + byte(i>>16), byte(i >> 8), byte(i)})
+		f.ToServer, f.ToClient, f.Turn = sent(1, 100), model.Counters{}, model.Latency{}
+		f.Response = model.Latency{}
+	}
+	return finish(1, window{Flows: s.Flows})
 }
 
 // reportCPU adds the CPU time of a round, which other programs do not make longer.
@@ -72,9 +87,13 @@ func BenchmarkFrame(b *testing.B) {
 		{"cgroup", 200, 20, Options{By: "cgroup"}, nil},
 		{"filtered", 200, 20, Options{}, []string{"/", "type:port:8003", "enter"}},
 		{"a client each", manyFlows, 20, Options{}, nil},
+		{"a service each", 0, 0, Options{}, nil},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
-			s := crowd(manyFlows, bench.clients, bench.services)
+			s := strangers(manyFlows)
+			if bench.clients > 0 {
+				s = crowd(manyFlows, bench.clients, bench.services)
+			}
 			m := screenOf(b, bench.options, 200, 60, []*window{s}, bench.keys...)
 			f := frame(s)
 			b.ReportAllocs()

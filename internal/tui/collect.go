@@ -36,9 +36,9 @@ func (m *Model) collect() {
 	}
 }
 
-// matches asks whether the flow is to be shown at all.
+// matches asks the filter whether the flow is to be shown at all.
 func (m *Model) matches(f *model.Flow) bool {
-	if m.filter == nil || m.filter.Match(f) {
+	if m.filter.Match(f) {
 		return true
 	}
 	m.unmatched++
@@ -46,10 +46,10 @@ func (m *Model) matches(f *model.Flow) bool {
 }
 
 // admit returns the node of that name, which it makes if there is room for one; nil if there is none.
-func (m *Model) admit(kind kind, k view.Key) *node {
-	n := m.nodes[k]
+func (m *Model) admit(kind kind, k *view.Key) *node {
+	n := m.nodes[*k]
 	if n == nil && m.counts[kind] < maxNodes {
-		n = m.newNode(kind, k)
+		n = m.newNode(kind, *k)
 	}
 	return n
 }
@@ -79,17 +79,34 @@ func (m *Model) roll(kind kind) *view.Roll {
 	r := m.rolls[kind]
 	if r == nil {
 		r = view.NewRoll(kinds[kind])
-		r.Slot = func(k view.Key) *view.Slot {
+		r.Slot = func(k *view.Key) *view.Slot {
 			if n := m.admit(kind, k); n != nil {
 				return &n.slot
 			}
 			return nil
 		}
-		r.Match = m.matches
 		m.rolls[kind] = r
 	}
+	r.Match = nil
+	if m.filter != nil {
+		r.Match = m.matches
+	}
 	r.Reset()
+	r.Only(m.measures())
 	return r
+}
+
+// listed are the measures that rows are listed and sorted by; a detail shows others, too.
+var listed = slices.DeleteFunc(slices.Clone(view.Measures), func(m *view.Measure) bool {
+	return m.Sort == "" && !slices.ContainsFunc(columns, func(c *column) bool { return c.measure == m.Name })
+})
+
+// measures are those that rows of the screen need.
+func (m *Model) measures() []*view.Measure {
+	if m.mode == modeDetail {
+		return view.Measures
+	}
+	return listed
 }
 
 // nodesOf returns a node for each row of a kind, in their order.
@@ -176,7 +193,7 @@ func (m *Model) listFlows(parent *node, flows []int32) {
 		f := m.flows.At(int(i))
 		k := view.Flow.KeyOf(f)
 		known := m.nodes[k] != nil
-		if m.admit(kindFlow, k) == nil {
+		if m.admit(kindFlow, &k) == nil {
 			m.unlisted++
 			continue
 		}

@@ -120,6 +120,8 @@ func (m *Model) enter() {
 	if len(m.rows) > 0 {
 		m.cursor = m.rows[m.cursorIndex()].node
 		m.mode, m.page = modeDetail, 0
+		m.collect() // with all measures
+		m.arrange(false)
 	}
 }
 

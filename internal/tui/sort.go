@@ -28,14 +28,21 @@ func byRank(_ *Model, a, b *node) int {
 	return cmp.Or(cmp.Compare(a.number, b.number), strings.Compare(a.label, b.label))
 }
 
-// rank notes what the node is sorted by. One that is silent has nothing.
-func (m *Model) rank(n *node) {
-	n.number, n.label = 0, ""
-	switch by := kinds[n.kind]; {
-	case n.kind == kindFlow:
-		n.number, n.label = by.Rank(m.sort.field, view.RowOf(n.flow))
-	case n.pass == m.pass:
-		n.number, n.label = by.Rank(m.sort.field, m.rolls[n.kind].Named(n.row))
+// rank notes what nodes of one kind are sorted by. One that is silent has nothing.
+func (m *Model) rank(nodes []*node) {
+	if len(nodes) == 0 {
+		return
+	}
+	kind := nodes[0].kind
+	ranking := kinds[kind].Ranking(m.sort.field)
+	for _, n := range nodes {
+		n.number, n.label = 0, ""
+		switch {
+		case kind == kindFlow:
+			n.number, n.label = ranking(view.RowOf(n.flow))
+		case n.pass == m.pass:
+			n.number, n.label = ranking(m.rolls[kind].Named(n.row))
+		}
 	}
 }
 

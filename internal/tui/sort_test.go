@@ -53,7 +53,7 @@ func TestSortsAsFilesDo(t *testing.T) {
 			m := screenOf(t, Options{By: by.Name, Sort: word}, 200, 60, shops(1))
 			var numbers []uint64
 			for _, r := range m.rows {
-				n, _ := by.Rank(word, r.row)
+				n, _ := by.Ranking(word)(r.row)
 				numbers = append(numbers, n)
 			}
 			falling := slices.Clone(numbers)

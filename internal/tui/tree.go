@@ -83,10 +83,12 @@ func (m *Model) add(siblings []*node, depth int, anew bool) {
 }
 
 func (m *Model) order(siblings []*node, anew bool) {
+	if m.sort.ranked {
+		m.rank(siblings)
+	}
 	for _, n := range siblings {
 		switch {
 		case m.sort.ranked:
-			m.rank(n)
 		case m.sort.text:
 			n.label = m.sort.cell(m, n)
 		case m.sort.quantile > 0:

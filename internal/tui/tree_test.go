@@ -368,3 +368,27 @@ func TestShortFrames(t *testing.T) {
 		t.Errorf("by process, later: %v bytes a second over %v", perSecond(n.shown.toServer, n), n.truly)
 	}
 }
+
+// Rows are rolled up without what only a detail shows, which costs most; the detail has it from the first screen on.
+func TestDetailRollsUpMore(t *testing.T) {
+	for _, by := range []string{"service", "pair", "process", "cgroup"} {
+		m := screenOf(t, Options{By: by}, 120, 40, shops(2))
+		responses := func() (n uint64) { return m.rows[0].row.Response.Count }
+		if n := responses(); n > 0 {
+			t.Errorf("by %s: rows have %d responses that no column shows", by, n)
+		}
+		press(m, "enter")
+		if n := responses(); n == 0 || !strings.Contains(text(m), "response  ") {
+			t.Errorf("by %s: %d responses in the detail\n%s", by, n, text(m))
+		}
+		m.Update(frame(shop(3)))
+		if n := responses(); n == 0 {
+			t.Errorf("by %s: no responses in the detail of the next frame", by)
+		}
+		press(m, "esc")
+		m.Update(frame(shop(4)))
+		if n := responses(); n > 0 {
+			t.Errorf("by %s: behind the detail rows have %d responses", by, n)
+		}
+	}
+}

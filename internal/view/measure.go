@@ -18,7 +18,18 @@ type Measure struct {
 	By     string // the views whose rows have it, joined by blanks; "": all
 	Help   string // as docs/columns.md has it, if it has a column
 	Of     func(*Row) (n uint64, known bool)
+
+	needs latencies
 }
+
+// latencies are some of those of a row. They cost most of what it takes to roll up.
+type latencies uint8
+
+const (
+	ofTurns latencies = 1 << iota
+	ofResponses
+	ofConnects
+)
 
 // Unit is what a number counts, which says how it is drawn.
 type Unit uint8

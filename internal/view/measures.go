@@ -90,7 +90,7 @@ func ofFlow[T time.Duration | uint32](of func(*model.Flow) T) func(*Row) (uint64
 }
 
 var (
-	turns = latency("turn", func(r *Row) *model.Latency { return &r.Turn }, described{
+	turns = latency("turn", ofTurns, func(r *Row) *model.Latency { return &r.Turn }, described{
 		"count": {"turns", "TURNS", "answered requests"},
 		"p50":   {"p50", "P50", "turns, from a request's last byte to its answer's first: half were no longer"},
 		"p90":   {"", "P90", "nine in ten turns were no longer"},
@@ -100,7 +100,7 @@ var (
 		"sum":   {"", "", "all turns together"},
 		"min":   {"", "", "the shortest turn"},
 	})
-	responses = latency("response", func(r *Row) *model.Latency { return &r.Response }, described{
+	responses = latency("response", ofResponses, func(r *Row) *model.Latency { return &r.Response }, described{
 		"count": {"", "", "answers that have ended"},
 		"p50":   {"", "RESP P50", "the same to the answer's last byte"},
 		"p90":   {"", "", "nine in ten responses were no longer"},
@@ -109,7 +109,7 @@ var (
 		"sum":   {"", "", "all responses together"},
 		"min":   {"", "", "the shortest response"},
 	})
-	connects = only("service pair", latency("connect", func(r *Row) *model.Latency { return &r.Connect }, described{
+	connects = only("service pair", latency("connect", ofConnects, func(r *Row) *model.Latency { return &r.Connect }, described{
 		"count": {"", "", "handshakes that ended"},
 		"p50":   {"", "CONNECT", "from the SYN to the end of the handshake; of several connections the median"},
 		"p90":   {"", "", "nine in ten handshakes took no longer"},
@@ -123,7 +123,7 @@ var (
 // described has the sort word, the head and the help of each number of a latency.
 type described map[string][3]string
 
-func latency(path string, of func(*Row) *model.Latency, as described) []*Measure {
+func latency(path string, needs latencies, of func(*Row) *model.Latency, as described) []*Measure {
 	amounts := map[string]string{"turn.count": "turns", "turn.max_ns": "turn", "response.max_ns": "response"}
 	length := func(name string, d func(*model.Latency) time.Duration) *Measure {
 		return &Measure{Name: path + "." + name + "_ns", Sort: as[name][0], Head: as[name][1], Help: as[name][2], Unit: Nanoseconds,
@@ -151,6 +151,9 @@ func latency(path string, of func(*Row) *model.Latency, as described) []*Measure
 	if rate, has := as["rate"]; has {
 		measures = append(measures[:1:1], append([]*Measure{{Name: path + ".count_per_s", Leaves: path + ".count",
 			Head: rate[1], Help: rate[2], Calm: true, Unit: TurnsPerSecond, Of: count}}, measures[1:]...)...)
+	}
+	for _, m := range measures {
+		m.needs = needs
 	}
 	return measures
 }

@@ -10,10 +10,11 @@ import (
 // its memory from one Reset to the next, and is for one goroutine.
 type Roll struct {
 	Match func(*model.Flow) bool // which flows count, asked once for each; nil: all. By flow it is not asked
-	Slot  func(Key) *Slot        // where to note the key's row, or nil if By.Rest is to have its flows; nil: every key has a row
+	Slot  func(*Key) *Slot       // where to note the key's row, or nil if By.Rest is to have its flows; nil: every key has a row
 
 	by      *By
-	round   uint64 // another one after each Reset
+	skipped latencies // which rows do not have
+	round   uint64    // another one after each Reset
 	n       int
 	chunks  [][]Row // of chunkRows each, so that rows stay where they are
 	places  map[Key]int32
@@ -25,6 +26,7 @@ type Roll struct {
 	first   []client            // per row: the client that came first
 	others  map[client]struct{} // clients beyond the first
 	one     Row                 // by flow: the row that is looked at
+	key     Key                 // the one that is being placed
 }
 
 // Slot is where a Roll notes which row a key has, for somebody who remembers keys for longer than it does. The
@@ -62,6 +64,27 @@ func (r *Roll) Reset() {
 	clear(r.others)
 }
 
+// Only has rows added from now on know what these measures take, and of other latencies nothing.
+func (r *Roll) Only(measures []*Measure) {
+	r.skipped = ^latencies(0)
+	for _, m := range measures {
+		r.skipped &^= m.needs
+	}
+}
+
+// skip takes from a tally the latencies that nobody asks for.
+func (r *Roll) skip(t *model.Tally) {
+	if r.skipped&ofTurns != 0 {
+		t.Turn = model.Latency{}
+	}
+	if r.skipped&ofResponses != 0 {
+		t.Response = model.Latency{}
+	}
+	if r.skipped&ofConnects != 0 {
+		t.Connect = model.Latency{}
+	}
+}
+
 // Len is how many rows there are.
 func (r *Roll) Len() int {
 	if !r.by.each {
@@ -97,12 +120,16 @@ func (r *Roll) Add(flows *model.Flows) {
 
 func (r *Roll) addPairs(flows *model.Flows) {
 	r.of = slices.Grow(r.of[:0], flows.Len())
-	for f := range flows.All() {
+	for i := range flows.Len() {
+		f := flows.At(i)
 		if r.Match != nil && !r.Match(f) {
 			r.of = append(r.of, -1)
 			continue
 		}
-		at := r.place(r.by.key(f))
+		r.skip(&f.Tally)
+		r.key = Key{view: r.by.number}
+		r.by.key(&r.key, f)
+		at := r.place(&r.key)
 		r.of = append(r.of, at)
 		row := r.At(int(at))
 		if r.by.counts {
@@ -120,6 +147,7 @@ func (r *Roll) addEnds(flows *model.Flows) {
 		if r.Match != nil && !r.Match(f) {
 			continue
 		}
+		r.skip(&f.Tally)
 		client, server := r.end(f.Client.Owner), r.end(f.Server.Owner)
 		r.At(int(client)).use(f, false)
 		if client == server {
@@ -134,7 +162,9 @@ func (r *Roll) addEnds(flows *model.Flows) {
 func (r *Roll) end(o *model.Owner) int32 {
 	at, known := r.ends[o]
 	if !known {
-		at = r.place(r.by.ofEnd(o))
+		r.key = Key{view: r.by.number}
+		r.by.ofEnd(&r.key, o)
+		at = r.place(&r.key)
 		r.ends[o] = at
 	}
 	return at
@@ -145,15 +175,16 @@ func (r *Roll) Merge(pairs *Roll) {
 	r.of = r.of[:0]
 	for i := range pairs.n {
 		pair := pairs.At(i)
-		at := r.place(pair.service())
+		r.key = pair.service()
+		r.key.view = r.by.number
+		at := r.place(&r.key)
 		r.of = append(r.of, at)
 		r.At(int(at)).merge(pair)
 	}
 }
 
 // place returns the number of a key's row, which it makes if there is none.
-func (r *Roll) place(k Key) int32 {
-	k.view = r.by.number
+func (r *Roll) place(k *Key) int32 {
 	if k.rest == 1 {
 		return r.placeOfRest()
 	}
@@ -163,14 +194,14 @@ func (r *Roll) place(k Key) int32 {
 			return r.placeOfRest()
 		}
 		if slot.round != r.round {
-			slot.round, slot.at = r.round, r.newRow(k)
+			slot.round, slot.at = r.round, r.newRow(*k)
 		}
 		return slot.at
 	}
-	at, known := r.places[k]
+	at, known := r.places[*k]
 	if !known {
-		at = r.newRow(k)
-		r.places[k] = at
+		at = r.newRow(*k)
+		r.places[*k] = at
 	}
 	return at
 }

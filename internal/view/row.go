@@ -58,30 +58,28 @@ func Identify(o *model.Owner) (identity [16]byte) {
 	return identity
 }
 
-func serviceKey(f *model.Flow) Key {
-	return Key{server: f.Server.Addr.As16(), netns: f.Netns, serverPort: f.Server.Port, proto: uint16(f.Proto)}
+func serviceKey(k *Key, f *model.Flow) {
+	k.server, k.netns, k.serverPort, k.proto = f.Server.Addr.As16(), f.Netns, f.Server.Port, uint16(f.Proto)
 }
 
 // pairKey has all unknown clients of a service in one pair.
-func pairKey(f *model.Flow) Key {
-	k := serviceKey(f)
+func pairKey(k *Key, f *model.Flow) {
+	serviceKey(k, f)
 	k.client = Identify(f.Client.Owner)
-	return k
 }
 
 func flowKey(f *model.Flow) Key {
-	k := serviceKey(f)
-	k.client, k.clientPort = f.Client.Addr.As16(), f.Client.Port
+	k := Key{view: byFlow, client: f.Client.Addr.As16(), clientPort: f.Client.Port}
+	serviceKey(&k, f)
 	return k
 }
 
-func processKey(o *model.Owner) Key { return Key{client: Identify(o)} }
+func processKey(k *Key, o *model.Owner) { k.client = Identify(o) }
 
-func cgroupKey(o *model.Owner) Key {
-	if o == nil || o.Cgroup == "" {
-		return Key{}
+func cgroupKey(k *Key, o *model.Owner) {
+	if o != nil && o.Cgroup != "" {
+		k.cgroup = unique.Make(o.Cgroup)
 	}
-	return Key{cgroup: unique.Make(o.Cgroup)}
 }
 
 // IsRest reports whether the row is that of By.Rest.
@@ -212,9 +210,9 @@ func (r *Row) useAgain(f *model.Flow) {
 }
 
 // show makes the row that of one flow, which it points to.
-func (r *Row) show(k Key, f *model.Flow) {
+func (r *Row) show(f *model.Flow) {
 	*r = Row{
-		Key: k, Netns: f.Netns, Proto: f.Proto, Client: f.Client, Server: f.Server,
+		Key: flowKey(f), Netns: f.Netns, Proto: f.Proto, Client: f.Client, Server: f.Server,
 		Flows: 1, Tally: f.Tally, AcceptQueue: f.AcceptQueue, Flow: f,
 	}
 }
@@ -222,6 +220,6 @@ func (r *Row) show(k Key, f *model.Flow) {
 // RowOf returns the row of a flow, which it points to.
 func RowOf(f *model.Flow) *Row {
 	var r Row
-	r.show(Flow.KeyOf(f), f)
+	r.show(f)
 	return &r
 }

@@ -197,9 +197,7 @@ func (r *Roll) row(k *rank) *Row {
 	for _, flows := range r.flows {
 		if at < flows.Len() {
 			f := flows.At(at)
-			key := flowKey(f)
-			key.view = byFlow
-			r.one.show(key, f)
+			r.one.show(f)
 			break
 		}
 		at -= flows.Len()
@@ -221,16 +219,19 @@ func IsText(word string) bool {
 	return i >= 0 && labels[i].text
 }
 
-// Rank returns what a row is sorted by with a word: a number, or a text; neither if the view has no such word. The
-// row must have its names.
-func (b *By) Rank(word string, r *Row) (number uint64, text string) {
+// Ranking returns a function that says what a row is sorted by with a word: a number, or a text; of a word that the
+// view does not have, neither. The row must have its names.
+func (b *By) Ranking(word string) func(*Row) (number uint64, text string) {
 	o, err := b.order(word)
 	if err != nil {
-		return 0, ""
+		return func(*Row) (uint64, string) { return 0, "" }
 	}
 	var k rank
-	o.of(&k, r)
-	return k.value, strings.TrimSuffix(k.text[0]+"\x00"+k.text[1], "\x00")
+	return func(r *Row) (uint64, string) {
+		k = rank{}
+		o.of(&k, r)
+		return k.value, strings.TrimSuffix(k.text[0]+"\x00"+k.text[1], "\x00")
+	}
 }
 
 func ofOwner(r *Row, of func(*model.Owner) string) string {
