@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,8 +32,11 @@ func TestReferenceCountsTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	var ref attached
-	ns.Run(t, func() { ref, err = reference.attach() })
+	at, err := hook.FindNetns(ns.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := reference.attach(at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,29 +117,25 @@ func referenceFlows(t *testing.T, o *other) map[reading.SlotKey]flow {
 func TestUnseenTrafficIsNoResult(t *testing.T) {
 	testkit.RequireRoot(t)
 	testkit.RequireKernel(t, "6.6", "tcx")
-	ns := testkit.NewNetns(t)
-	s := scenarios(shortPlan)[0]
+	s := scenarios()[0]
 	s.send, s.warm = func(pair) error { return nil }, func(pair) error { return nil }
-	ns.Run(t, func() {
-		for _, v := range s.variants {
-			if _, err := s.run(v); err == nil {
-				t.Errorf("%s: measured without traffic", v.name)
-			}
+	for _, v := range s.programs {
+		in, err := newInstance(v)
+		if err != nil {
+			t.Fatalf("%s: %v", v.name, err)
 		}
-	})
-}
-
-func TestSpreadOf(t *testing.T) {
-	for _, c := range []struct {
-		values []float64
-		want   spread
-	}{
-		{[]float64{3}, spread{3, 3, 3}},
-		{[]float64{9, 1, 4}, spread{4, 2.5, 6.5}},
-		{[]float64{8, 2, 1, 4}, spread{3, 1.5, 6}},
-	} {
-		if got := spreadOf(c.values); got != c.want {
-			t.Errorf("spread of %v: %v, want %v", c.values, got, c.want)
+		if err := in.begin(s); err != nil {
+			t.Fatalf("%s: %v", v.name, err)
+		}
+		if err := in.turn(s); err == nil {
+			t.Errorf("%s: measured without traffic", v.name)
+		}
+		in.took = []float64{1}
+		if err := in.end(s); err == nil {
+			t.Errorf("%s: its account is not asked for", v.name)
+		}
+		if err := errors.Join(in.program.Close(), in.namespace.Close()); err != nil {
+			t.Errorf("%s: %v", v.name, err)
 		}
 	}
 }

@@ -7,19 +7,24 @@ import (
 	"os"
 	"slices"
 
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/services"
 )
 
 const (
-	// fewFlows is what more flows are compared with, and how many are busy where not all are.
+	// fewFlows are busy where not all are.
 	fewFlows = 10
 	// leastTrips are made in a run, however few flows there are.
 	leastTrips = 20_000
-	// maxGrowth is how much more a packet may cost with manyFlows than with fewFlows.
-	maxGrowth = 1.3
-	manyFlows = 100_000
+	// maxToReference is what a packet may cost, as a ratio to the reference, with any of goalFlows.
+	maxToReference = 0.8
 )
+
+var goalFlows = []int{1000, 10_000, 100_000}
 
 // walk is a way over flows that live.
 type walk struct {
@@ -51,16 +56,15 @@ func walks() []walk {
 
 // growth is what a packet costs as flows become more.
 type growth struct {
-	walk  walk
-	flows []int
-	run   []spread // nanoseconds
-	above []spread // less the empty program's on the same packets
-	ratio []spread // of that to fewFlows, within rounds
-
+	walk      walk
+	flows     []int
+	run       []spread // nanoseconds
+	above     []spread // less the empty program's on the same packets
 	reference []spread // the same of the reference
+	ratio     []spread // of the one to the other, within rounds
 }
 
-func measureGrowth(ctx context.Context, p plan, _ string, only *selection) ([]table, error) {
+func measureGrowth(ctx context.Context, p plan, _ string, only *selection) (report, error) {
 	var all []growth
 	for _, w := range walks() {
 		if !only.has("growth", w.name) {
@@ -68,11 +72,11 @@ func measureGrowth(ctx context.Context, p plan, _ string, only *selection) ([]ta
 		}
 		g, err := w.measure(ctx, p)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", w.name, err)
+			return report{}, fmt.Errorf("%s: %w", w.name, err)
 		}
 		all = append(all, g)
 	}
-	return []table{growthTable(all)}, nil
+	return growthReport(all), nil
 }
 
 // measure runs rounds in which every number of flows has one turn. The sockets are there throughout; a flow
@@ -84,7 +88,7 @@ func (w walk) measure(ctx context.Context, p plan) (g growth, err error) {
 		return g, err
 	}
 	defer func() { err = errors.Join(err, steps.Close()) }()
-	run, above, reference := make([][]float64, len(flows)), make([][]float64, len(flows)), make([][]float64, len(flows))
+	all := make([]steppedOn, len(flows))
 	for round := range p.growthRounds {
 		fmt.Fprintf(os.Stderr, "bench: growth, %s, round %d of %d\n", w.name, round+1, p.growthRounds)
 		for turn := range flows {
@@ -92,34 +96,95 @@ func (w walk) measure(ctx context.Context, p plan) (g growth, err error) {
 				return g, err
 			}
 			i := (round + turn) % len(flows)
-			ns, err := w.run(steps, flows[i])
-			if err != nil {
+			if err := w.run(steps, flows[i], round%2 == 0, &all[i]); err != nil {
 				return g, fmt.Errorf("%d flows: %w", flows[i], err)
 			}
-			run[i], above[i] = append(run[i], ns[1]), append(above[i], ns[1]-ns[0])
-			reference[i] = append(reference[i], ns[2]-ns[0])
 		}
 	}
-	return w.sum(flows, run, above, reference), nil
+	return w.sum(flows, all), nil
 }
 
-// run measures the empty program, lotrace and the reference on the same packets.
-func (w walk) run(steps stepper, flows int) (ns []float64, err error) {
+// steppedOn is what the programs took with so many flows, in nanoseconds a run, by round.
+type steppedOn struct{ empty, ours, reference []float64 }
+
+// run adds what the programs take on the same packets. The program that runs first has the caches cold, so that is
+// the reference in half of the rounds.
+func (w walk) run(steps stepper, flows int, referenceFirst bool, took *steppedOn) error {
 	speaking := flows
 	if w.busy > 0 {
 		speaking = min(w.busy, flows)
 	}
 	n := max(speaking, leastTrips)
 	room := max(loader.DefaultFlows, roundUp(flows))
-	lotrace := variant{"lotrace", func() (attached, error) { return attachOurs(loader.Config{MaxFlows: room}) }}
-	variants := []variant{emptyTC, lotrace, sizedReference(uint32(room))}
-	return onSamePackets(variants, uint64(n*w.packet), func() (traffic, error) {
-		return traffic{
-			warm:  func() error { return errors.Join(steps.around(flows, flows), steps.around(speaking, speaking)) },
-			send:  func() error { return services.OnCPU(0, func() error { return steps.around(n, speaking) }) },
-			Close: func() error { return nil },
-		}, nil
+	// Whoever is attached last runs first.
+	variants := []*variant{emptyTC, oursVariant(oursTC.name, loader.Config{MaxFlows: room}), sizedReference(uint32(room))}
+	places := [3]*[]float64{&took.empty, &took.ours, &took.reference}
+	if !referenceFirst {
+		variants[1], variants[2] = variants[2], variants[1]
+		places[1], places[2] = places[2], places[1]
+	}
+	ns, err := onSamePackets(variants, uint64(n*w.packet), func() error {
+		return errors.Join(steps.around(flows, flows), steps.around(speaking, speaking))
+	}, func() error {
+		return services.OnCPU(0, func() error { return steps.around(n, speaking) })
 	})
+	if err != nil {
+		return err
+	}
+	for i, place := range places {
+		*place = append(*place, ns[i])
+	}
+	return nil
+}
+
+// onSamePackets attaches programs at once, sends a little to warm them, and measures while send sends.
+func onSamePackets(variants []*variant, minRuns uint64, warm, send func() error) (ns []float64, err error) {
+	self, err := hook.FindNetns("self")
+	if err != nil {
+		return nil, err
+	}
+	var programs []attached
+	var before []uint64
+	for _, v := range variants {
+		program, err := v.attach(self)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", v.name, err)
+		}
+		defer func() { err = errors.Join(err, program.Close()) }()
+		programs = append(programs, program)
+	}
+	if err := warm(); err != nil {
+		return nil, err
+	}
+	for _, program := range programs {
+		saw, err := program.seen()
+		if err != nil {
+			return nil, err
+		}
+		before = append(before, saw)
+	}
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		return nil, fmt.Errorf("switch run-time statistics on: %w", err)
+	}
+	if err := errors.Join(send(), stats.Close()); err != nil {
+		return nil, err
+	}
+	for i, program := range programs {
+		saw, err := program.seen()
+		if err != nil {
+			return nil, err
+		}
+		took, err := program.stats()
+		if err != nil {
+			return nil, err
+		}
+		if saw -= before[i]; took.RunCount == 0 || saw < minRuns {
+			return nil, fmt.Errorf("%s: did not see the traffic: %d skbs, at least %d due", variants[i].name, saw, minRuns)
+		}
+		ns = append(ns, float64(took.Runtime)/float64(took.RunCount))
+	}
+	return ns, nil
 }
 
 // roundUp is the next power of two.
@@ -131,19 +196,18 @@ func roundUp(n int) int {
 	return power
 }
 
-func (w walk) sum(flows []int, run, above, reference [][]float64) growth {
+// sum compares within each round.
+func (w walk) sum(flows []int, all []steppedOn) growth {
 	g := growth{walk: w, flows: flows}
-	few := slices.Index(flows, fewFlows)
-	toFew := func(ns [][]float64, i int) spread {
-		var ratios []float64
-		for round := range ns[i] {
-			ratios = append(ratios, ns[i][round]/ns[few][round])
+	for _, took := range all {
+		var above, reference, ratio []float64
+		for round, empty := range took.empty {
+			above = append(above, took.ours[round]-empty)
+			reference = append(reference, took.reference[round]-empty)
+			ratio = append(ratio, above[round]/reference[round])
 		}
-		return spreadOf(ratios)
-	}
-	for i := range flows {
-		g.run, g.above = append(g.run, spreadOf(run[i])), append(g.above, spreadOf(above[i]))
-		g.ratio, g.reference = append(g.ratio, toFew(above, i)), append(g.reference, toFew(reference, i))
+		g.run, g.above = append(g.run, spreadOf(took.ours)), append(g.above, spreadOf(above))
+		g.reference, g.ratio = append(g.reference, spreadOf(reference)), append(g.ratio, spreadOf(ratio))
 	}
 	return g
 }

@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"syscall"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -78,8 +77,5 @@ func settle() error {
 	}
 	// bpftrace looks for tracepoints there; if it does not find any it says so.
 	_ = unix.Mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, "")
-	if err := netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: loIndex}}); err != nil {
-		return fmt.Errorf("raise lo: %w", err)
-	}
-	return nil
+	return raiseLo()
 }

@@ -7,9 +7,6 @@ import (
 	"slices"
 )
 
-// maxLoss is by how many percent everything of ours may slow the ping-pong down.
-const maxLoss = 2.0
-
 // loss is what a workload lost to a watcher.
 type loss struct {
 	workload      workload
@@ -21,7 +18,7 @@ type loss struct {
 }
 
 // measureLoss is what services lose when somebody watches.
-func measureLoss(ctx context.Context, p plan, binary string, only *selection) ([]table, error) {
+func measureLoss(ctx context.Context, p plan, binary string, only *selection) (report, error) {
 	var losses []loss
 	for _, w := range workloads {
 		var beside []watcher
@@ -35,11 +32,11 @@ func measureLoss(ctx context.Context, p plan, binary string, only *selection) ([
 		}
 		lost, err := w.measure(ctx, p, beside)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", w.name, err)
+			return report{}, fmt.Errorf("%s: %w", w.name, err)
 		}
 		losses = append(losses, lost...)
 	}
-	return []table{lossTable(losses)}, nil
+	return lossReport(losses), nil
 }
 
 // measure runs rounds in which every watcher has a pair of runs, with it and without. Which of them comes first

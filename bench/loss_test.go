@@ -180,27 +180,32 @@ func TestLessThanOthers(t *testing.T) {
 	at := func(name string, ours bool, slower float64) loss {
 		return loss{
 			workload: workloads[0], watcher: watcher{name: name, ours: ours, args: []string{name}},
-			slower: spread{median: slower},
+			slower: exactly(slower),
 		}
 	}
 	us := at(everything, true, 1.5)
 	noise := loss{workload: workloads[0], watcher: nobody}
 	elsewhere := at("tcpdump", false, 0)
 	elsewhere.workload = workloads[1]
-	others := []loss{us, noise, elsewhere, at("lotrace, counting only", true, 1), at("tcpdump", false, 2)}
-	if got := lessThanOthers(us, others); got != "reached" {
-		t.Error(got)
+	alone := []loss{us, noise, elsewhere, at("lotrace, counting only", true, 1)}
+	if got := lessThanOthers(us, alone); got != nil {
+		t.Errorf("without others: %v", got)
 	}
-	if got := lessThanOthers(us, append(others, at("nethogs", false, 1.5))); got != "missed" {
-		t.Error(got)
+	for least, want := range map[float64]string{2: "reached", 1.4: "missed"} {
+		all := append(slices.Clone(alone), at("tshark", false, 9), at("tcpdump", false, least))
+		if got := lessThanOthers(us, all); len(got) != 1 || got[0].most != least || got[0].verdict() != want {
+			t.Errorf("others lose %g: %+v", least, got)
+		}
 	}
 }
 
-func TestGrowthIsComparedWithFewFlows(t *testing.T) {
-	g := walk{}.sum([]int{1, fewFlows, manyFlows}, [][]float64{{90, 80}, {150, 110}, {200, 130}},
-		[][]float64{{40, 30}, {100, 50}, {150, 75}}, [][]float64{{10, 10}, {20, 20}, {60, 60}})
-	if g.ratio[1].median != 1 || g.ratio[2] != (spread{1.5, 1.5, 1.5}) || g.run[2].median != 165 ||
-		g.reference[2].median != 3 {
+func TestGrowthIsComparedWithinRounds(t *testing.T) {
+	g := walk{}.sum([]int{1, 1000}, []steppedOn{
+		{empty: []float64{10, 10}, ours: []float64{30, 50}, reference: []float64{50, 90}},
+		// The machine became ten times as slow.
+		{empty: []float64{50, 500}, ours: []float64{80, 800}, reference: []float64{90, 900}},
+	})
+	if g.ratio[0].median != 0.5 || g.ratio[1] != exactly(0.75) || g.run[1].median != 440 || g.reference[0].median != 60 {
 		t.Errorf("%+v", g)
 	}
 }

@@ -20,19 +20,20 @@ import (
 
 // plan is how much is measured.
 type plan struct {
-	rounds    int
-	trips     int // ping-pong round trips a run
-	bulkBytes int // a run
+	rounds    int // in which every instance has a turn
+	taxRounds int
 
 	pairs     int           // of runs with a watcher and without
+	trips     int           // a run of ping-pong
+	bulkBytes int           // a run
 	datagrams int           // a run of UDP small packets
 	requests  int           // a run of redis-benchmark
 	load      time.Duration // a run of wrk
 
 	glances int // runs of flows -d 0
 	watch   time.Duration
-	flows   []int // that user space shows
-	rates   []int // of new connections a second
+	flows   []alive // that user space shows
+	rates   []int   // of new connections a second
 
 	growthRounds int
 	connections  []int // TCP connections that live
@@ -41,20 +42,20 @@ type plan struct {
 
 var (
 	fullPlan = plan{
-		rounds: 20, trips: 10_000, bulkBytes: 1 << 29,
-		pairs: 20, datagrams: 100_000, requests: 20_000, load: 300 * time.Millisecond,
+		rounds: 15, taxRounds: 120,
+		pairs: 20, trips: 10_000, bulkBytes: 1 << 29, datagrams: 100_000, requests: 20_000, load: 300 * time.Millisecond,
 		glances: 11, watch: 6 * time.Second,
-		flows: []int{10, 1000, 10_000, 100_000, 1_000_000}, rates: []int{100, 1000, 10_000, 50_000},
-		growthRounds: 5,
+		flows: allAlive, rates: []int{100, 1000, 10_000, 50_000},
+		growthRounds: 6,
 		connections:  []int{1, 10, 1000, 10_000, 100_000}, peers: []int{1, 10, 1000, 10_000, 100_000, 1_000_000},
 	}
 	shortPlan = plan{
-		rounds: 2, trips: 5000, bulkBytes: 1 << 28,
-		pairs: 2, datagrams: 50_000, requests: 10_000, load: 100 * time.Millisecond,
+		rounds: 5, taxRounds: 40,
+		pairs: 2, trips: 5000, bulkBytes: 1 << 28, datagrams: 50_000, requests: 10_000, load: 100 * time.Millisecond,
 		glances: 1, watch: 2 * time.Second,
-		flows: []int{10, 10_000, 100_000}, rates: []int{100, 10_000},
-		growthRounds: 1,
-		connections:  []int{10, 10_000}, peers: []int{10, 100_000},
+		flows: allAlive[2:5], rates: []int{100, 10_000},
+		growthRounds: 2,
+		connections:  []int{1000, 10_000}, peers: []int{1000, 100_000},
 	}
 )
 
@@ -104,11 +105,11 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if *short {
 		p = shortPlan
 	}
-	tables, err := measureAll(ctx, p, binary, *only)
+	all, err := measureAll(ctx, p, binary, *only)
 	if err != nil {
 		return err
 	}
-	return printReport(stdout, tables, *output == "markdown")
+	return all.print(stdout, *output == "markdown")
 }
 
 // roles are what this program does in processes beside the one that measures.
@@ -132,7 +133,7 @@ func measureAndSave(ctx context.Context) error {
 // measures are the parts of the whole, in the order of the report.
 var measures = []struct {
 	name string
-	run  func(ctx context.Context, p plan, binary string, only *selection) ([]table, error)
+	run  func(ctx context.Context, p plan, binary string, only *selection) (report, error)
 }{
 	{"cost", measureCost},
 	{"loss", measureLoss},
@@ -171,24 +172,23 @@ func (s *selection) has(names ...string) bool {
 	return true
 }
 
-func measureAll(ctx context.Context, p plan, binary, only string) ([]table, error) {
+func measureAll(ctx context.Context, p plan, binary, only string) (all report, err error) {
 	if err := settle(); err != nil {
-		return nil, err
+		return all, err
 	}
-	var all []table
 	what := selected(only)
 	for _, m := range measures {
 		if !what.has(m.name) {
 			continue
 		}
-		tables, err := m.run(ctx, p, binary, what)
+		r, err := m.run(ctx, p, binary, what)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", m.name, err)
+			return all, fmt.Errorf("%s: %w", m.name, err)
 		}
-		all = append(all, tables...)
+		all.add(r)
 	}
 	if !what.met {
-		return nil, fmt.Errorf("nothing to measure is called %q", only)
+		return all, fmt.Errorf("nothing to measure is called %q", only)
 	}
 	return all, nil
 }

@@ -85,16 +85,21 @@ func pageBlock(path, machine string, tables []table) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Measured once on %s (all of it, with spreads: [%s](../%s)).\n", machine, filepath.Base(path), path)
 	find := func(title string) table {
-		i := slices.IndexFunc(tables, func(t table) bool { return t.title == title })
+		i := slices.IndexFunc(tables, func(t table) bool { return strings.HasPrefix(t.title, title) })
 		if i < 0 {
 			return table{}
 		}
 		return tables[i]
 	}
+	goals := find(goalsTitle)
+	goals.title = "Goals, and how they are met:"
+	growth := find(growthTitle)
 	for _, part := range []table{
+		goals,
 		costEssence(find(costTitle), find(comparisonTitle)),
 		lossEssence(find(lossTitle)),
-		growthEssence(find(growthTitle)),
+		growthEssence(growth),
+		growthToReference(growth),
 		watchingEssence(find(watchingTitle)),
 	} {
 		if len(part.rows) > 0 {
@@ -152,26 +157,42 @@ func (t table) pivot(title, rows, columns string, value func(row []string) strin
 	return out
 }
 
-// costEssence leaves out the empty program, which the others are above, and puts what is compared beside it.
+// costEssence leaves out the empty program, which the others are above, and those that show what a feature adds. It
+// puts what is compared beside the others.
 func costEssence(costs, compared table) table {
+	shown := []string{oursTC.name, countTC.name, reference.name}
 	costs.rows = slices.DeleteFunc(slices.Clone(costs.rows), func(row []string) bool {
-		return costs.cell(row, "program") == "empty"
+		return !slices.Contains(shown, costs.cell(row, "program"))
 	})
 	t := costs.pivot("Nanoseconds per packet, above an empty program in its place:", "traffic", "program",
 		func(row []string) string { return median(costs.cell(row, "above empty")) })
-	for _, what := range []string{toReference.what, ownersAdd.what, turnsAdd.what, healthAdds.what} {
-		t.head = append(t.head, strings.TrimSuffix(what, ", ns"))
-		for y, row := range t.rows {
-			value := ""
-			for _, c := range compared.rows {
-				if compared.cell(c, "traffic") == row[0] && compared.cell(c, "what") == what {
-					value = median(compared.cell(c, "measured"))
-				}
-			}
-			t.rows[y] = append(t.rows[y], value)
-		}
+	for _, what := range []string{everythingToReference, countingToReference, ownersAdd, turnsAdd, healthAdds} {
+		t.addColumn(what, compared)
 	}
 	return t
+}
+
+// addColumn puts what was compared, by the row's traffic, behind the rows; if there is any.
+func (t *table) addColumn(what string, compared table) {
+	values := make([]string, len(t.rows))
+	found := false
+	for _, c := range compared.rows {
+		if strings.TrimSuffix(compared.cell(c, "what"), ", ns") != what {
+			continue
+		}
+		for y, row := range t.rows {
+			if compared.cell(c, "traffic") == row[0] {
+				values[y], found = strings.TrimSuffix(median(compared.cell(c, "measured")), " ns"), true
+			}
+		}
+	}
+	if !found {
+		return
+	}
+	t.head = append(t.head, what)
+	for y := range t.rows {
+		t.rows[y] = append(t.rows[y], values[y])
+	}
 }
 
 func lossEssence(losses table) table {
@@ -182,6 +203,15 @@ func lossEssence(losses table) table {
 func growthEssence(growth table) table {
 	return growth.pivot("Nanoseconds per packet, above an empty program, by the number of flows that live:",
 		"walk", "flows", func(row []string) string { return median(growth.cell(row, "above empty")) })
+}
+
+func growthToReference(growth table) table {
+	const ratio = "to the reference"
+	if !slices.Contains(growth.head, ratio) {
+		return table{}
+	}
+	return growth.pivot("The same, to the reference on the same walk:", "walk", "flows",
+		func(row []string) string { return median(growth.cell(row, ratio)) })
 }
 
 func watchingEssence(watched table) table {

@@ -13,57 +13,61 @@ import (
 	"github.com/lotrace/lotrace/internal/reading"
 )
 
-// loIndex is the ifindex of the loopback device; the kernel insists on it in every namespace.
-const loIndex = 1
-
 // attached is one program in its place.
 type attached interface {
-	// cost is the mean time of a run in nanoseconds, while the kernel's run-time statistics were on,
-	// and how many runs there were so far.
-	cost() (ns float64, runs uint64, err error)
+	// stats is how long all runs took and how many there were, while the kernel's run-time statistics were on.
+	stats() (*ebpf.ProgramStats, error)
+	// seen is how many skbs the program saw by its own account; of one that keeps none, how often it ran.
+	seen() (uint64, error)
 	Close() error
 }
 
-// variant is a program to measure. attach works on the lo of the calling thread's namespace.
+// variant is a program to measure. attach puts one at lo of a network namespace.
 type variant struct {
 	name   string
-	attach func() (attached, error)
+	attach func(hook.Netns) (attached, error)
 }
 
 var (
-	emptyTC    = variant{"empty", func() (attached, error) { return attachOther("empty") }}
-	dialogueTC = variant{"dialogue", func() (attached, error) { return attachOther("dialogue") }}
+	emptyTC    = otherVariant("empty", "empty")
+	dialogueTC = otherVariant("dialogue", "dialogue")
 	reference  = sizedReference(1 << 16)
 
-	oursTC     = variant{"lotrace", func() (attached, error) { return attachOurs(loader.Config{}) }}
-	noOwnersTC = variant{"lotrace without owners", func() (attached, error) {
-		return attachOurs(loader.Config{Learn: loader.LearnUsual &^ loader.LearnOwners})
-	}}
-	noTurnsTC = variant{"lotrace without turns", func() (attached, error) {
-		return attachOurs(loader.Config{Learn: loader.LearnUsual &^ loader.LearnTurns})
-	}}
-	noHealthTC = variant{"lotrace without health", func() (attached, error) {
-		return attachOurs(loader.Config{Learn: loader.LearnUsual &^ loader.LearnHealth})
-	}}
-	countTC = variant{"lotrace, counting only", func() (attached, error) {
-		return attachOurs(loader.Config{Learn: loader.LearnCounts | loader.LearnHolders})
-	}}
-	headsTC = variant{"lotrace with message heads", func() (attached, error) {
-		return attachSampling(reading.SampleConfig{Policies: reading.SampleHeads, Snaplen: sampledBytes})
-	}}
-	samplesTC = variant{"lotrace with samples of every packet", func() (attached, error) {
-		return attachSampling(reading.SampleConfig{Policies: reading.SampleAll, Snaplen: sampledBytes})
-	}}
+	oursTC     = oursVariant("lotrace", loader.Config{})
+	noOwnersTC = oursVariant("lotrace without owners", loader.Config{Learn: loader.LearnUsual &^ loader.LearnOwners})
+	noTurnsTC  = oursVariant("lotrace without turns", loader.Config{Learn: loader.LearnUsual &^ loader.LearnTurns})
+	noHealthTC = oursVariant("lotrace without health", loader.Config{Learn: loader.LearnUsual &^ loader.LearnHealth})
+	countTC    = oursVariant("lotrace, counting only", loader.Config{Learn: loader.LearnCounts | loader.LearnHolders})
+	headsTC    = oursVariant("lotrace with message heads", sampled(reading.SampleHeads))
+	samplesTC  = oursVariant("lotrace with samples of every packet", sampled(reading.SampleAll))
 
-	emptyXDP = variant{"empty", func() (attached, error) { return attachOther("empty_xdp") }}
-	oursXDP  = variant{"lotrace", func() (attached, error) { return attachOurs(loader.Config{Hook: hook.XDP}) }}
+	emptyXDP = otherVariant("empty", "empty_xdp")
+	oursXDP  = oursVariant("lotrace", loader.Config{Hook: hook.XDP})
 )
 
-// sizedReference is the reference with room for so many flows.
-func sizedReference(flows uint32) variant {
-	return variant{"reference", func() (attached, error) {
+func otherVariant(name, program string) *variant {
+	return &variant{name, func(ns hook.Netns) (attached, error) {
 		o := &other{}
-		return o.attach("reference", o, func(spec *ebpf.CollectionSpec) { spec.Maps["flows"].MaxEntries = flows })
+		return o.attach(ns, program, &o.alone, nil)
+	}}
+}
+
+func oursVariant(name string, config loader.Config) *variant {
+	return &variant{name, func(ns hook.Netns) (attached, error) { return attachOurs(ns, config) }}
+}
+
+// sampledBytes is what is taken of each packet, as much as tcpdump is asked for in comparisons.
+const sampledBytes = 96
+
+func sampled(policy reading.SamplePolicy) loader.Config {
+	return loader.Config{Sample: reading.SampleConfig{Policies: policy, Snaplen: sampledBytes}}
+}
+
+// sizedReference is the reference with room for so many flows.
+func sizedReference(flows uint32) *variant {
+	return &variant{"reference", func(ns hook.Netns) (attached, error) {
+		o := &other{}
+		return o.attach(ns, "reference", o, func(spec *ebpf.CollectionSpec) { spec.Maps["flows"].MaxEntries = flows })
 	}}
 }
 
@@ -84,24 +88,21 @@ type counting struct {
 	Seen *ebpf.Map `ebpf:"seen"` // packets, by CPU
 }
 
-func attachOther(name string) (attached, error) {
-	o := &other{}
-	return o.attach(name, &o.alone, nil)
-}
-
 // attach loads what it needs into a struct of o's.
-func (o *other) attach(name string, into any, change func(*ebpf.CollectionSpec)) (attached, error) {
+func (o *other) attach(ns hook.Netns, name string, into any, change func(*ebpf.CollectionSpec)) (attached, error) {
 	if err := loadOther(name, into, change); err != nil {
 		return nil, err
 	}
-	var err error
-	if o.Program.Type() == ebpf.XDP {
-		o.link, err = link.AttachXDP(link.XDPOptions{
-			Interface: loIndex, Program: o.Program, Flags: link.XDPGenericMode,
-		})
-	} else {
-		o.link, err = attachEgress(o.Program)
-	}
+	err := ns.Do(func() (err error) {
+		if o.Program.Type() == ebpf.XDP {
+			o.link, err = link.AttachXDP(link.XDPOptions{
+				Interface: loIndex, Program: o.Program, Flags: link.XDPGenericMode,
+			})
+		} else {
+			o.link, err = attachEgress(o.Program)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("attach %s: %w", name, err), o.Close())
 	}
@@ -142,82 +143,94 @@ func (o *other) Close() error {
 	return errors.Join(append(errs, o.Program.Close(), o.Flows.Close())...)
 }
 
-func (o *other) cost() (float64, uint64, error) {
+func (o *other) stats() (*ebpf.ProgramStats, error) { return o.Program.Stats() }
+
+func (o *other) seen() (uint64, error) {
 	stats, err := o.Program.Stats()
 	if err != nil {
-		return 0, 0, fmt.Errorf("read run-time statistics: %w", err)
+		return 0, fmt.Errorf("read run-time statistics: %w", err)
 	}
-	if stats.RunCount == 0 {
-		return 0, 0, nil
-	}
-	return float64(stats.Runtime.Nanoseconds()) / float64(stats.RunCount), stats.RunCount, nil
+	return stats.RunCount, nil
 }
 
 // ours is lotrace as users have it.
 type ours struct {
 	*loader.Loader
+	program *ebpf.Program // at the hook
+	stop    chan struct{} // nil: it takes no samples
+	ended   chan error
 }
 
-func attachOurs(config loader.Config) (attached, error) {
-	l, err := loader.Open(config)
-	if err != nil {
+func attachOurs(ns hook.Netns, config loader.Config) (_ attached, err error) {
+	o := &ours{}
+	config.Netns = ns.Name
+	if o.Loader, err = loader.Open(config); err != nil {
 		return nil, err
 	}
-	return &ours{l}, nil
-}
-
-// sampledBytes is what is taken of each packet, as much as tcpdump is asked for in comparisons.
-const sampledBytes = 96
-
-// sampling is lotrace with somebody who takes its samples away.
-type sampling struct {
-	*ours
-	stop  chan struct{}
-	ended chan error
-}
-
-func attachSampling(config reading.SampleConfig) (attached, error) {
-	l, err := loader.Open(loader.Config{Sample: config})
-	if err != nil {
-		return nil, err
+	if err := ns.Do(func() (err error) { o.program, err = hooked(config.Hook); return err }); err != nil {
+		return nil, errors.Join(err, o.Loader.Close())
 	}
-	s := &sampling{&ours{l}, make(chan struct{}), make(chan error, 1)}
-	go s.read()
-	return s, nil
+	if config.Sample.Policies != 0 {
+		o.stop, o.ended = make(chan struct{}), make(chan error, 1)
+		go o.takeSamples()
+	}
+	return o, nil
 }
 
-func (s *sampling) read() {
+// hooked is the program that sees a packet first at lo of the calling thread's namespace.
+func hooked(kind hook.Kind) (*ebpf.Program, error) {
+	if kind == hook.XDP {
+		device, err := hook.OpenDevice()
+		if err != nil {
+			return nil, err
+		}
+		program, err := ebpf.NewProgramFromID(device.XDP)
+		return program, errors.Join(err, device.Close())
+	}
+	found, err := link.QueryPrograms(link.QueryOptions{Target: loIndex, Attach: ebpf.AttachTCXEgress})
+	if err != nil {
+		return nil, fmt.Errorf("find program at the hook: %w", err)
+	}
+	return ebpf.NewProgramFromID(found.Programs[0].ID)
+}
+
+// takeSamples takes the samples away, as somebody does who asked for them.
+func (o *ours) takeSamples() {
 	for {
 		select {
-		case <-s.stop:
-			s.ended <- nil
+		case <-o.stop:
+			o.ended <- nil
 			return
 		default:
 		}
-		err := s.ReadSamples(time.Now().Add(50*time.Millisecond), func(*reading.Sample) error { return nil })
+		err := o.ReadSamples(time.Now().Add(50*time.Millisecond), func(*reading.Sample) error { return nil })
 		if err != nil {
-			s.ended <- err
+			o.ended <- err
 			return
 		}
 	}
 }
 
-// Close fails if samples were lost: to refuse one is cheaper.
-func (s *sampling) Close() error {
-	close(s.stop)
-	err := <-s.ended
-	counts, countErr := s.SampleCounts()
-	if lost := counts.Lost(); lost > 0 {
-		err = errors.Join(err, fmt.Errorf("%d of %d samples were lost", lost, counts.Seen))
-	}
-	return errors.Join(err, countErr, s.ours.Close())
+func (o *ours) stats() (*ebpf.ProgramStats, error) { return o.program.Stats() }
+
+// seen leaves out a packet that the program ran for and did not count.
+func (o *ours) seen() (uint64, error) {
+	var r reading.Reading
+	err := o.Read(&r)
+	return r.Reasons[reading.ReasonCounted].SKBs, err
 }
 
-// cost counts runs by lotrace's own reasons: a packet that it ran for and did not count is missing.
-func (o *ours) cost() (float64, uint64, error) {
-	var r reading.Reading
-	if err := o.Read(&r); err != nil {
-		return 0, 0, err
+// Close fails if samples were lost: to refuse one is cheaper.
+func (o *ours) Close() error {
+	var err error
+	if o.stop != nil {
+		close(o.stop)
+		err = <-o.ended
+		counts, countErr := o.SampleCounts()
+		if lost := counts.Lost(); lost > 0 {
+			err = errors.Join(err, fmt.Errorf("%d of %d samples were lost", lost, counts.Seen))
+		}
+		err = errors.Join(err, countErr)
 	}
-	return o.Cost(), r.Reasons[reading.ReasonCounted].SKBs, nil
+	return errors.Join(err, o.program.Close(), o.Loader.Close())
 }

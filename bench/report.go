@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,14 +15,25 @@ import (
 	"github.com/lotrace/lotrace/internal/machine"
 )
 
-// Titles of tables that the page has the essence of.
+// Titles of tables that the page has the essence of, as they begin.
 const (
-	costTitle       = "Nanoseconds per packet at the hook: median of the rounds (quartiles)"
-	comparisonTitle = "Compared within each round: median (quartiles)"
-	lossTitle       = "What the workload loses: medians of interleaved pairs (quartiles)"
+	goalsTitle      = "Goals"
+	costTitle       = "Nanoseconds per packet at the hook"
+	comparisonTitle = "Compared within each round"
+	lossTitle       = "What the workload loses"
 	watchingTitle   = "flows --watch 1s as there is more to watch"
-	growthTitle     = "Nanoseconds per packet as flows become more: median of the rounds (quartiles)"
+	growthTitle     = "Nanoseconds per packet as flows become more"
 )
+
+// report is what was measured. Of its figures, those that have a goal are held to it at its end.
+type report struct {
+	tables  []table
+	figures []figure
+}
+
+func (r *report) add(o report) {
+	r.tables, r.figures = append(r.tables, o.tables...), append(r.figures, o.figures...)
+}
 
 // table is rows under a headline, as text or as Markdown.
 type table struct {
@@ -29,108 +42,137 @@ type table struct {
 	rows  [][]string
 }
 
-func (s spread) String() string { return s.format(0) }
-
-func (s spread) format(precision int) string {
-	return fmt.Sprintf("%.*f (%.*f–%.*f)", precision, s.median, precision, s.low, precision, s.high)
+func costReport(costs []cost, others ...figure) (r report) {
+	if len(costs) > 0 {
+		r.tables = append(r.tables, costTable(costs))
+	}
+	for _, c := range costs {
+		r.figures = append(r.figures, c.figures()...)
+	}
+	r.figures = append(r.figures, others...)
+	if len(r.figures) > 0 {
+		r.tables = append(r.tables, comparisonTable(r.figures))
+	}
+	return r
 }
 
 func costTable(costs []cost) table {
 	t := table{
-		title: costTitle,
-		head:  []string{"traffic", "program", "a run", "above empty"},
+		title: costTitle + ": median of the instances (quartiles)",
+		head:  []string{"traffic", "program", "a run", "above empty", "to the reference"},
 	}
 	for _, c := range costs {
-		for i, v := range c.scenario.variants {
-			t.rows = append(t.rows, []string{c.scenario.name, v.name, c.ns[i].String(), c.aboveEmpty[i].String()})
+		for _, v := range c.programs {
+			row := []string{c.name, v.name}
+			for _, what := range []comparison{{of: v.name}, {of: v.name, less: emptyTC.name}} {
+				row = append(row, what.measure(c.took, c.rounds).String())
+			}
+			ratio := ""
+			if slices.Contains(c.programs, reference) {
+				ratio = toReference("", v, 0).measure(c.took, c.rounds).format(2)
+			}
+			t.rows = append(t.rows, append(row, ratio))
 		}
 	}
 	return t
 }
 
-func comparisonTable(costs []cost) table {
+func comparisonTable(figures []figure) table {
 	t := table{
-		title: comparisonTitle,
-		head:  []string{"traffic", "what", "measured", "target"},
+		title: comparisonTitle + ": median of pairs of instances (quartiles)",
+		head:  []string{"traffic", "what", "measured"},
 	}
-	row := func(c cost, what string, measured spread, precision int, most float64) {
-		verdict := ""
-		if most > 0 {
-			verdict = target(fmt.Sprintf("≤ %g", most), measured.median <= most)
-		}
-		t.rows = append(t.rows, []string{c.scenario.name, what, measured.format(precision), verdict})
+	for _, f := range figures {
+		t.rows = append(t.rows, []string{f.of, f.what, f.value()})
 	}
-	for _, c := range costs {
-		if most := c.scenario.all; most > 0 {
-			row(c, "everything on, ns above empty", c.aboveEmpty[1], 0, most)
-		}
-		if r := c.scenario.ratio; r != nil {
-			row(c, r.what, c.ratio, 2, r.most)
-		}
-		for i, f := range c.scenario.features {
-			row(c, f.what, c.features[i], 0, f.most)
+	return t
+}
+
+func userSpaceTable(figures []figure) table {
+	t := table{title: "User space", head: []string{"what", "measured"}}
+	for _, f := range figures {
+		if f.of == userSpace {
+			t.rows = append(t.rows, []string{f.what, f.value()})
 		}
 	}
 	return t
 }
 
-func resultTable(results []result) table {
-	t := table{title: "User space", head: []string{"what", "measured", "target"}}
-	for _, r := range results {
-		verdict := r.target
-		if r.measured {
-			verdict = target(r.target, r.reached)
+// goalTable has what is held to a goal.
+func goalTable(figures []figure) table {
+	t := table{title: goalsTitle, head: []string{"of", "what", "goal", "measured", "which is"}}
+	for _, f := range figures {
+		if f.most > 0 {
+			t.rows = append(t.rows, []string{f.of, f.what, f.goal(), f.value(), f.verdict()})
 		}
-		t.rows = append(t.rows, []string{r.what, r.value, verdict})
 	}
 	return t
+}
+
+func lossReport(losses []loss) report {
+	r := report{tables: []table{lossTable(losses)}}
+	for _, l := range losses {
+		if l.workload.name == workloads[0].name && l.watcher.name == everything {
+			r.figures = append(r.figures, lessThanOthers(l, losses)...)
+		}
+	}
+	return r
 }
 
 func lossTable(losses []loss) table {
 	t := table{
-		title: lossTitle,
-		head:  []string{"workload", "beside", "without", "with", "slower by", "saw", "pairs", "target"},
+		title: lossTitle + ": medians of interleaved pairs (quartiles)",
+		head:  []string{"workload", "beside", "without", "with", "slower by", "saw", "pairs"},
 	}
 	for _, l := range losses {
 		saw := ""
 		if l.watcher.args != nil {
 			saw = fmt.Sprintf("%.0f %%", l.saw.median)
 		}
-		verdict := ""
-		if l.workload.name == workloads[0].name && l.watcher.name == everything {
-			verdict = target(fmt.Sprintf("≤ %g %%", maxLoss), l.slower.median <= maxLoss) +
-				"; less than others: " + lessThanOthers(l, losses)
-		}
 		t.rows = append(t.rows, []string{
 			l.workload.name, l.watcher.name, l.workload.show(l.without.median), l.workload.show(l.with.median),
-			l.slower.format(1) + " %", saw, fmt.Sprint(l.pairs), verdict,
+			l.slower.format(1) + " %", saw, fmt.Sprint(l.pairs),
 		})
 	}
 	return t
 }
 
-// lessThanOthers says whether the workload lost more to everybody else's tools.
-func lessThanOthers(l loss, losses []loss) string {
+// lessThanOthers holds what the workload lost against the least that it lost to somebody else's tools, if any ran.
+func lessThanOthers(l loss, losses []loss) []figure {
+	least := math.Inf(1)
 	for _, o := range losses {
-		if o.workload.name == l.workload.name && !o.watcher.ours && o.watcher.args != nil &&
-			o.slower.median <= l.slower.median {
-			return "missed"
+		if o.workload.name == l.workload.name && !o.watcher.ours && o.watcher.args != nil {
+			least = min(least, o.slower.median)
 		}
 	}
-	return "reached"
+	if math.IsInf(least, 1) {
+		return nil
+	}
+	return []figure{{
+		of: l.workload.name, what: "slower by, at most by what the least of others' tools costs",
+		measured: l.slower, precision: 1, unit: "%", most: math.Round(least*10) / 10,
+	}}
+}
+
+func watchingReport(all []watched) report {
+	r := report{tables: []table{watchingTable(all)}}
+	for _, w := range all {
+		r.figures = append(r.figures, w.figures()...)
+	}
+	return r
 }
 
 func watchingTable(all []watched) table {
 	t := table{
 		title: watchingTitle,
 		head: []string{
-			"asked for", "made", "CPU in user space", "CPU in all", "memory", "of it its own", "overflow", "target",
+			"asked for", "made", "CPU in user space", "CPU in all", "memory", "of it its own", "overflow",
 		},
 	}
 	for _, w := range all {
 		t.rows = append(t.rows, []string{
 			w.what, w.made, fmt.Sprintf("%.1f %%", w.user), fmt.Sprintf("%.1f %%", w.all),
-			megabytes(w.rss), megabytes(w.own), w.overflow, w.target,
+			megabytes(w.rss), megabytes(w.own), w.overflow,
 		})
 	}
 	return t
@@ -138,44 +180,56 @@ func watchingTable(all []watched) table {
 
 func megabytes(n uint64) string { return fmt.Sprintf("%d MB", n/1e6) }
 
+func growthReport(all []growth) report {
+	r := report{tables: []table{growthTable(all)}}
+	for _, g := range all {
+		for i, flows := range g.flows {
+			if slices.Contains(goalFlows, flows) {
+				r.figures = append(r.figures, figure{
+					of: g.walk.name, what: thousands(flows) + " flows, to the reference",
+					measured: g.ratio[i], precision: 2, most: maxToReference,
+				})
+			}
+		}
+	}
+	return r
+}
+
 func growthTable(all []growth) table {
 	t := table{
-		title: growthTitle,
-		head: []string{
-			"walk", "flows", "a run", "above empty", fmt.Sprintf("to %d flows", fewFlows), "target",
-			fmt.Sprintf("reference, to %d flows", fewFlows),
-		},
+		title: growthTitle + ": median of the rounds (quartiles)",
+		head:  []string{"walk", "flows", "a run", "above empty", "reference, above empty", "to the reference"},
 	}
 	for _, g := range all {
 		for i, flows := range g.flows {
-			verdict := ""
-			if flows == manyFlows {
-				verdict = target(fmt.Sprintf("≤ %g", maxGrowth), g.ratio[i].median <= maxGrowth)
-			}
 			t.rows = append(t.rows, []string{
-				g.walk.name, thousands(flows), g.run[i].String(), g.above[i].String(), g.ratio[i].format(2), verdict,
-				g.reference[i].format(2),
+				g.walk.name, thousands(flows), g.run[i].String(), g.above[i].String(), g.reference[i].String(),
+				g.ratio[i].format(2),
 			})
 		}
 	}
 	return t
 }
 
-func target(limit string, reached bool) string {
-	if reached {
-		return limit + ": reached"
+// all is every table there is. The last says how goals were met, the one before has the figures that are in no other.
+func (r report) all() []table {
+	all := slices.Clone(r.tables)
+	for _, t := range []table{userSpaceTable(r.figures), goalTable(r.figures)} {
+		if len(t.rows) > 0 {
+			all = append(all, t)
+		}
 	}
-	return limit + ": missed"
+	return all
 }
 
-func printReport(w io.Writer, tables []table, markdown bool) error {
+func (r report) print(w io.Writer, markdown bool) error {
 	var b strings.Builder
 	if markdown {
 		b.WriteString("# What watching costs\n\n")
 	}
 	fmt.Fprintf(&b, "Linux %s, %s, %d CPUs, %s, %s\n", machine.Release(), cpuModel(), runtime.NumCPU(),
 		runtime.Version(), time.Now().UTC().Format(time.DateOnly))
-	for _, t := range tables {
+	for _, t := range r.all() {
 		if markdown {
 			t.markdown(&b)
 		} else {

@@ -34,7 +34,7 @@ const (
 	frames      = 21
 )
 
-func measureTop(ctx context.Context, p plan, binary string) ([]result, error) {
+func measureTop(ctx context.Context, p plan, binary string) ([]figure, error) {
 	fmt.Fprintln(os.Stderr, "bench: top")
 	calm, err := measureCalm(ctx, p, binary)
 	if err != nil {
@@ -48,11 +48,11 @@ func measureTop(ctx context.Context, p plan, binary string) ([]result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("frames of %d flows: %w", crowdFlows, err)
 	}
-	return append([]result{calm, frame}, crowd...), nil
+	return append([]figure{calm, frame}, crowd...), nil
 }
 
 // measureCalm takes all of the CPU time that top needs for flows with a packet a second each.
-func measureCalm(ctx context.Context, p plan, binary string) (result, error) {
+func measureCalm(ctx context.Context, p plan, binary string) (figure, error) {
 	var used cpuUse
 	err := onTop(ctx, binary, func(t *top, f *fanout) error {
 		if err := f.repeat(ctx, calmFlows, 3*time.Second); err != nil {
@@ -70,17 +70,12 @@ func measureCalm(ctx context.Context, p plan, binary string) (result, error) {
 		return errors.Join(err, t.awaits(ctx, "1,000 flows"))
 	})
 	percent := 100 * float64(used.total) / float64(p.watch)
-	return result{
-		what:    fmt.Sprintf("top, %d live flows, CPU, everything included", calmFlows),
-		value:   fmt.Sprintf("%.2f %%", percent),
-		target:  fmt.Sprintf("≤ %g %%", maxCalm),
-		reached: percent <= maxCalm, measured: true,
-	}, err
+	return exactly(percent).figure(fmt.Sprintf("top, %d live flows, CPU, everything included", calmFlows), "%", maxCalm), err
 }
 
 // measureFrames takes what top's view needs to take a window of the crowd and bring it to a terminal, without
 // counting: the CPU time of this process meanwhile, the garbage collector's included.
-func measureFrames(ctx context.Context) (frame result, err error) {
+func measureFrames(ctx context.Context) (frame figure, err error) {
 	l, err := loader.Open(loader.Config{MaxFlows: crowdTable})
 	if err != nil {
 		return frame, err
@@ -137,7 +132,7 @@ func measureFrames(ctx context.Context) (frame result, err error) {
 		}
 		took = append(took, used)
 	}
-	return spreadOf(took).result(fmt.Sprintf("top, %d flows, CPU a frame, without counting", crowdFlows), "ms", maxFrame), nil
+	return spreadOf(took).figure(fmt.Sprintf("top, %d flows, CPU a frame, without counting", crowdFlows), "ms", maxFrame), nil
 }
 
 // drawings tells of every time that something was drawn.
@@ -153,7 +148,7 @@ func (d drawings) Write(b []byte) (int, error) {
 
 // measureCrowd is the worst there is: each flow is a client and a service of its own. It takes how much memory
 // top needs for many flows, and how long a key takes to the screen meanwhile.
-func measureCrowd(ctx context.Context, p plan, binary string) ([]result, error) {
+func measureCrowd(ctx context.Context, p plan, binary string) ([]figure, error) {
 	var rss uint64
 	var took []float64
 	err := onTop(ctx, binary, func(t *top, f *fanout) (err error) {
@@ -169,12 +164,10 @@ func measureCrowd(ctx context.Context, p plan, binary string) ([]result, error) 
 		took, err = t.pressKeys(ctx)
 		return err
 	}, "--max-flows", strconv.Itoa(crowdTable))
-	return []result{{
-		what:    fmt.Sprintf("top, %d flows, memory (RSS)", crowdFlows),
-		value:   fmt.Sprintf("%.0f MB", float64(rss)/1e6),
-		target:  fmt.Sprintf("≤ %g MB", maxTopRSS),
-		reached: float64(rss) <= maxTopRSS*1e6, measured: true,
-	}, spreadOf(took).result(fmt.Sprintf("top, %d flows, from a key to the screen", crowdFlows), "ms", maxKey)}, err
+	return []figure{
+		exactly(float64(rss)/1e6).figure(fmt.Sprintf("top, %d flows, memory (RSS)", crowdFlows), "MB", maxTopRSS),
+		spreadOf(took).figure(fmt.Sprintf("top, %d flows, from a key to the screen", crowdFlows), "ms", maxKey),
+	}, err
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

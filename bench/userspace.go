@@ -25,67 +25,55 @@ const (
 	readings    = 101  // of a full table
 	maxRead     = 10.0 // milliseconds of CPU a reading
 	maxSyscalls = 10.0 // a reading
-	maxGlance   = 300.0
+	maxGlance   = 150.0
 	fullTable   = 1 << 16
 )
 
-// result is one measurement with the target it is held to.
-type result struct {
-	what     string
-	value    string // with its spread, where there is one
-	target   string
-	reached  bool
-	measured bool
+// figure of user space, with the most that it should be.
+func (s spread) figure(what, unit string, most float64) figure {
+	return figure{of: userSpace, what: what, measured: s, precision: 1, unit: unit, most: most}
 }
 
-func (s spread) result(what, unit string, limit float64) result {
-	return result{
-		what:  what,
-		value: fmt.Sprintf("%.1f (%.1f–%.1f) %s", s.median, s.low, s.high, unit), target: fmt.Sprintf("≤ %g %s", limit, unit),
-		reached: s.median <= limit, measured: true,
-	}
-}
+const userSpace = "user space"
 
 // measureUserSpace is what lotrace takes for itself.
-func measureUserSpace(ctx context.Context, p plan, binary string, only *selection) (tables []table, err error) {
-	var results []result
-	if only.has("user space", "reading") {
+func measureUserSpace(ctx context.Context, p plan, binary string, only *selection) (r report, err error) {
+	if only.has(userSpace, "reading") {
 		fmt.Fprintln(os.Stderr, "bench: readings of a full table")
-		if results, err = measureReading(ctx); err != nil {
-			return nil, fmt.Errorf("read a full table: %w", err)
+		readings, err := measureReading(ctx)
+		if err != nil {
+			return r, fmt.Errorf("read a full table: %w", err)
 		}
+		r.figures = append(r.figures, readings...)
 	}
-	if only.has("user space", "glance") {
+	if only.has(userSpace, "glance") {
 		fmt.Fprintln(os.Stderr, "bench: flows -d 0")
 		glance, err := measureGlance(ctx, binary, p.glances)
 		if err != nil {
-			return nil, fmt.Errorf("flows -d 0: %w", err)
+			return r, fmt.Errorf("flows -d 0: %w", err)
 		}
-		results = append(results, glance)
+		r.figures = append(r.figures, glance)
 	}
-	if results != nil {
-		tables = append(tables, resultTable(results))
-	}
-	if only.has("user space", "top") {
+	if only.has(userSpace, "top") {
 		screen, err := measureTop(ctx, p, binary)
 		if err != nil {
-			return nil, err
+			return r, err
 		}
-		tables = append(tables, resultTable(screen))
+		r.figures = append(r.figures, screen...)
 	}
 	// Last: it leaves many thousand connections in TIME_WAIT behind.
-	if only.has("user space", "watching") {
+	if only.has(userSpace, "watching") {
 		watched, err := measureWatching(ctx, p, binary)
 		if err != nil {
-			return nil, fmt.Errorf("flows --watch 1s: %w", err)
+			return r, fmt.Errorf("flows --watch 1s: %w", err)
 		}
-		tables = append(tables, watchingTable(watched))
+		r.add(watchingReport(watched))
 	}
-	return tables, nil
+	return r, nil
 }
 
 // measureReading fills a large table and reads it again and again.
-func measureReading(ctx context.Context) (results []result, err error) {
+func measureReading(ctx context.Context) (figures []figure, err error) {
 	l, err := loader.Open(loader.Config{MaxFlows: fullTable})
 	if err != nil {
 		return nil, err
@@ -120,7 +108,7 @@ func measureReading(ctx context.Context) (results []result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return []result{took.result(what+", CPU", "ms", maxRead), calls}, nil
+	return []figure{took.figure(what+", CPU", "ms", maxRead), calls}, nil
 }
 
 // timeReadings is the CPU time of a reading in milliseconds.
@@ -153,10 +141,11 @@ var straceReady = regexp.MustCompile(`attached`)
 
 // countSyscalls has strace(1) count what the calling thread asks of the kernel while it calls f so many
 // times. The thread must be locked.
-func countSyscalls(ctx context.Context, what string, times int, f func() error) (result, error) {
-	out := result{what: what, value: "n/a: strace is not installed", target: fmt.Sprintf("≤ %g", maxSyscalls)}
+func countSyscalls(ctx context.Context, what string, times int, f func() error) (figure, error) {
+	out := spread{}.figure(what, "", maxSyscalls)
 	strace, err := exec.LookPath("strace")
 	if err != nil {
+		out.missing = "strace is not installed"
 		return out, nil
 	}
 	dir, err := os.MkdirTemp("", "lotrace-bench-")
@@ -191,21 +180,21 @@ func countSyscalls(ctx context.Context, what string, times int, f func() error) 
 	if calls < times {
 		return out, fmt.Errorf("strace saw %d system calls of %d readings", calls, times)
 	}
-	out.value, out.reached, out.measured = fmt.Sprintf("%.1f", each), each <= maxSyscalls, true
+	out.measured = exactly(each)
 	return out, nil
 }
 
 // measureGlance takes the time from start to end of the shortest run there is.
-func measureGlance(ctx context.Context, binary string, times int) (result, error) {
+func measureGlance(ctx context.Context, binary string, times int) (figure, error) {
 	var took []float64
 	for range times {
 		start := time.Now()
 		if out, err := exec.CommandContext(ctx, binary, "flows", "-q", "-d", "0").CombinedOutput(); err != nil {
-			return result{}, fmt.Errorf("%w: %s", err, out)
+			return figure{}, fmt.Errorf("%w: %s", err, out)
 		}
 		took = append(took, float64(time.Since(start))/float64(time.Millisecond))
 	}
-	return spreadOf(took).result("flows -d 0, from start to end", "ms", maxGlance), nil
+	return spreadOf(took).figure("flows -d 0, from start to end", "ms", maxGlance), nil
 }
 
 // during runs f while cmd runs: from when it has printed that it is ready, until it is interrupted.

@@ -16,7 +16,6 @@ var exceptions = []exception{
 	{"internal/owner.Resolver", 25, "one lock guards the work that waits and the answers that are known, and most of it is behind that lock"},
 	{"internal/tui.Model", 41, "a program of Bubble Tea is one value, and all that a key may change is in it"},
 
-	{"bench.TestPageBlock", 61, cases},
 	{"cmd/lotrace.TestTraceTellsEveryTurn", 73, measured},
 	{"internal/export.TestGolden", 77, cases},
 	{"internal/export.TestJSONValues", 117, cases},
