@@ -18,6 +18,8 @@ const (
 	// "run TEST NEED KERNEL" or "skip TEST NEED KERNEL". A (TEST, NEED) that a matrix of kernels
 	// only ever skipped is a test that ran nowhere.
 	envLedger = "LOTRACE_TEST_LEDGER"
+	// envInstructionClock set to 1 says that the machine's clock goes by executed instructions, one a nanosecond.
+	envInstructionClock = "LOTRACE_INSTRUCTION_CLOCK"
 	// envLong set to 1 asks for the long form of tests of faults.
 	envLong = "LOTRACE_TEST_LONG"
 )
@@ -48,6 +50,14 @@ func OneKernel(tb testing.TB) {
 	tb.Helper()
 	if testing.Short() {
 		tb.Skip("the same on every kernel")
+	}
+}
+
+// RequireInstructionClock skips the test but on the machine that scripts/test-kernels boots for it.
+func RequireInstructionClock(tb testing.TB) {
+	tb.Helper()
+	if os.Getenv(envInstructionClock) != "1" {
+		tb.Skip("this machine's clock does not go by instructions: scripts/test-kernels instructions")
 	}
 }
 

@@ -51,7 +51,7 @@ match($0, /--- (PASS|FAIL|SKIP): [^ ]+/) {
 
 END {
 	flush()
-	printf "%-8s %-28s %3d pass %3d fail %3d skip %4d s\n",
+	printf "%-12s %-28s %3d pass %3d fail %3d skip %4d s\n",
 		name, release, count["PASS"], count["FAIL"], count["SKIP"], seconds
 	printf "%s%s%s", skips, agains, failures
 	if (!ended)
