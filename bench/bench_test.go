@@ -2,9 +2,12 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
@@ -136,6 +139,47 @@ func TestUnseenTrafficIsNoResult(t *testing.T) {
 		}
 		if err := errors.Join(in.program.Close(), in.namespace.Close()); err != nil {
 			t.Errorf("%s: %v", v.name, err)
+		}
+	}
+}
+
+// A round has a turn of every instance, and what is measured is the program at the hook.
+func TestTurnsAreMeasured(t *testing.T) {
+	testkit.RequireRoot(t)
+	testkit.RequireKernel(t, "6.6", "tcx")
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stats.Close()
+	all := scenarios()
+	for _, s := range []scenario{all[0], all[len(all)-1]} {
+		all := make(crew)
+		defer func() {
+			if err := all.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		for _, v := range s.programs {
+			in, err := newInstance(v)
+			if err != nil {
+				t.Fatalf("%s: %v", v.name, err)
+			}
+			all[v] = []*instance{in}
+		}
+		const rounds = 3
+		c, err := s.measure(t.Context(), all, rounds)
+		if err != nil {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+		for _, v := range s.programs {
+			took := c.took[v.name]
+			if len(took) != 1 || len(took[0]) != rounds || slices.Min(took[0]) <= 0 {
+				t.Errorf("%s: %s took %v", s.name, v.name, took)
+			}
+		}
+		if above := (comparison{of: oursTC.name, less: emptyTC.name}).measure(c.took, rounds); above.median <= 0 {
+			t.Errorf("%s: lotrace takes %v beyond an empty program", s.name, above)
 		}
 	}
 }
