@@ -1,5 +1,10 @@
 package model
 
+import (
+	"maps"
+	"slices"
+)
+
 // foldedRows is the rows of windows that follow one another, one of each flow.
 type foldedRows struct {
 	flows  Flows
@@ -65,6 +70,56 @@ func (r *foldedRows) add(f *Flow) {
 		r.before[newer] = row
 	}
 }
+
+// Bound keeps so many flows once there are more than twice as many, those that spoke last. The others go to the overflow:
+// the totals stay what they were, and what rows say beyond counters is lost.
+func (f *Folder) Bound(flows int) {
+	if f.rows.flows.Len() <= 2*flows {
+		return
+	}
+	cut := f.rows.keepNewest(flows)
+	w := f.window
+	w.Overflow.Add(cut)
+	causes := make(map[string]Count, len(w.ByCause)+1) // a window that was folded may have the old one
+	maps.Copy(causes, w.ByCause)
+	full := causes[ReportFull]
+	full.Add(cut)
+	causes[ReportFull] = full
+	w.ByCause = causes
+}
+
+// keepNewest leaves so many rows, one at least and fewer than there are, and returns what the others count.
+func (r *foldedRows) keepNewest(most int) (cut Count) {
+	rows := r.flows.rows
+	spoke := make([]uint64, len(rows))
+	for i := range rows {
+		spoke[i] = rows[i].spokeNS()
+	}
+	slices.Sort(spoke)
+	least := spoke[len(spoke)-most]
+	first, _ := slices.BinarySearch(spoke, least)
+	surplus := len(spoke) - most - first // of those that spoke when the first of those that stay did
+	all := r.flows
+	r.flows, r.newest, r.before = Flows{}, nil, r.before[:0]
+	r.flows.Grow(2 * most)
+	for i := range rows {
+		f := all.At(i)
+		switch at := rows[i].spokeNS(); {
+		case at > least || at == least && surplus == 0:
+			r.add(f)
+			continue
+		case at == least:
+			surplus--
+		}
+		for _, c := range []Counters{f.ToServer, f.ToClient} {
+			cut.Add(Count{SKBs: c.SKBs, Packets: c.Packets, Bytes: c.Bytes})
+		}
+	}
+	return cut
+}
+
+// spokeNS is when either end sent its newest packet, CLOCK_MONOTONIC.
+func (row *packedFlow) spokeNS() uint64 { return max(row.lastNS[0], row.lastNS[1]) }
 
 // findQueues says which queue each connection waits in, of those that listen at the end.
 func (r *foldedRows) findQueues(listening Listening) {

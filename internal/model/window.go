@@ -113,6 +113,9 @@ type Hidden struct {
 	Count
 }
 
+// ReportFull is the cause of an overflow that windows themselves have: there were more rows than they keep.
+const ReportFull = "report_full"
+
 // Window is what happened between two readings, ready to show: exact, and made to be added up: later time by a Folder,
 // other sites by Join. Its rows are in no particular order.
 type Window struct {

@@ -92,9 +92,9 @@ func (e *Engine) countOnly(slot *reading.Slot, tally *model.Tally) {
 	if !e.isShown(&e.rows.next, slot) || sum == (model.Count{}) {
 		return
 	}
-	cut := e.parts.cut["report_full"]
+	cut := e.parts.cut[model.ReportFull]
 	cut.Add(sum)
-	e.parts.cut["report_full"] = cut
+	e.parts.cut[model.ReportFull] = cut
 }
 
 // olderPart returns the part of the slot's flow that ended in this window; nil: there is none.
