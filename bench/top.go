@@ -17,6 +17,7 @@ import (
 	"github.com/charmbracelet/colorprofile"
 
 	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/services"
 	"github.com/lotrace/lotrace/internal/stats"
 	"github.com/lotrace/lotrace/internal/tui"
@@ -107,11 +108,12 @@ func measureFrames(ctx context.Context) (frame figure, err error) {
 	<-drawn // the screen before the first frame
 
 	var took []float64
-	for range frames {
+	var rows [2]model.Flows // the view has one while the other is filled
+	for i := range frames {
 		if err := f.send(0, crowdFlows); err != nil {
 			return frame, err
 		}
-		window, err := engine.Window()
+		window, err := engine.Window(&rows[i%2])
 		if err != nil {
 			return frame, err
 		}

@@ -20,11 +20,15 @@ import (
 )
 
 // Sinks take what there is, in the order of time and on the goroutine of Run. What one is given is its own until it
-// returns; a window's rows are, until it has returned from the next one. An error of one ends the run and is returned, but for model.ErrEnough, which is none.
+// returns. An error of one ends the run and is returned, but for model.ErrEnough, which is none.
 type Sinks struct {
 	Window func(*model.Window) error // the last may be cut short; nil: not wanted
 	Packet func(*model.Packet) error // of what Config.Packets samples; nil: not wanted
 	Turn   func(*model.Traced) error // as Config.Turns says; nil: not wanted
+
+	// Rows returns the list that the next window's rows are put into, which stays the sink's. Nil: there is one list,
+	// and it is emptied for every window.
+	Rows func() *model.Flows
 
 	// Round is called whenever the others had all that is known by now; may be nil.
 	Round func(now time.Time) error

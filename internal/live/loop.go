@@ -28,7 +28,7 @@ type Engine interface {
 	Look() error
 	Settle()
 	Sweep() error
-	Window() (*model.Window, error)
+	Window(rows *model.Flows) (*model.Window, error)
 }
 
 // Samples is where samples come from; the loader is one.
@@ -53,6 +53,10 @@ type Parts struct {
 func Loop(ctx context.Context, timing Timing, parts Parts, sinks Sinks) error {
 	if parts.Alive == nil {
 		parts.Alive = func() error { return nil }
+	}
+	if sinks.Rows == nil {
+		rows := new(model.Flows)
+		sinks.Rows = func() *model.Flows { return rows }
 	}
 	l := loop{Parts: parts, sinks: sinks}
 	l.begin(timing, time.Now())
@@ -272,7 +276,7 @@ func (l *loop) drain(now time.Time) error {
 
 // showWindow ends a window, which is not wanted by everybody.
 func (l *loop) showWindow() error {
-	window, err := l.Engine.Window()
+	window, err := l.Engine.Window(l.sinks.Rows())
 	if err != nil || l.sinks.Window == nil {
 		return err
 	}

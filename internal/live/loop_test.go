@@ -30,7 +30,7 @@ func (e *fakeEngine) Sweep() error {
 	return e.fail
 }
 
-func (e *fakeEngine) Window() (*model.Window, error) {
+func (e *fakeEngine) Window(*model.Flows) (*model.Window, error) {
 	e.windows = append(e.windows, time.Since(e.begin))
 	return &model.Window{}, nil
 }

@@ -54,7 +54,7 @@ func (w *world) ReadSamples(deadline time.Time, into func(*reading.Sample) error
 func (w *world) Look() error  { w.log = append(w.log, "look"); return nil }
 func (w *world) Settle()      {}
 func (w *world) Sweep() error { return nil }
-func (w *world) Window() (*model.Window, error) {
+func (w *world) Window(*model.Flows) (*model.Window, error) {
 	w.log = append(w.log, "window")
 	return &model.Window{}, nil
 }

@@ -19,14 +19,12 @@ func spoil(data []byte) []byte { return append(data[:0], bytes.Repeat([]byte{jun
 func (s Sinks) poisoned() Sinks {
 	p := s
 	if s.Window != nil {
-		var before *model.Window
 		p.Window = func(w *model.Window) error {
 			err := s.Window(w)
-			if before != nil {
-				before.Flows.Spoil()
-				*before = model.Window{Flows: before.Flows}
+			if s.Rows == nil {
+				w.Flows.Spoil()
 			}
-			before = w
+			*w = model.Window{Flows: w.Flows}
 			return err
 		}
 	}

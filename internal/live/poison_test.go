@@ -22,29 +22,33 @@ func TestPoison(t *testing.T) {
 	var packet model.Packet
 	var turn model.Traced
 	sinks := Sinks{
-		Window: func(w *model.Window) error { windows = append(windows, w); return nil },
+		Window: func(w *model.Window) error {
+			windows = append(windows, w)
+			if f := w.Flows.At(0); f.Server.Port != 80 || f.ToServer.Packets != 3 || w.Totals.Packets != 3 {
+				t.Errorf("spoiled while it is lent: %+v", f)
+			}
+			return nil
+		},
 		Packet: func(p *model.Packet) error { packet = *p; return nil },
 		Turn:   func(e *model.Traced) error { turn = *e; return nil },
-	}.poisoned()
+	}
+	lenders := sinks
+	lenders.Rows = func() *model.Flows { return nil }
+	sinks, lenders = sinks.poisoned(), lenders.poisoned()
 	lo := netip.MustParseAddr("127.0.0.1")
 	flow := model.Flow{
 		Client: model.Endpoint{Addr: lo, Port: 40000}, Server: model.Endpoint{Addr: lo, Port: 80}, Tally: model.Tally{ToServer: model.Counters{Packets: 3}},
 	}
-	window := func() error {
-		return sinks.Window(&model.Window{Totals: model.Count{Packets: 3}, Flows: model.NewFlows(flow)})
+	for _, s := range []Sinks{sinks, lenders} {
+		if err := s.Window(&model.Window{Totals: model.Count{Packets: 3}, Flows: model.NewFlows(flow)}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := window(); err != nil {
-		t.Fatal(err)
-	}
-	first := windows[0]
-	if f := first.Flows.At(0); f.Server.Port != 80 || f.ToServer.Packets != 3 || first.Totals.Packets != 3 {
-		t.Errorf("spoiled before the next window: %+v", f)
-	}
-	if err := window(); err != nil {
-		t.Fatal(err)
-	}
-	if f := first.Flows.At(0); f.Server.Port == 80 || f.ToServer.Packets == 3 || first.Totals.Packets == 3 {
+	if f := windows[0].Flows.At(0); f.Server.Port == 80 || f.ToServer.Packets == 3 || windows[0].Totals.Packets == 3 {
 		t.Errorf("a window that was kept is whole: %+v", f)
+	}
+	if f := windows[1].Flows.At(0); f.Server.Port != 80 || windows[1].Totals.Packets == 3 {
+		t.Errorf("of a window in the sink's own list, not all but the list is spoiled: %+v, %+v", f, windows[1])
 	}
 
 	data := []byte("data")

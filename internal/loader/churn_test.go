@@ -181,10 +181,10 @@ func TestMinuteOfChurn(t *testing.T) {
 // sweeper is an engine whose windows are somebody else's business.
 type sweeper struct{ *rig }
 
-func (s sweeper) Look() error                    { return s.engine.Look() }
-func (s sweeper) Settle()                        { s.engine.Settle() }
-func (s sweeper) Sweep() error                   { return s.engine.Sweep() }
-func (s sweeper) Window() (*model.Window, error) { return &model.Window{}, nil }
+func (s sweeper) Look() error                                { return s.engine.Look() }
+func (s sweeper) Settle()                                    { s.engine.Settle() }
+func (s sweeper) Sweep() error                               { return s.engine.Sweep() }
+func (s sweeper) Window(*model.Flows) (*model.Window, error) { return &model.Window{}, nil }
 
 // Connections that are older than the loader show with the right client at their first packet.
 func TestOlderConnections(t *testing.T) {

@@ -78,7 +78,7 @@ func minimum(kind hook.Kind) string {
 func (r *rig) window() *model.Window {
 	r.Helper()
 	testkit.Quiesce(r.ns)
-	s, err := r.engine.Window()
+	s, err := r.engine.Window(new(model.Flows))
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -328,7 +328,7 @@ func TestAttachInMidTraffic(t *testing.T) {
 			for range attaches {
 				r := newRigIn(t, ns, loader.Config{Hook: kind})
 				for range 3 {
-					s, err := r.engine.Window()
+					s, err := r.engine.Window(new(model.Flows))
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -97,7 +97,7 @@ func TestKernelFilter(t *testing.T) {
 				t.Fatal(err)
 			}
 			testkit.Quiesce(r.ns)
-			s, err := r.engine.Window()
+			s, err := r.engine.Window(new(model.Flows))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -20,6 +20,7 @@ import (
 	"github.com/lotrace/lotrace/internal/advice"
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/loader"
+	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/testkit"
 	"github.com/lotrace/lotrace/internal/testkit/foreign"
 )
@@ -198,7 +199,7 @@ func TestTwoAtOnce(t *testing.T) {
 				testkit.RequireKernel(t, minimum(second), "hook "+string(second))
 				before := a.ns.Attached()
 				b := newRigIn(t, a.ns, loader.Config{Hook: second})
-				if _, err := a.engine.Window(); err != nil { // what attaching the second one sent
+				if _, err := a.engine.Window(new(model.Flows)); err != nil { // what attaching the second one sent
 					t.Fatal(err)
 				}
 				sent := foreign.CheckSee(t, a.ns, nil)

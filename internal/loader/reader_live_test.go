@@ -109,7 +109,7 @@ func TestAnswersReadLater(t *testing.T) {
 	if _, err := io.ReadFull(client, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	s, err := r.engine.Window()
+	s, err := r.engine.Window(new(model.Flows))
 	if err != nil {
 		t.Fatal(err)
 	}

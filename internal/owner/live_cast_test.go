@@ -150,7 +150,7 @@ func (c *cast) want(p *party) model.OwnerSource {
 // row is that of one talk in the next window.
 func (c *cast) row(name talkName) *model.Flow {
 	c.Helper()
-	s, err := c.engine.Window()
+	s, err := c.engine.Window(new(model.Flows))
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func talkOf(f *model.Flow) talkName {
 // it has the whole truth.
 func (c *cast) look() map[talkName]bool {
 	c.Helper()
-	s, err := c.engine.Window()
+	s, err := c.engine.Window(new(model.Flows))
 	if err != nil {
 		c.Fatal(err)
 	}

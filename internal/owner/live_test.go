@@ -71,7 +71,7 @@ func newRigIn(tb testing.TB, ns *testkit.Netns, c loader.Config) *rig {
 func (r *rig) window() *model.Window {
 	r.Helper()
 	testkit.Quiesce(r.ns)
-	s, err := r.engine.Window()
+	s, err := r.engine.Window(new(model.Flows))
 	if err != nil {
 		r.Fatal(err)
 	}

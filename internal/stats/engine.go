@@ -33,7 +33,7 @@ type Config struct {
 	MaxFlows     int                    // size of the source's table: no slot's index is as large
 	Exchanges    int                    // flows whose turns it can follow at once
 	HealthPlaces int                    // flows whose health it can count at once
-	Origin       model.Origin           // copied into every snapshot
+	Origin       model.Origin           // copied into every window
 	Match        func(*model.Flow) bool // rows to keep; nil: all
 	Hide         func(*model.Flow) bool // of these, rows to count as hidden; nil: none
 	Owners       Owners                 // nil: nobody is named
@@ -93,7 +93,6 @@ func Start(source Source, config Config) (*Engine, error) {
 			ends:   make([]ends, config.MaxFlows),
 			owners: make([][2]*model.Owner, 0, config.MaxFlows),
 		},
-		rows: rows{lists: [2]*model.Flows{new(model.Flows), new(model.Flows)}},
 	}
 	if err := e.read(); err != nil {
 		return nil, fmt.Errorf("take first reading: %w", err)
@@ -203,9 +202,8 @@ func countOf(c model.Counters) model.Count {
 	return model.Count{SKBs: c.SKBs, Packets: c.Packets, Bytes: c.Bytes}
 }
 
-// Window ends the current window and begins the next. Its rows are valid until the next call of Window has
-// returned.
-func (e *Engine) Window() (*model.Window, error) {
+// Window ends the current window, whose rows it puts into the list given, which it empties first, and begins the next.
+func (e *Engine) Window(rows *model.Flows) (*model.Window, error) {
 	if err := e.read(); err != nil {
 		return nil, fmt.Errorf("take reading: %w", err)
 	}
@@ -217,8 +215,8 @@ func (e *Engine) Window() (*model.Window, error) {
 		Duration: time.Duration(e.now.MonoNS - e.start.MonoNS),
 		Origin:   e.config.Origin,
 	}
-	e.makeRows()
-	s.Flows, s.Hidden = e.rows.lists[0], e.rows.hidden
+	e.makeRows(rows)
+	s.Flows, s.Hidden = rows, e.rows.hidden
 	s.Listening = e.queues.backlogs.listening
 	s.Unmeasured = e.now.Unmeasured - e.start.Unmeasured
 	s.Samples = e.now.Samples.Sub(e.start.Samples)

@@ -170,7 +170,7 @@ func start(t *testing.T, s *fakeSource, c Config) *Engine {
 
 func window(t *testing.T, e *Engine) *model.Window {
 	t.Helper()
-	w, err := e.Window()
+	w, err := e.Window(new(model.Flows))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -426,7 +426,7 @@ func TestSourceErrors(t *testing.T) {
 	if err := e.Sweep(); !errors.Is(err, s.fail) {
 		t.Errorf("sweep: %v", err)
 	}
-	if _, err := e.Window(); !errors.Is(err, s.fail) {
+	if _, err := e.Window(new(model.Flows)); !errors.Is(err, s.fail) {
 		t.Errorf("window: %v", err)
 	}
 	if _, err := Start(s, Config{}); !errors.Is(err, s.fail) {
@@ -448,7 +448,7 @@ func BenchmarkWindow(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := e.Window(); err != nil {
+		if _, err := e.Window(new(model.Flows)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -74,6 +74,7 @@ func (r *reader) take(n int) []byte {
 type play struct {
 	source *fakeSource
 	engine *Engine
+	rows   model.Flows // of the newest window
 	folder model.Folder
 	newest map[model.FlowID]bool // flows with a row in the newest window
 	places uint32                // of exchanges and health, given out so far
@@ -105,7 +106,7 @@ func (namesAll) Settle(time.Duration) {}
 
 func (p *play) endWindow(t *testing.T) {
 	t.Helper()
-	w, err := p.engine.Window()
+	w, err := p.engine.Window(&p.rows)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -116,7 +116,7 @@ func TestFailedReadingsAreNone(t *testing.T) {
 	}
 	fails := map[string]func(*testing.T, *Engine){
 		"window": func(t *testing.T, e *Engine) {
-			if w, err := e.Window(); !errors.Is(err, gone) {
+			if w, err := e.Window(new(model.Flows)); !errors.Is(err, gone) {
 				t.Errorf("%+v, %v", w, err)
 			}
 		},

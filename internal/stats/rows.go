@@ -7,16 +7,17 @@ import (
 
 // rows is what the newest window shows.
 type rows struct {
-	next   model.Flow      // the one that is being put together
-	lists  [2]*model.Flows // the newest window's, and those of the one before it
-	shown  model.Count     // in the list
+	next   model.Flow   // the one that is being put together
+	list   *model.Flows // where they go; the caller's as soon as the window is made
+	shown  model.Count  // in the list
 	hidden model.Hidden
 }
 
 // makeRows makes one row of each flow of which the window has something to say.
-func (e *Engine) makeRows() {
-	e.rows.shown = model.Count{}
-	e.nextRows()
+func (e *Engine) makeRows(list *model.Flows) {
+	list.Reset()
+	list.Grow(len(e.now.Slots))
+	e.rows.list, e.rows.shown = list, model.Count{}
 	e.endOrphans()
 	orphans := e.census.orphans
 	for i := range e.now.Slots {
@@ -47,20 +48,13 @@ func (e *Engine) makeRows() {
 	}
 }
 
-// nextRows empties the list of the window before the newest one.
-func (e *Engine) nextRows() {
-	e.rows.lists[0], e.rows.lists[1] = e.rows.lists[1], e.rows.lists[0]
-	e.rows.lists[0].Reset()
-	e.rows.lists[0].Grow(len(e.now.Slots))
-}
-
 func (e *Engine) addRow(slot *reading.Slot, ends *ends, owners [2]*model.Owner, tally *model.Tally) {
 	row := &e.rows.next
 	e.fill(row, slot, ends, owners)
 	e.addTally(row, slot, ends, tally)
 	if e.isShown(row, slot) {
 		e.rows.shown.Add(sumOf(slot))
-		e.rows.lists[0].Append(row)
+		e.rows.list.Append(row)
 	}
 }
 
