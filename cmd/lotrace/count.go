@@ -30,13 +30,13 @@ func (c *countFlags) registerTurns(fs *pflag.FlagSet) {
 	durationVar(fs, &c.slow, "slow", "", 0, "list the turns that took D or longer")
 }
 
-// count counts as config says and calls show for every window.
-func (c *countFlags) count(ctx context.Context, config live.Config, show func(*model.Window) error) error {
+// count counts as config says, for sinks.
+func (c *countFlags) count(ctx context.Context, config live.Config, sinks live.Sinks) error {
 	s, err := live.Open(config)
 	if err != nil {
 		return c.openError(err)
 	}
-	err = s.Run(ctx, live.Sinks{Window: show})
+	err = s.Run(ctx, sinks)
 	return errors.Join(ended(err, config.Warn), s.Close())
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lotrace/lotrace/internal/export"
+	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -74,7 +75,7 @@ func (o *flowsOptions) run(ctx context.Context, inv *invocation) error {
 		return err
 	}
 	separator := ""
-	return o.count(ctx, config, func(s *model.Window) error {
+	return o.count(ctx, config, live.Sinks{Window: func(s *model.Window) error {
 		fmt.Fprint(inv.stdout, separator)
 		if o.forPeople() {
 			separator = "\n"
@@ -84,7 +85,7 @@ func (o *flowsOptions) run(ctx context.Context, inv *invocation) error {
 			o.saySlow(inv, s)
 		}
 		return encoder.Encode(inv.stdout, s)
-	})
+	}})
 }
 
 // forPeople reports whether a blank line between two windows helps rather than disturbs.

@@ -39,5 +39,5 @@ func encoderOf(e tui.Export) (func(io.Writer) error, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(w io.Writer) error { return encoder.Encode(w, e.Snapshot) }, nil
+	return func(w io.Writer) error { return encoder.Encode(w, e.Window) }, nil
 }

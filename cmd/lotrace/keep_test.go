@@ -27,7 +27,7 @@ func TestKeep(t *testing.T) {
 	seen := make(map[string]bool)
 	for range 3 { // most of them in one second
 		for format, want := range map[string]string{"json": `"schema":"lotrace/v1"`, "csv": "netns,family,proto,", "filter": "port:80\n"} {
-			where, err := k.write(tui.Export{Format: format, By: "flow", Sort: "sent", Snapshot: &model.Window{}, Filter: "port:80"})
+			where, err := k.write(tui.Export{Format: format, By: "flow", Sort: "sent", Window: &model.Window{}, Filter: "port:80"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -46,10 +46,10 @@ func TestKeep(t *testing.T) {
 
 func TestKeepSaysWhy(t *testing.T) {
 	inDir(t)
-	if _, err := (keeper{}).write(tui.Export{Format: "json", By: "nothing", Snapshot: &model.Window{}}); err == nil {
+	if _, err := (keeper{}).write(tui.Export{Format: "json", By: "nothing", Window: &model.Window{}}); err == nil {
 		t.Error("rows by nothing")
 	}
-	if _, err := (keeper{}).write(tui.Export{Format: "json", By: "flow", Sort: "flows", Snapshot: &model.Window{}}); err == nil {
+	if _, err := (keeper{}).write(tui.Export{Format: "json", By: "flow", Sort: "flows", Window: &model.Window{}}); err == nil {
 		t.Error("rows in an order that they do not have")
 	}
 	if err := os.Remove(mustGetwd(t)); err != nil {

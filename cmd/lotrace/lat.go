@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lotrace/lotrace/internal/export"
+	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -70,9 +71,9 @@ func (o *latOptions) run(ctx context.Context, inv *invocation) error {
 		return err
 	}
 	separator := ""
-	return o.count(ctx, config, func(s *model.Window) error {
+	return o.count(ctx, config, live.Sinks{Window: func(s *model.Window) error {
 		fmt.Fprint(inv.stdout, separator)
 		separator = "\n"
 		return picture.Encode(inv.stdout, s)
-	})
+	}})
 }

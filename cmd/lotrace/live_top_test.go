@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -12,6 +13,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"golang.org/x/sys/unix"
 
+	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -148,6 +150,46 @@ func TestLiveTopEnds(t *testing.T) {
 			w.checkRestored()
 		})
 	}
+}
+
+// While the terminal takes nothing, top counts on: it frees flows, so that a small table stays large enough, and says
+// later that it shows several windows as one.
+func TestLiveTopOnAStuckTerminal(t *testing.T) {
+	const (
+		table       = loader.MinFlows
+		batches     = 60
+		connections = table / 40 // in each
+	)
+	ns := newLiveNetns(t, "auto")
+	w := watchTop(t, ns, "-i", "500ms", "--max-flows", strconv.Itoa(table))
+	sendDatagrams(t, ns, 31)
+	w.await("exact")
+	control := func(what int) {
+		t.Helper()
+		if err := unix.IoctlSetInt(int(w.Stdout.(*os.File).Fd()), unix.TCXONC, what); err != nil {
+			t.Fatal(err)
+		}
+	}
+	control(unix.TCOOFF)
+	pace := time.NewTicker(100 * time.Millisecond) // the table has room for those of four seconds, and for the turns of two
+	defer pace.Stop()
+	for range batches {
+		<-pace.C
+		if _, err := testkit.ShortConnections(ns, 4, connections, 8); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.forget()
+	control(unix.TCOON)
+	w.await("windows as one")
+	w.types("q")
+	if code := w.end(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, &w.stderr)
+	}
+	if strings.Contains(ansi.Strip(w.text()), "in no flow") {
+		t.Error("the table was full")
+	}
+	w.checkRestored()
 }
 
 // Keys get to the view, flags to the count.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/spf13/pflag"
 
+	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/outfile"
@@ -86,35 +88,46 @@ func (o *topOptions) run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return usagef("%v", err)
 	}
-	f := &feed{o: o, view: view, screen: newScreen(inv, color, framed{view}), begun: make(chan struct{})}
+	// At most twice that many flows wait for the screen: as many as end at most in one window of the engine.
+	windows := live.NewHandoff(2 * o.maxFlows)
+	f := &feed{
+		o: o, view: view, screen: newScreen(inv, color, taker{view, windows}), windows: windows, begun: make(chan struct{}),
+	}
 	return f.screen.run(ctx, f.begun, func(ctx context.Context) error { return f.run(ctx, inv) })
 }
 
-// framed is the view with an answer to who hands it a window.
-type framed struct{ *tui.Model }
-
-// frame is a window on its way to the view. Taken is closed when the view has let go of the one before.
-type frame struct {
-	*model.Window
-	taken chan struct{}
+// taker is the view, which takes its windows where they wait.
+type taker struct {
+	*tui.Model
+	windows *live.Handoff
 }
 
-func (f framed) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	if next, ok := msg.(frame); ok {
-		defer close(next.taken)
-		msg = tui.Frame{Window: next.Window}
+// ready says that a window may wait.
+type ready struct{}
+
+func (t taker) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	if _, ok := msg.(ready); ok {
+		w, folded := t.windows.Take()
+		if w == nil { // an earlier message found it
+			return t, nil
+		}
+		msg = tui.Frame{Window: w, Folded: folded}
 	}
-	_, cmd := f.Model.Update(msg)
-	return f, cmd
+	_, cmd := t.Model.Update(msg)
+	return t, cmd
 }
 
-// feed counts for the screen.
+// feed counts for the screen, and waits for it nowhere.
 type feed struct {
-	o      *topOptions
-	view   *tui.Model
-	screen *screen
-	begun  chan struct{} // closed when counting has begun, and the screen may
-	last   string        // what was said last
+	o       *topOptions
+	view    *tui.Model
+	screen  *screen
+	windows *live.Handoff
+	begun   chan struct{} // closed when counting has begun, and the screen may
+
+	mu   sync.Mutex
+	said []string // what the screen is still to show
+	last string   // what was said last
 }
 
 func (f *feed) run(ctx context.Context, inv *invocation) error {
@@ -134,21 +147,52 @@ func (f *feed) run(ctx context.Context, inv *invocation) error {
 	}
 	economy := newEconomy()
 	defer economy.end()
-	err = f.o.count(ctx, config, func(s *model.Window) error {
-		economy.adjust(s.Flows.Len())
-		taken := make(chan struct{})
-		f.screen.Send(frame{s, taken})
-		select {
-		case <-taken:
-		case <-ctx.Done():
-		}
-		return nil
-	})
+	sinks := f.windows.Sinks()
+	handOver := sinks.Window
+	sinks.Window = func(w *model.Window) error {
+		economy.adjust(w.Flows.Len())
+		return handOver(w)
+	}
+	running, ended := context.WithCancel(ctx)
+	defer ended()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		f.sendAll(running)
+	}()
+	err = f.o.count(ctx, config, sinks)
+	ended()
+	<-sent
 	if err == nil && ctx.Err() == nil && f.hasBegun() {
+		f.send()
 		f.screen.Send(tui.Ended{Err: errors.New(f.last)})
 		<-ctx.Done()
 	}
 	return err
+}
+
+// sendAll tells the screen of all that there is, until ctx ends.
+func (f *feed) sendAll(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.windows.Ready():
+			f.send()
+		}
+	}
+}
+
+// send tells the screen what was said, and that a window may wait.
+func (f *feed) send() {
+	f.mu.Lock()
+	said := f.said
+	f.said = nil
+	f.mu.Unlock()
+	for _, text := range said {
+		f.screen.Send(tui.Warning(text))
+	}
+	f.screen.Send(ready{})
 }
 
 func (f *feed) hasBegun() bool {
@@ -160,14 +204,15 @@ func (f *feed) hasBegun() bool {
 	}
 }
 
-// notice shows on the screen what would disturb it on stderr.
+// notice shows on the screen, with the next window, what would disturb it on stderr.
 func (f *feed) notice(text string) (stderrToo bool) {
 	text = strings.TrimPrefix(text, "warning: ")
 	if !f.hasBegun() {
 		f.view.Update(tui.Warning(text))
 		return true
 	}
-	f.last = text
-	f.screen.Send(tui.Warning(text))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.said, f.last = append(f.said, text), text
 	return false
 }

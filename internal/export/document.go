@@ -110,7 +110,7 @@ type self struct {
 	RSSBytes       uint64   `json:"rss_bytes"`
 }
 
-// summarize says everything about a snapshot but its rows, of which limited are not shown.
+// summarize says everything about a window but its rows, of which limited are not shown.
 func summarize(s *model.Window, limited int) summary {
 	doc := summary{
 		Schema:     "lotrace/v1",

@@ -1,5 +1,5 @@
-// Package export writes snapshots: as tables for people, as JSON, JSON lines and CSV for programs.
-// One encoder a file; none of them changes the snapshot it is given.
+// Package export writes windows: as tables for people, as JSON, JSON lines and CSV for programs.
+// One encoder a file; none of them changes the window it is given.
 package export
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// Options say what of a snapshot is shown, and how. The zero value shows everything, plainly.
+// Options say what of a window is shown, and how. The zero value shows everything, plainly.
 type Options struct {
 	By    string // one of Views; "": what suits the format: pairs for people, flows for programs
 	Sort  string // one of SortFields that the view has, reversed behind a "-"; "": by bytes
@@ -23,7 +23,7 @@ type Options struct {
 	SlowLimit int // slow turns at most, for people; 0: no limit
 }
 
-// Encoder writes one snapshot at a time, whole, and keeps nothing between two. Errors are those of
+// Encoder writes one window at a time, whole, and keeps nothing between two. Errors are those of
 // the writer.
 type Encoder interface {
 	Encode(w io.Writer, s *model.Window) error

@@ -88,14 +88,14 @@ func TestDefaultLimit(t *testing.T) {
 	}
 }
 
-// A screen may be showing the snapshot that is being written.
+// A screen may be showing the window that is being written.
 func TestEncodeLeavesWindowAlone(t *testing.T) {
 	for _, format := range Formats() {
 		for _, by := range Views() {
 			s := ailing()
 			encode(t, format, Options{By: by, Sort: "-bytes", Limit: 1, Color: true, Width: 40}, s)
 			if !reflect.DeepEqual(s, ailing()) {
-				t.Errorf("%s by %s changed its snapshot", format, by)
+				t.Errorf("%s by %s changed its window", format, by)
 			}
 		}
 	}

@@ -13,12 +13,12 @@ import (
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
 func TestGolden(t *testing.T) {
-	snapshots := map[string]func() *window{
+	windows := map[string]func() *window{
 		"usual": usual, "owned": owned, "crowd": crowd, "ailing": ailing, "lossy": lossy, "filtered": filtered, "empty": empty,
 	}
 	tests := []struct {
-		snapshot, format, variant string
-		o                         Options
+		window, format, variant string
+		o                       Options
 	}{
 		{"usual", "table", "", Options{By: "flow"}},
 		{"usual", "table", "-80", Options{By: "flow", Width: 80}},
@@ -83,9 +83,9 @@ func TestGolden(t *testing.T) {
 		{"empty", "csv", "", Options{}},
 	}
 	for _, tt := range tests {
-		name := tt.snapshot + tt.variant + "." + tt.format
+		name := tt.window + tt.variant + "." + tt.format
 		t.Run(name, func(t *testing.T) {
-			golden(t, name, encode(t, tt.format, tt.o, snapshots[tt.snapshot]()))
+			golden(t, name, encode(t, tt.format, tt.o, windows[tt.window]()))
 		})
 	}
 }

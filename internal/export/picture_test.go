@@ -11,9 +11,9 @@ import (
 
 func TestPicture(t *testing.T) {
 	for _, tt := range []struct {
-		name     string
-		o        Options
-		snapshot *window
+		name   string
+		o      Options
+		window *window
 	}{
 		{"crowd", Options{}, crowd()},
 		{"crowd-80", Options{Limit: 1, Width: 80}, crowd()},
@@ -23,7 +23,7 @@ func TestPicture(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out strings.Builder
-			if err := NewPicture(tt.o).Encode(&out, tt.snapshot.pack()); err != nil {
+			if err := NewPicture(tt.o).Encode(&out, tt.window.pack()); err != nil {
 				t.Fatal(err)
 			}
 			for line := range strings.Lines(out.String()) {

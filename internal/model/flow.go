@@ -1,5 +1,5 @@
 // Package model holds the nouns every other package speaks in: endpoints, flows, readings and
-// snapshots. It imports the standard library only.
+// windows. It imports the standard library only.
 package model
 
 import (

@@ -21,7 +21,7 @@ const (
 func (m *Model) collect() {
 	m.pass++
 	m.unmatched, m.unlisted = 0, 0
-	if m.snapshot == nil {
+	if m.newest.Window == nil {
 		return
 	}
 	switch m.group {
@@ -198,7 +198,7 @@ func (m *Model) listFlows(parent *node, flows []int32) {
 			continue
 		}
 		n := m.find(kindFlow, k)
-		if !known && f.FirstSeen.Before(m.snapshot.Start) {
+		if !known && f.FirstSeen.Before(m.newest.Start) {
 			n.since = m.clock.now()
 		}
 		n.parent, n.proto, n.client, n.server = parent, f.Proto, f.Client, f.Server

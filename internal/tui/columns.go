@@ -195,7 +195,7 @@ func (m *Model) flowServer(n *node) string {
 	}
 	switch {
 	case n.flow.Closed:
-		return where + " closed" + noBreak + n.closedFor(m.snapshot.End)
+		return where + " closed" + noBreak + n.closedFor(m.newest.End)
 	case n.flow.State != "" && n.flow.State != "established":
 		return where + " " + n.flow.State
 	}

@@ -36,7 +36,7 @@ type parts struct {
 
 func (m *Model) inspect(n *node) *parts {
 	switch {
-	case m.snapshot == nil || n.pass != m.pass:
+	case m.newest.Window == nil || n.pass != m.pass:
 		return &parts{}
 	case n.kind == kindFlow:
 		f := m.flows.At(n.place).Clone()

@@ -120,7 +120,7 @@ type window struct {
 func frame(s *window) Frame {
 	packed := s.Window
 	packed.Flows = model.NewFlows(s.Flows...)
-	return Frame{&packed}
+	return Frame{Window: &packed}
 }
 
 // screenOf is a view of so many columns and lines that has seen the frames, and then the keys.

@@ -140,6 +140,7 @@ func goldenCases() []goldenCase {
 		{name: "gone-quiet-80x24", columns: 80, lines: 24, frames: append(shops(2), finish(3, window{}))},
 		{name: "first-80x24", columns: 80, lines: 24},
 		{name: "lossy-80x24", columns: 80, lines: 24, frames: []*window{lossy(1), lossy(2)}, then: []tea.Msg{Warning("roles are guessed")}},
+		{name: "late-80x24", columns: 80, lines: 24, frames: shops(2), then: []tea.Msg{Frame{frame(shop(3)).Window, 4}}},
 		{name: "paused-80x24", columns: 80, lines: 24, frames: shops(2), keys: []string{"space", "o"}, then: []tea.Msg{frame(shop(9))}},
 		{name: "small-39x9", columns: 39, lines: 9, frames: shops(1)},
 		{name: "resized-80x24", columns: 200, lines: 60, frames: shops(3), keys: []string{"end"}, then: []tea.Msg{tea.WindowSizeMsg{Width: 80, Height: 10}}},

@@ -12,7 +12,7 @@ import (
 
 // header says what is watched, how much there is in all, and how far the numbers can be trusted.
 func (m *Model) header() []string {
-	if m.snapshot == nil {
+	if m.newest.Window == nil {
 		return m.withHealth([]string{m.paint(strong, "lotrace"), ""})
 	}
 	return m.withHealth([]string{m.titleLine(), m.totalsLine(), m.costLine()})
@@ -21,7 +21,7 @@ func (m *Model) header() []string {
 // headerLines is how many lines that takes.
 func (m *Model) headerLines() int {
 	lines := 3
-	if m.snapshot == nil {
+	if m.newest.Window == nil {
 		lines = 2
 	}
 	if len(m.doubts()) > 0 {
@@ -31,7 +31,7 @@ func (m *Model) headerLines() int {
 }
 
 func (m *Model) titleLine() string {
-	o := &m.snapshot.Origin
+	o := &m.newest.Origin
 	site := o.Site()
 	host := human.OrDash(human.Plain(o.Host))
 	if width(host) > 20 && m.width < 120 {
@@ -39,7 +39,7 @@ func (m *Model) titleLine() string {
 	}
 	left := []string{m.paint(strong, host), human.Plain(site.Device) + " " + site.Hook, fmt.Sprintf("netns %d", site.Netns)}
 	right := m.list([]string{
-		"by " + m.group.String() + m.hiddenSort(), fmt.Sprintf("%.1f s", m.lasting().Seconds()), m.snapshot.End.Format("15:04:05"),
+		"by " + m.group.String() + m.hiddenSort(), fmt.Sprintf("%.1f s", m.lasting().Seconds()), m.newest.End.Format("15:04:05"),
 	}, m.width)
 	return spread(m.list(left, m.width-width(right)-2), right, m.width)
 }
@@ -109,7 +109,7 @@ func (m *Model) agreement() string {
 }
 
 func (m *Model) costLine() string {
-	s := m.snapshot
+	s := m.newest.Window
 	self := fmt.Sprintf("self %.1f %% CPU", s.Self.CPUPercent)
 	if s.Self.BPFNsPerPacket > 0 {
 		self += fmt.Sprintf(", %.0f ns/packet", s.Self.BPFNsPerPacket)
@@ -159,7 +159,7 @@ func (m *Model) doubts() []string {
 	if m.ended != nil {
 		all = append(all, human.Plain(m.ended.Error())+"; these are the last numbers")
 	}
-	s := m.snapshot
+	s := m.newest.Window
 	if s == nil {
 		return append(all, m.plainWarnings()...)
 	}
@@ -174,6 +174,9 @@ func (m *Model) doubts() []string {
 		case n.Level == view.Alarming:
 			all = append(all, n.Brief)
 		}
+	}
+	if m.newest.Folded > 0 {
+		all = append(all, fmt.Sprintf("the screen was late: it shows %s as one", human.Counted(uint64(m.newest.Folded)+1, "window")))
 	}
 	return append(all, m.plainWarnings()...)
 }

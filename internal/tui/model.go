@@ -24,8 +24,11 @@ type Options struct {
 	Write func(Export) (where string, err error)
 }
 
-// Frame is the next window, its flows packed. Its snapshot must stay as it is until the next Frame was taken.
-type Frame struct{ *model.Window }
+// Frame is the next window, which must stay as it is until the next Frame was taken.
+type Frame struct {
+	*model.Window
+	Folded int // later windows that are in it, as they came before it was shown
+}
 
 // Warning is something that makes the numbers worth less, or the view poorer.
 type Warning string
@@ -66,8 +69,8 @@ type Model struct {
 	said       string // in the last line, until the next key
 	ended      error
 
-	snapshot  *model.Window // the newest
-	flows     *model.Flows  // its flows; a copy while paused
+	newest    Frame        // without a window: there is none yet
+	flows     *model.Flows // its flows; a copy while paused
 	clock     clock
 	nodes     map[view.Key]*node
 	counts    [kindCgroup + 1]int
@@ -124,7 +127,7 @@ func (m *Model) Init() tea.Cmd { return nil }
 func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case Frame:
-		m.take(msg.Window)
+		m.take(msg)
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 		m.clamp()
@@ -154,15 +157,15 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 }
 
 // take shows the next window, unless values are paused.
-func (m *Model) take(s *model.Window) {
+func (m *Model) take(f Frame) {
 	if m.paused {
-		m.missed++
+		m.missed += 1 + f.Folded
 		return
 	}
-	m.snapshot, m.flows = s, s.Flows
-	m.trust, m.named = view.Trust(s), view.Named(s.Flows)
-	m.clock.take(s)
-	m.rememberSlow(s)
+	m.newest, m.flows = f, f.Flows
+	m.trust, m.named = view.Trust(f.Window), view.Named(f.Flows)
+	m.clock.take(f.Window)
+	m.rememberSlow(f.Window)
 	m.collect()
 	m.forget()
 	m.arrange(false)
@@ -177,8 +180,8 @@ func (m *Model) restart() {
 	clear(m.begun[:])
 	clear(m.collected[:])
 	m.cursor, m.scroll, m.rows = nil, 0, m.rows[:0]
-	if m.snapshot != nil {
-		m.clock.take(m.snapshot)
+	if m.newest.Window != nil {
+		m.clock.take(m.newest.Window)
 		m.collect()
 		m.arrange(true)
 	}
@@ -187,10 +190,10 @@ func (m *Model) restart() {
 // pause keeps the values. The frame is borrowed, so they are copied.
 func (m *Model) pause() {
 	m.paused, m.missed = !m.paused, 0
-	if m.paused && m.snapshot != nil {
-		kept := *m.snapshot
+	if m.paused && m.newest.Window != nil {
+		kept := *m.newest.Window
 		kept.Flows = m.flows.Clone()
-		m.snapshot, m.flows = &kept, kept.Flows
+		m.newest.Window, m.flows = &kept, kept.Flows
 	}
 }
 

@@ -44,7 +44,7 @@ func (m *Model) isOf(n *node, t *model.SlowTurnRow) bool {
 
 // slowTurns lists the last turns that took long.
 func (m *Model) slowTurns(n *node) []string {
-	if m.snapshot == nil || m.snapshot.SlowFrom == 0 {
+	if m.newest.Window == nil || m.newest.SlowFrom == 0 {
 		return nil
 	}
 	turns := m.slowOf(n)
@@ -52,7 +52,7 @@ func (m *Model) slowTurns(n *node) []string {
 		return nil
 	}
 	lines := []string{"", "  " + m.paint(strong, "slow") + m.paint(faint, fmt.Sprintf("     the last turns of %s and more",
-		human.Span(m.snapshot.SlowFrom)))}
+		human.Span(m.newest.SlowFrom)))}
 	for _, t := range turns[:min(len(turns), shownSlow)] {
 		text := fmt.Sprintf("  %s  %8s", t.Time.Format("15:04:05.000"), human.Latency(t.Turn))
 		if p := t.Parts; p != nil {

@@ -186,17 +186,17 @@ func (m *Model) spark(n *node, cells int) string {
 // nothing says why there is no row.
 func (m *Model) nothing() []string {
 	switch {
-	case m.snapshot == nil && m.ended == nil:
+	case m.newest.Window == nil && m.ended == nil:
 		return []string{"", "  counting; the first numbers come after one interval"}
-	case m.snapshot == nil:
+	case m.newest.Window == nil:
 		return nil
 	case m.filter != nil:
 		return []string{"", "  nothing here matches " + human.Plain(m.filter.String()), "  Esc drops the filter, / changes it"}
-	case m.snapshot.Origin.Filter != "" || m.snapshot.Totals.Packets+m.snapshot.Hidden.Packets > 0:
-		return []string{"", "  " + human.NoFlows(m.snapshot)}
+	case m.newest.Origin.Filter != "" || m.newest.Totals.Packets+m.newest.Hidden.Packets > 0:
+		return []string{"", "  " + human.NoFlows(m.newest.Window)}
 	}
 	return []string{
-		"", "  " + human.Plain(m.snapshot.Origin.Site().Device) + " is idle: nobody talks to anybody",
+		"", "  " + human.Plain(m.newest.Origin.Site().Device) + " is idle: nobody talks to anybody",
 		"", "  For something to look at, run in another terminal:  " + m.paint(strong, "lotrace demo"),
 	}
 }

@@ -16,7 +16,7 @@ import (
 type Export struct {
 	Format   string // "json", "csv" or "filter"
 	By, Sort string // as files have them
-	Snapshot *model.Window
+	Window   *model.Window
 	Filter   string // only for "filter": an expression that the rows on the screen match
 }
 
@@ -33,7 +33,7 @@ func (m *Model) write(format string) tea.Cmd {
 	case m.options.Write == nil:
 		m.say(alarm, "there is nowhere to write to")
 		return nil
-	case m.snapshot == nil:
+	case m.newest.Window == nil:
 		m.say(notice, "there is nothing to write yet")
 		return nil
 	}
@@ -49,7 +49,7 @@ func (m *Model) write(format string) tea.Cmd {
 		}
 		e.Filter = expr
 	} else {
-		e.Snapshot = m.shownSnapshot()
+		e.Window = m.shownWindow()
 	}
 	write := m.options.Write
 	return func() tea.Msg {
@@ -58,9 +58,9 @@ func (m *Model) write(format string) tea.Cmd {
 	}
 }
 
-// shownSnapshot is a copy of the newest frame with the flows that the filter leaves.
-func (m *Model) shownSnapshot() *model.Window {
-	s := *m.snapshot
+// shownWindow is a copy of the newest frame with the flows that the filter leaves.
+func (m *Model) shownWindow() *model.Window {
+	s := *m.newest.Window
 	s.Flows, s.Totals = new(model.Flows), s.Overflow
 	for f := range m.flows.All() {
 		if m.filter != nil && !m.filter.Match(f) {

@@ -25,10 +25,10 @@ func TestWrite(t *testing.T) {
 		m.flows.Append(&other)
 	}
 	m.Update(cmd())
-	if got.Format != "json" || got.By != "pair" || got.Sort != "-p99" || got.Snapshot.Flows.Len() != 4 {
+	if got.Format != "json" || got.By != "pair" || got.Sort != "-p99" || got.Window.Flows.Len() != 4 {
 		t.Fatalf("%+v", got)
 	}
-	s := got.Snapshot
+	s := got.Window
 	var sum model.Count
 	for f := range s.Flows.All() {
 		if f.Client.Owner.Comm != "curl" || f.Turn.Histogram[model.Bucket(f.Turn.Max)] != 1 {
@@ -49,7 +49,7 @@ func TestWrite(t *testing.T) {
 	press(m, "esc")
 	press(m, "w", "c")
 	if s := screenOf(t, Options{Write: write}, 80, 24, shops(1)); press(s, "g", "g", "w", "c")() == nil || got.Format != "csv" ||
-		got.By != "flow" || got.Snapshot.Device == nil {
+		got.By != "flow" || got.Window.Device == nil {
 		t.Errorf("%+v", got)
 	}
 }
