@@ -16,10 +16,10 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
 
+	"github.com/lotrace/lotrace/internal/live"
 	"github.com/lotrace/lotrace/internal/loader"
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/services"
-	"github.com/lotrace/lotrace/internal/stats"
 	"github.com/lotrace/lotrace/internal/tui"
 )
 
@@ -77,15 +77,15 @@ func measureCalm(ctx context.Context, p plan, binary string) (figure, error) {
 // measureFrames takes what top's view needs to take a window of the crowd and bring it to a terminal, without
 // counting: the CPU time of this process meanwhile, the garbage collector's included.
 func measureFrames(ctx context.Context) (frame figure, err error) {
-	l, err := loader.Open(loader.Config{MaxFlows: crowdTable})
+	s, err := live.Open(live.Config{
+		Timing: live.Timing{Interval: 100 * time.Millisecond},
+		Kernel: loader.Config{MaxFlows: crowdTable, Learn: loader.LearnCounts},
+		Rights: live.Rights{KeepAll: true},
+	})
 	if err != nil {
 		return frame, err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	engine, err := stats.Start(l, stats.Config{MaxFlows: crowdTable})
-	if err != nil {
-		return frame, err
-	}
+	defer func() { err = errors.Join(err, s.Close()) }()
 	f, err := newFanout()
 	if err != nil {
 		return frame, err
@@ -108,33 +108,45 @@ func measureFrames(ctx context.Context) (frame figure, err error) {
 	<-drawn // the screen before the first frame
 
 	var took []float64
-	var rows [2]model.Flows // the view has one while the other is filled
-	for i := range frames {
-		if err := f.send(0, crowdFlows); err != nil {
-			return frame, err
+	windows := live.NewHandoff(crowdTable)
+	sinks := windows.Sinks()
+	handOver, sent := sinks.Window, false
+	sinks.Window = func(w *model.Window) error {
+		if !sent { // what there was before
+			sent = true
+			return f.send(0, crowdFlows)
 		}
-		window, err := engine.Window(&rows[i%2])
+		if n := w.Flows.Len(); n != crowdFlows {
+			return fmt.Errorf("%d flows in a window, sent %d", n, crowdFlows)
+		}
+		if err := handOver(w); err != nil {
+			return err
+		}
+		used, err := spent(func() error { return draw(program, windows, drawn) })
 		if err != nil {
-			return frame, err
+			return err
 		}
-		if n := window.Flows.Len(); n != crowdFlows {
-			return frame, fmt.Errorf("%d flows in a window, sent %d", n, crowdFlows)
+		if took = append(took, used); len(took) == frames {
+			return model.ErrEnough
 		}
-		used, err := spent(func() error {
-			program.Send(tui.Frame{Window: window})
-			select {
-			case <-drawn:
-				return nil
-			case <-time.After(patience * time.Second):
-				return errors.New("a frame changed nothing on the screen")
-			}
-		})
-		if err != nil {
-			return frame, err
-		}
-		took = append(took, used)
+		return f.send(0, crowdFlows) // all of them are in the window that has begun
+	}
+	if err := errors.Join(s.Run(ctx, sinks), ctx.Err()); err != nil {
+		return frame, err
 	}
 	return spreadOf(took).figure(fmt.Sprintf("top, %d flows, CPU a frame, without counting", crowdFlows), "ms", maxFrame), nil
+}
+
+// draw has the window that waits shown, and waits until it is.
+func draw(program *tea.Program, windows *live.Handoff, drawn drawings) error {
+	window, folded := windows.Take()
+	program.Send(tui.Frame{Window: window, Folded: folded})
+	select {
+	case <-drawn:
+		return nil
+	case <-time.After(patience * time.Second):
+		return errors.New("a frame changed nothing on the screen")
+	}
 }
 
 // drawings tells of every time that something was drawn.

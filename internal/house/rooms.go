@@ -37,7 +37,7 @@ var rooms = []room{
 	{"cmd/lotrace", "commands",
 		"demo doctor export filter hook human live loader machine model outfile pcapng reading suggest tap trace tui",
 		"charm.land/bubbletea/v2 github.com/charmbracelet/colorprofile github.com/spf13/pflag golang.org/x/sys"},
-	{"bench", "commands", "export hook live loader machine model reading services stats tui",
+	{"bench", "commands", "export hook live loader machine model reading services tui",
 		"charm.land/bubbletea/v2 github.com/charmbracelet/colorprofile github.com/cilium/ebpf github.com/vishvananda/netlink " +
 			"golang.org/x/sys"},
 
