@@ -20,7 +20,8 @@ import (
 )
 
 // Sinks take what there is, in the order of time and on the goroutine of Run. What one is given is its own until it
-// returns. An error of one ends the run and is returned, but for model.ErrEnough, which is none.
+// returns. An error of one ends the run and is returned, but for model.ErrEnough, which is none: the others have what is
+// left then.
 type Sinks struct {
 	Window func(*model.Window) error // the last may be cut short; nil: not wanted
 	Packet func(*model.Packet) error // of what Config.Packets samples; nil: not wanted

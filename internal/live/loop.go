@@ -73,6 +73,7 @@ type loop struct {
 	sinks Sinks
 
 	end                 time.Time // zero: there is none
+	enough              bool      // a sink has; the others are to have the rest
 	window, sweep, tell beat
 }
 
@@ -138,7 +139,7 @@ func (l *loop) run(ctx context.Context) error {
 		if err := l.step(now, due{more, tell, window, sweep}); err != nil {
 			return err
 		}
-		if (tell || sweep) && l.Alive() != nil {
+		if l.enough || (tell || sweep) && l.Alive() != nil {
 			return l.last(now)
 		}
 	}
@@ -218,18 +219,33 @@ func (l *loop) pass(all bool) error {
 	if err := l.Engine.Look(); err != nil || l.Tap == nil {
 		return err
 	}
-	if !all {
-		return l.Tap.Pass()
+	hand := l.Tap.Pass
+	if all {
+		l.Engine.Settle()
+		hand = l.Tap.Drain
 	}
-	l.Engine.Settle()
-	return l.Tap.Drain()
+	return l.without(hand(), func() { l.Tap = nil })
+}
+
+// without is about an error of a sink. If that has enough, leave takes it out of the run, and the error is none while
+// there are others.
+func (l *loop) without(err error, leave func()) error {
+	if !errors.Is(err, model.ErrEnough) {
+		return err
+	}
+	leave()
+	if l.Tap == nil && l.Turns == nil && l.sinks.Window == nil {
+		return err
+	}
+	l.enough = true
+	return nil
 }
 
 func (l *loop) tellTurns(all bool) error {
 	if l.Turns == nil {
 		return nil
 	}
-	return l.Turns.Tell(l.Readings, all)
+	return l.without(l.Turns.Tell(l.Readings, all), func() { l.Turns = nil })
 }
 
 func (l *loop) round(now time.Time) error {
@@ -280,5 +296,5 @@ func (l *loop) showWindow() error {
 	if err != nil || l.sinks.Window == nil {
 		return err
 	}
-	return l.sinks.Window(window)
+	return l.without(l.sinks.Window(window), func() { l.sinks.Window = nil })
 }

@@ -154,6 +154,44 @@ func TestEnoughPackets(t *testing.T) {
 	}
 }
 
+// A sink that has enough ends the run, and the others have what is left: a last window, and the packets that wait.
+func TestEnoughForOne(t *testing.T) {
+	waiting := func() [][]reading.Sample {
+		return [][]reading.Sample{{sampleOf(1, true, small)}, {sampleOf(2, true, small)}, {sampleOf(3, true, small)}, {}, {}, {}}
+	}
+	for _, test := range []struct {
+		name             string
+		limit            uint64        // of packets
+		interval         time.Duration // of windows, of which one is enough
+		packets, windows int
+	}{
+		{"packets", 1, time.Hour, 1, 1},
+		{"windows", 0, 150 * time.Millisecond, 3, 1},
+	} {
+		w := &world{waiting: waiting()}
+		packets := tap.New(w, tap.Config{Options: tap.Options{Limit: test.limit}, Policies: reading.SampleAll}, w.packet)
+		windows := 0
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			w.stop = func() { t.Errorf("%s: read on", test.name); cancel() }
+			err := Loop(ctx, Timing{Interval: test.interval}, Parts{Engine: w, Samples: w, Tap: packets}, Sinks{
+				Packet: w.packet,
+				Window: func(*model.Window) error {
+					windows++
+					return model.ErrEnough
+				},
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		if n := packets.Packets(); n != uint64(test.packets) || windows != test.windows {
+			t.Errorf("enough %s: %d packets and %d windows", test.name, n, windows)
+		}
+	}
+}
+
 func TestOutputFails(t *testing.T) {
 	full := errors.New("disk full")
 	w := &world{waiting: [][]reading.Sample{{sampleOf(1, true, small)}, {}, {}}, fail: full}
