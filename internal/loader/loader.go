@@ -173,7 +173,7 @@ func (l *Loader) load(c Config) error {
 		}
 	}
 	if c.Sample.Policies != 0 {
-		return l.openSamples()
+		return l.openSamples(&c.Sample)
 	}
 	return nil
 }

@@ -73,7 +73,8 @@ func (r *ring) Close() error {
 
 func (r *ring) consumed() *uint64 { return (*uint64)(unsafe.Pointer(&r.consumer[0])) }
 func (r *ring) written() uint64   { return atomic.LoadUint64((*uint64)(unsafe.Pointer(&r.producer[0]))) }
-func (r *ring) available() uint64 { return r.written() - atomic.LoadUint64(r.consumed()) }
+func (r *ring) position() uint64  { return atomic.LoadUint64(r.consumed()) }
+func (r *ring) available() uint64 { return r.written() - r.position() }
 
 // wait returns when a quarter of the ring is full, or at the deadline, or earlier for no reason.
 func (r *ring) wait(deadline time.Time) error {
@@ -82,31 +83,46 @@ func (r *ring) wait(deadline time.Time) error {
 		if left <= 0 {
 			return nil
 		}
-		var events [1]unix.EpollEvent
-		n, err := unix.EpollWait(r.epoll, events[:], int((left+time.Millisecond-1)/time.Millisecond))
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("wait: %w", err)
-		}
-		if n > 0 {
-			return nil
+		if woken, err := r.sleep(int((left + time.Millisecond - 1) / time.Millisecond)); woken || err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// sleep reports whether the kernel woke us within so many milliseconds, or at all if they are negative. Signals end it, too.
+func (r *ring) sleep(milliseconds int) (woken bool, err error) {
+	var events [1]unix.EpollEvent
+	n, err := unix.EpollWait(r.epoll, events[:], milliseconds)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return false, fmt.Errorf("wait for records: %w", err)
+	}
+	return n > 0, nil
+}
+
+// recordSize is how many bytes of the ring a record takes, by its head.
+func recordSize(head uint32) uint64 { return (ringHeaderSize + uint64(head&^ringFlags) + 7) &^ 7 }
+
+// headAt is the head of the record at a position.
+func (r *ring) headAt(at uint64) uint32 {
+	for {
+		head := atomic.LoadUint32((*uint32)(unsafe.Pointer(&r.data[at&(r.size-1)])))
+		if head&ringBusy == 0 {
+			return head
+		}
+		// Another CPU is writing it, and is not interrupted.
+	}
+}
+
 // read calls into for each record there is. What comes meanwhile is for the next call, so that it ends however fast
 // the kernel writes. The room of a record is given back behind its call.
 func (r *ring) read(into func(record []byte) error) error {
-	end, at := r.written(), atomic.LoadUint64(r.consumed())
+	end, at := r.written(), r.position()
 	for at < end {
-		start := at & (r.size - 1)
-		head := atomic.LoadUint32((*uint32)(unsafe.Pointer(&r.data[start])))
-		if head&ringBusy != 0 {
-			continue // another CPU is writing it, and is not interrupted
-		}
+		head := r.headAt(at)
+		begin := at&(r.size-1) + ringHeaderSize
 		length := uint64(head &^ ringFlags)
-		begin := start + ringHeaderSize
-		at += (ringHeaderSize + length + 7) &^ 7
+		at += recordSize(head)
 		var err error
 		if head&ringDiscard == 0 {
 			err = into(r.data[begin : begin+length : begin+length])
@@ -117,4 +133,22 @@ func (r *ring) read(into func(record []byte) error) error {
 		}
 	}
 	return nil
+}
+
+// copy appends whole records to an empty slice, as they lie, up to a position or as many as its capacity has room for.
+// Their room is given back behind the last one.
+func (r *ring) copy(to []byte, end uint64) []byte {
+	begin := r.position()
+	at := begin
+	for at < end {
+		next := at + recordSize(r.headAt(at))
+		if next-begin > uint64(cap(to)) {
+			break
+		}
+		at = next
+	}
+	start := begin & (r.size - 1)
+	to = append(to, r.data[start:start+at-begin]...)
+	atomic.StoreUint64(r.consumed(), at)
+	return to
 }

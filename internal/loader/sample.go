@@ -26,6 +26,11 @@ const (
 	largeSampleBuffer = 16 << 20
 )
 
+// LeastSampleBuffer is the smallest SampleConfig.Buffer for so much of each packet.
+func LeastSampleBuffer(snaplen int) int {
+	return max(MinSampleBuffer, 1<<bits.Len(uint(2*(snaplen+sampleSize)-1)))
+}
+
 // ErrNotSampling is returned by ReadSamples where Config.Sample asks for nothing.
 var ErrNotSampling = errors.New("read samples: none were asked for")
 
@@ -73,6 +78,9 @@ func (c *Config) checkSample() error {
 	case s.Buffer < 2*(int(s.Snaplen)+sampleSize):
 		return refuse(fmt.Sprintf("a buffer of %d bytes has no room for two packets", s.Buffer),
 			"use a larger buffer or a smaller snaplen")
+	case s.Ahead != 0 && s.Ahead < maxRecord(s.Snaplen):
+		return refuse(fmt.Sprintf("%d bytes to read ahead have no room for a packet", s.Ahead),
+			"use more of them or a smaller snaplen")
 	}
 	return nil
 }
@@ -104,19 +112,30 @@ func (c *Config) setSampling(spec *ebpf.CollectionSpec, config *lotraceLtConfig)
 	return nil
 }
 
-func (l *Loader) openSamples() error {
+func (l *Loader) openSamples(c *reading.SampleConfig) error {
 	ring, err := openRing(l.coll.Maps["lt_samples"])
 	if err != nil {
 		return fmt.Errorf("open samples: %w", err)
 	}
 	l.samples = &samples{ring: ring}
 	l.onClose(ring.Close)
+	if c.Ahead == 0 {
+		return nil
+	}
+	if l.samples.ahead, err = readAhead(ring, c.Ahead, maxRecord(c.Snaplen)); err != nil {
+		return fmt.Errorf("open samples: %w", err)
+	}
+	l.onClose(l.samples.ahead.Close)
 	return nil
 }
+
+// maxRecord is what a sample takes at most where so much of a packet is copied.
+func maxRecord(snaplen uint32) int { return int(recordSize(uint32(sampleSize) + snaplen)) }
 
 // samples is the ring buffer of samples, and the one being looked at.
 type samples struct {
 	ring   *ring
+	ahead  *ahead // nil: the ring is read where it lies
 	sample reading.Sample
 	before model.SampleCounts // what was counted before counting began
 }
@@ -129,7 +148,7 @@ func (l *Loader) dropSamples() (err error) {
 	if l.samples.before, err = l.SampleCounts(); err != nil {
 		return err
 	}
-	return l.samples.ring.read(func([]byte) error { return nil })
+	return l.samples.read(time.Time{}, func([]byte) error { return nil })
 }
 
 // ReadSamples waits until a quarter of the buffer is full or until the deadline, and then calls into for
@@ -141,15 +160,22 @@ func (l *Loader) ReadSamples(deadline time.Time, into func(*reading.Sample) erro
 	if s == nil {
 		return ErrNotSampling
 	}
-	if err := s.ring.wait(deadline); err != nil {
-		return fmt.Errorf("read samples: %w", err)
-	}
-	return s.ring.read(func(record []byte) error {
+	return s.read(deadline, func(record []byte) error {
 		if err := decodeSample(&s.sample, record); err != nil {
 			return err
 		}
 		return into(&s.sample)
 	})
+}
+
+func (s *samples) read(deadline time.Time, into func(record []byte) error) error {
+	if s.ahead != nil {
+		return s.ahead.read(deadline, into)
+	}
+	if err := s.ring.wait(deadline); err != nil {
+		return err
+	}
+	return s.ring.read(into)
 }
 
 func decodeSample(to *reading.Sample, record []byte) error {

@@ -408,6 +408,7 @@ func TestSampleConfig(t *testing.T) {
 		"heads":     {Config{Learn: LearnUsual &^ LearnTurns, Sample: reading.SampleConfig{Policies: reading.SampleHeads}}, "sample packets: where messages begin is unknown without turns; follow turns, or sample something else"},
 		"buffer":    {Config{Sample: reading.SampleConfig{Policies: reading.SampleAll, Buffer: 100_000}}, "sample packets: a buffer of 100000 bytes; take a power of two from 65536 to 1073741824"},
 		"too small": {Config{Sample: reading.SampleConfig{Policies: reading.SampleAll, Buffer: 256 << 10}}, "sample packets: a buffer of 262144 bytes has no room for two packets; use a larger buffer or a smaller snaplen"},
+		"ahead":     {Config{Sample: reading.SampleConfig{Policies: reading.SampleAll, Ahead: 100_000}}, "sample packets: 100000 bytes to read ahead have no room for a packet; use more of them or a smaller snaplen"},
 		"nothing":   {Config{Sample: reading.SampleConfig{Buffer: 3}}, "<nil>"},
 		"heads, ok": {Config{Sample: reading.SampleConfig{Policies: reading.SampleHeads, Snaplen: 200}}, "<nil>"},
 	} {

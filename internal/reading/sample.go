@@ -26,6 +26,7 @@ type SampleConfig struct {
 	BytesPerSecond uint64 // captured bytes
 
 	Buffer int // bytes between kernel and user space, a power of two; 0: a default
+	Ahead  int // bytes more in user space, which samples are copied to as the buffer fills; 0: none
 }
 
 // NoSlot is the Slot of a sample whose packet is in no flow.
