@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/bits"
 	"strings"
 	"syscall"
 	"time"
@@ -26,9 +27,19 @@ import (
 // lineSnaplen is enough for the headers that a line is about.
 const lineSnaplen = 192
 
-// wholeBuffer is what waits in the kernel when all of each skb is copied: a bulk transfer makes more in one
-// burst than can be written meanwhile.
-const wholeBuffer = 64 << 20
+// Room for packets that wait to be written, if nobody says how much: for large ones, since a bulk transfer makes more
+// in one burst than can be written meanwhile, for all of which little is copied, and for a few.
+const (
+	largeRoom = 128 << 20
+	smallRoom = 32 << 20
+	fewRoom   = 8 << 20
+
+	// maxRoom has a kernel's half of loader.MaxSampleBuffer.
+	maxRoom = 2 << 30
+)
+
+// largeSnaplen is how much of an skb is a lot.
+const largeSnaplen = 4 << 10
 
 // captureOptions is what the flags of capture say.
 type captureOptions struct {
@@ -38,7 +49,7 @@ type captureOptions struct {
 	rotation      pcapng.Rotation
 	rotatePackets int
 
-	snaplen, first       int
+	snaplen, first, room int
 	sampleIn, flowsIn    uint32
 	sample               reading.SampleConfig
 	heads, errors        bool
@@ -67,6 +78,7 @@ hosts, nets, ports and protocols. Passwords, cookies and the like are masked.`,
 			"sudo lotrace capture -w day.pcapng --rotate-size 100MB --files 10 --heads",
 		},
 		groups: []flagGroup{
+			{"As the stack has them", []string{"raw-checksums", "no-segment"}},
 			{"Many files", []string{"rotate-size", "rotate-interval", "rotate-packets", "files"}},
 			{"As with flows", []string{"filter", "netns", "hook", "max-flows", "quiet", "verbose"}},
 		},
@@ -86,6 +98,7 @@ func (o *captureOptions) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.heads, "heads", false, "the first packet of each request and answer")
 	fs.BoolVar(&o.errors, "errors", false, "resets, retransmits and what the kernel dropped")
 	fs.Var(&budgetValue{&o.sample}, "budget", "copy at most so many packets, or bytes as 10MB/s")
+	fs.VarP(&roomValue{&o.room}, "buffer-size", "B", "room for packets that wait (default 8192 to 131072)")
 	fs.Var(&sizeValue{&o.rotation.Size}, "rotate-size", "next file before this one is larger")
 	durationVar(fs, &o.rotation.Every, "rotate-interval", "", 0, "next file after so long")
 	intVar(fs, &o.rotatePackets, "rotate-packets", "", 0, 0, math.MaxInt, "next file after `N` packets")
@@ -162,7 +175,7 @@ func (o *captureOptions) check(inv *invocation) error {
 	case o.path == "-" && inv.screen != nil:
 		return usagef("-w - writes no text; standard output must not be a terminal")
 	}
-	return nil
+	return o.checkRoom()
 }
 
 // choose says what the kernel is to copy.
@@ -181,13 +194,41 @@ func (o *captureOptions) choose() {
 	o.sample.OneIn = max(o.sampleIn, o.flowsIn)
 	o.sample.First = uint32(o.first)
 	o.sample.Snaplen = uint32(o.snaplen)
-	switch {
-	case o.snaplen > 0:
-	case o.path == "":
+	if o.snaplen == 0 && o.path == "" {
 		o.sample.Snaplen = lineSnaplen
-	default:
-		o.sample.Buffer = wholeBuffer
 	}
+	o.sample.Buffer, o.sample.Ahead = o.rooms()
+}
+
+// rooms is how many bytes may wait in the kernel, which has a power of two, and how many in user space.
+func (o *captureOptions) rooms() (kernel, user int) {
+	room := o.room
+	switch {
+	case room > 0:
+	case o.sample.Snaplen == 0 || o.sample.Snaplen > largeSnaplen:
+		room = largeRoom
+	case o.sample.Policies&reading.SampleAll != 0:
+		room = smallRoom
+	default:
+		room = fewRoom
+	}
+	kernel = 1 << (bits.Len(uint(room/2)) - 1)
+	return kernel, room - kernel
+}
+
+// checkRoom holds that two packets find room in each place.
+func (o *captureOptions) checkRoom() error {
+	snaplen := o.snaplen
+	switch {
+	case snaplen == 0 && o.path == "":
+		snaplen = lineSnaplen
+	case snaplen == 0:
+		snaplen = loader.MaxSnaplen
+	}
+	if least := 2 * loader.LeastSampleBuffer(snaplen); o.room > 0 && o.room < least {
+		return usagef("--buffer-size %d: packets of %d bytes need %d KiB or more, or --snaplen", o.room>>10, snaplen, least>>10)
+	}
+	return nil
 }
 
 // open makes where packets go.
@@ -235,7 +276,7 @@ func (o *captureOptions) tell(inv *invocation, s *live.Session) {
 		why string
 	}{
 		{counts.Budget, "beyond --budget"},
-		{counts.Full, "the buffer was full: try --snaplen, a filter or --sample"},
+		{counts.Full, "the buffer was full: try -B, --snaplen, a filter or --sample"},
 		{counts.Failed, "the kernel could not copy them"},
 	} {
 		if missing.n > 0 {

@@ -57,6 +57,32 @@ func (v *sizeValue) Set(s string) error {
 	return err
 }
 
+// roomValue is a flag that takes KiB, or bytes with their unit.
+type roomValue struct{ dst *int }
+
+func (v *roomValue) Type() string { return "KiB" }
+
+func (v *roomValue) String() string {
+	if *v.dst == 0 {
+		return ""
+	}
+	return strconv.Itoa(*v.dst >> 10)
+}
+
+func (v *roomValue) Set(s string) error {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err == nil {
+		n <<= 10
+	} else {
+		n, err = filter.Size(s)
+	}
+	if err != nil || n < 1<<10 || n > maxRoom {
+		return errors.New("want KiB, or a size as 64MiB, up to 2GiB")
+	}
+	*v.dst = int(n)
+	return nil
+}
+
 // budgetValue is a flag that takes packets a second, bytes a second, or both: 1000/s,10MB/s.
 type budgetValue struct{ dst *reading.SampleConfig }
 

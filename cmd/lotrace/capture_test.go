@@ -14,6 +14,7 @@ import (
 // The text of a value parses as the same value.
 func TestCaptureFlagValues(t *testing.T) {
 	var oneIn uint32
+	var room int
 	var size int64
 	var sample reading.SampleConfig
 	var rotation pcapng.Rotation
@@ -25,6 +26,7 @@ func TestCaptureFlagValues(t *testing.T) {
 		"one in": {&oneInValue{&oneIn}, []string{"1/1", "1/4294967295"}, []string{"", "1", "2/3", "1/0", "1/-1", "1/4294967296", "1/x"}},
 		"size":   {&sizeValue{&size}, []string{"1", "64KiB", "1.5MB", "100GB"}, []string{"", "0", "-1", "x", "10EiB", "9000000000000000000"}},
 		"budget": {&budgetValue{&sample}, []string{"1000", "1000/s", "10MB/s", "5/s,1KiB/s", "1KiB/s,5"}, []string{"", "0", "/s", "10MB", "x/s", "1,,2", "4294967296/s"}},
+		"room":   {&roomValue{&room}, []string{"1", "4096", "64MiB", "2GiB", "2097152"}, []string{"", "0", "-1", "1000B", "2097153", "3GiB", "x"}},
 		"keep":   {&keepValue{&rotation}, []string{"1", "10", "1MB", "2GiB"}, []string{"", "0", "-1", "999kB", "x"}},
 	} {
 		for _, text := range flag.good {
@@ -48,13 +50,16 @@ func TestCaptureFlagValues(t *testing.T) {
 
 func TestCaptureChoosesSamples(t *testing.T) {
 	for args, want := range map[string]reading.SampleConfig{
-		"":                           {Policies: reading.SampleAll, Snaplen: lineSnaplen},
-		"-w x":                       {Policies: reading.SampleAll, Buffer: wholeBuffer},
-		"-w x --snaplen 96":          {Policies: reading.SampleAll, Snaplen: 96},
-		"--heads --errors":           {Policies: reading.SampleHeads | reading.SampleErrors, Snaplen: lineSnaplen},
-		"--sample 1/100 --first 3":   {Policies: reading.SampleRandom | reading.SampleFirst, OneIn: 100, First: 3, Snaplen: lineSnaplen},
-		"--flows 1/7 --snaplen 10":   {Policies: reading.SampleFlows, OneIn: 7, Snaplen: 10},
-		"--budget 5/s,1MB/s --heads": {Policies: reading.SampleHeads, PerSecond: 5, BytesPerSecond: 1e6, Snaplen: lineSnaplen},
+		"":                           {Policies: reading.SampleAll, Snaplen: lineSnaplen, Buffer: 16 << 20, Ahead: 16 << 20},
+		"-w x":                       {Policies: reading.SampleAll, Buffer: 64 << 20, Ahead: 64 << 20},
+		"-w x --snaplen 96":          {Policies: reading.SampleAll, Snaplen: 96, Buffer: 16 << 20, Ahead: 16 << 20},
+		"-w x --snaplen 65535":       {Policies: reading.SampleAll, Snaplen: 65535, Buffer: 64 << 20, Ahead: 64 << 20},
+		"-w x --snaplen 96 -B 3000":  {Policies: reading.SampleAll, Snaplen: 96, Buffer: 1 << 20, Ahead: 3000<<10 - 1<<20},
+		"-w x -B 1GiB":               {Policies: reading.SampleAll, Buffer: 512 << 20, Ahead: 512 << 20},
+		"--heads --errors":           {Policies: reading.SampleHeads | reading.SampleErrors, Snaplen: lineSnaplen, Buffer: 4 << 20, Ahead: 4 << 20},
+		"--sample 1/100 --first 3":   {Policies: reading.SampleRandom | reading.SampleFirst, OneIn: 100, First: 3, Snaplen: lineSnaplen, Buffer: 4 << 20, Ahead: 4 << 20},
+		"--flows 1/7 --snaplen 10":   {Policies: reading.SampleFlows, OneIn: 7, Snaplen: 10, Buffer: 4 << 20, Ahead: 4 << 20},
+		"--budget 5/s,1MB/s --heads": {Policies: reading.SampleHeads, PerSecond: 5, BytesPerSecond: 1e6, Snaplen: lineSnaplen, Buffer: 4 << 20, Ahead: 4 << 20},
 	} {
 		var o captureOptions
 		fs := newFlagSet(&command{flags: o.register})

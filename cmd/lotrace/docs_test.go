@@ -250,7 +250,7 @@ func TestManualNamesEveryCommandAndFlag(t *testing.T) {
 		// A flag begins the line after .TP.
 		var flags []string
 		for _, head := range regexp.MustCompile(`(?m)^\.TP\n\.BR? (.*)`).FindAllStringSubmatch(text, -1) {
-			flags = append(flags, regexp.MustCompile(`--?[a-z][a-z-]*`).FindAllString(head[1], -1)...)
+			flags = append(flags, regexp.MustCompile(`--?[a-zA-Z][a-z-]*`).FindAllString(head[1], -1)...)
 		}
 		want := flagsOf(c)[2:]
 		slices.Sort(flags)
