@@ -8,6 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// untilHangup calls gone when the terminal hangs up, as onHangup does. Where that cannot be watched, the command goes on
+// without, and says so.
+func (inv *invocation) untilHangup(terminal *os.File, gone func()) (stop func()) {
+	stop, err := onHangup(terminal, gone)
+	if err != nil {
+		fmt.Fprintf(inv.stderr, "lotrace: warning: %v: its end will not end lotrace\n", err)
+		return func() {}
+	}
+	return stop
+}
+
 // onHangup calls gone when the terminal hangs up: when the window closes, the connection breaks or somebody calls
 // vhangup(2). SIGHUP does not tell: it goes to the leader of the session alone, and to nobody else while that lives
 // on, and it may be ignored. The goroutine that waits sleeps until something is typed or the terminal hangs up.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -14,6 +16,33 @@ import (
 func hangsUp() {
 	if _, _, errno := unix.Syscall(unix.SYS_VHANGUP, 0, 0, 0); errno != 0 {
 		panic(errno)
+	}
+}
+
+// A command whose terminal cannot be watched goes on without.
+func TestUnwatchedTerminal(t *testing.T) {
+	typist, program := openTerminals(t, 80)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	none := unix.Rlimit{Max: limit.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil { // nothing more can be opened, epoll included
+		t.Fatal(err)
+	}
+	code := run(t.Context(), []string{"version"}, nil, strings.NewReader(""), program, &stderr)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 1024)
+	n, err := typist.Read(b)
+	if err != nil || code != exitOK || !strings.HasPrefix(string(b[:n]), "lotrace ") {
+		t.Errorf("exit code %d, %q, %v", code, b[:n], err)
+	}
+	const want = "lotrace: warning: watch the terminal: too many open files: its end will not end lotrace\n"
+	if stderr.String() != want {
+		t.Errorf("said %q, want %q", &stderr, want)
 	}
 }
 

@@ -119,10 +119,10 @@ func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 		elsewhere: func() {},
 	}
 	cmd, rest, err := choose(commands(), args)
-	if err == nil && inv.screen != nil {
-		inv.elsewhere, err = onHangup(inv.screen, cancel)
-	}
 	if err == nil {
+		if inv.screen != nil {
+			inv.elsewhere = inv.untilHangup(inv.screen, cancel)
+		}
 		defer inv.elsewhere()
 		err = cmd.execute(ctx, rest, inv)
 	}

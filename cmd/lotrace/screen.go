@@ -20,6 +20,7 @@ import (
 // screen draws on the terminal, and gives it back however that ends.
 type screen struct {
 	*tea.Program
+	inv     *invocation
 	keys    *os.File       // the terminal that they come from; nil: there is none
 	release func()         // lets go of keys
 	signals chan os.Signal // of job control, and SIGQUIT
@@ -27,7 +28,7 @@ type screen struct {
 }
 
 func newScreen(inv *invocation, color bool, model tea.Model) *screen {
-	s := &screen{signals: make(chan os.Signal, 8)}
+	s := &screen{inv: inv, signals: make(chan os.Signal, 8)}
 	s.keys, s.release = keysOf(inv)
 	env := make([]string, 0, len(inv.env))
 	for key, value := range inv.env {
@@ -74,11 +75,7 @@ func (s *screen) run(ctx context.Context, begun <-chan struct{}, count func(cont
 	defer cancel()
 	defer context.AfterFunc(ctx, s.Quit)()
 	if s.keys != nil { // which may be of another terminal than the one that is drawn on
-		stop, err := onHangup(s.keys, cancel)
-		if err != nil {
-			return err
-		}
-		defer stop()
+		defer s.inv.untilHangup(s.keys, cancel)()
 	}
 
 	counted := make(chan error, 1)
