@@ -191,9 +191,9 @@ func TestLessThanOthers(t *testing.T) {
 	if got := lessThanOthers(us, alone); got != nil {
 		t.Errorf("without others: %v", got)
 	}
-	for least, want := range map[float64]string{2: "reached", 1.4: "missed"} {
+	for least, want := range map[float64]string{2: "reached", 1.4: "missed", -20: "missed"} {
 		all := append(slices.Clone(alone), at("tshark", false, 9), at("tcpdump", false, least))
-		if got := lessThanOthers(us, all); len(got) != 1 || got[0].most != least || got[0].verdict() != want {
+		if got := lessThanOthers(us, all); len(got) != 1 || got[0].most != 1+least/100 || got[0].verdict() != want {
 			t.Errorf("others lose %g: %+v", least, got)
 		}
 	}

@@ -148,9 +148,11 @@ func lessThanOthers(l loss, losses []loss) []figure {
 	if math.IsInf(least, 1) {
 		return nil
 	}
+	times := func(slower float64) float64 { return 1 + slower/100 }
 	return []figure{{
-		of: l.workload.name, what: "slower by, at most by what the least of others' tools costs",
-		measured: l.slower, precision: 1, unit: "%", most: math.Round(least*10) / 10,
+		of: l.workload.name, what: "times as long beside " + l.watcher.name + ", at most as beside the least of others' tools",
+		measured: spread{times(l.slower.median), times(l.slower.low), times(l.slower.high)}, precision: 3,
+		most: math.Round(1000*times(least)) / 1000,
 	}}
 }
 
