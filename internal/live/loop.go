@@ -36,6 +36,9 @@ type Samples interface {
 	// ReadSamples waits for samples until the deadline at most, and calls into for those there are. An error of into
 	// ends the reading and is returned.
 	ReadSamples(deadline time.Time, into func(*reading.Sample) error) error
+
+	// EndSamples has ReadSamples go no further than what was sampled by now.
+	EndSamples() error
 }
 
 // Parts are what a run is made of.
@@ -269,6 +272,9 @@ func (l *loop) last(now time.Time) error {
 func (l *loop) drain(now time.Time) error {
 	if l.Samples == nil {
 		return nil
+	}
+	if err := l.Samples.EndSamples(); err != nil {
+		return err
 	}
 	if l.Tap != nil { // what was read last waits as long as any other
 		if err := l.pass(false); err != nil {

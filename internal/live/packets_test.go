@@ -22,8 +22,10 @@ import (
 type world struct {
 	waiting [][]reading.Sample // by read; the samples of one may take several
 	reads   int
-	stop    func() // called when all was read
-	known   bool   // flows are, from now on
+	stop    func()         // called when all was read
+	flood   reading.Sample // of which there are always more; without data: none
+	drowned int
+	known   bool // flows are, from now on
 
 	log  []string // "look", "window", and packets as they are put out
 	fail error    // of the output
@@ -32,7 +34,7 @@ type world struct {
 func (w *world) ReadSamples(deadline time.Time, into func(*reading.Sample) error) error {
 	if len(w.waiting) == 0 {
 		w.stop()
-		return nil
+		return w.drown(into)
 	}
 	for len(w.waiting[0]) > 0 {
 		s := w.waiting[0][0]
@@ -50,6 +52,22 @@ func (w *world) ReadSamples(deadline time.Time, into func(*reading.Sample) error
 	w.reads++
 	return nil
 }
+
+// drown hands on of the flood what into takes, as long as there is one.
+func (w *world) drown(into func(*reading.Sample) error) error {
+	if w.drowned++; w.drowned > 10 {
+		return errors.New("what is sampled after the end is read, too")
+	}
+	for len(w.flood.Data) > 0 {
+		s := w.flood
+		if err := into(&s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) EndSamples() error { w.flood = reading.Sample{}; return nil }
 
 func (w *world) Look() error  { w.log = append(w.log, "look"); return nil }
 func (w *world) Settle()      {}
@@ -137,6 +155,14 @@ func TestTooManySamplesDoNotWait(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, w.log); diff != "" || err != nil {
 		t.Error(diff, err)
+	}
+}
+
+// A run ends though packets come faster than they are handed on.
+func TestEndInAFlood(t *testing.T) {
+	w := &world{flood: sampleOf(1, true, slices.Concat(small, make([]byte, 9<<20)))}
+	if c, err := w.run(t, tap.Options{Whole: true}); err != nil || c.Packets() != 2 {
+		t.Errorf("%d packets, %v", c.Packets(), err)
 	}
 }
 

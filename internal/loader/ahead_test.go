@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -31,6 +32,7 @@ func newFakeRing(t *testing.T, size int) *fakeRing {
 	f := &fakeRing{ring: &ring{
 		size: uint64(size), consumer: make([]byte, page), producer: make([]byte, page), data: make([]byte, 2*size),
 	}}
+	f.last.Store(math.MaxUint64)
 	var err error
 	if f.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ type ring struct {
 	producer []byte // a page: how far the kernel has written; then the data, twice, so that no record wraps
 	data     []byte
 	size     uint64
+	last     atomic.Uint64 // where reading ends for good
 }
 
 // The head of a record (BPF_RINGBUF_HDR_SZ, BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT).
@@ -32,6 +34,7 @@ const (
 
 func openRing(m *ebpf.Map) (_ *ring, err error) {
 	r := &ring{epoll: -1, size: uint64(m.MaxEntries())}
+	r.last.Store(math.MaxUint64)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -72,9 +75,16 @@ func (r *ring) Close() error {
 }
 
 func (r *ring) consumed() *uint64 { return (*uint64)(unsafe.Pointer(&r.consumer[0])) }
-func (r *ring) written() uint64   { return atomic.LoadUint64((*uint64)(unsafe.Pointer(&r.producer[0]))) }
 func (r *ring) position() uint64  { return atomic.LoadUint64(r.consumed()) }
 func (r *ring) available() uint64 { return r.written() - r.position() }
+
+// written is how far there is something to read.
+func (r *ring) written() uint64 {
+	return min(atomic.LoadUint64((*uint64)(unsafe.Pointer(&r.producer[0]))), r.last.Load())
+}
+
+// end has reading end with what is there by now, and keeps its room from then on.
+func (r *ring) end() { r.last.Store(r.written()) }
 
 // wait returns when a quarter of the ring is full, or at the deadline, or earlier for no reason.
 func (r *ring) wait(deadline time.Time) error {

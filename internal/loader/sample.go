@@ -137,7 +137,8 @@ type samples struct {
 	ring   *ring
 	ahead  *ahead // nil: the ring is read where it lies
 	sample reading.Sample
-	before model.SampleCounts // what was counted before counting began
+	before model.SampleCounts  // what was counted before counting began
+	ended  *model.SampleCounts // what was counted when sampling ended; nil: it has not
 }
 
 // dropSamples forgets what there is so far.
@@ -200,10 +201,24 @@ func decodeSample(to *reading.Sample, record []byte) error {
 	return nil
 }
 
-// SampleCounts reads what became of the packets that a policy asked for, since Open. It is all 0 where none asks.
+// EndSamples has ReadSamples and SampleCounts end with what was sampled by now. What comes later is in neither.
+func (l *Loader) EndSamples() error {
+	if l.samples == nil {
+		return ErrNotSampling
+	}
+	l.samples.ring.end()
+	counts, err := l.SampleCounts()
+	l.samples.ended = &counts
+	return err
+}
+
+// SampleCounts reads what became of the packets that a policy asked for, from Open to EndSamples. It is all 0 where none asks.
 func (l *Loader) SampleCounts() (c model.SampleCounts, err error) {
 	if l.samples == nil {
 		return c, nil
+	}
+	if l.samples.ended != nil {
+		return *l.samples.ended, nil
 	}
 	var perCPU []lotraceLtSampleCounts
 	if err := l.coll.Maps["lt_sampled"].Lookup(uint32(0), &perCPU); err != nil {
