@@ -55,7 +55,7 @@ func (m *Model) admit(kind kind, k *view.Key) *node {
 }
 
 func (m *Model) newNode(kind kind, k view.Key) *node {
-	n := &node{key: k, kind: kind, open: kind == kindService, rank: unranked}
+	n := &node{kind: kind, open: kind == kindService, rank: unranked}
 	if kind != kindService {
 		n.past = new(history)
 	}
@@ -117,7 +117,8 @@ func (m *Model) nodesOf(kind kind, nodes []*node) []*node {
 	for i := range r.Len() {
 		row := r.At(i)
 		n := m.find(kind, row.Key)
-		n.row, n.proto, n.client, n.server = row, row.Proto, row.Client, row.Server
+		n.row, n.position = row, row.Position()
+		n.proto, n.client, n.server = row.Proto, row.Client, row.Server
 		if kind == kindProcess || kind == kindCgroup {
 			n.client.Owner = row.Owner
 		}
@@ -201,7 +202,8 @@ func (m *Model) listFlows(parent *node, flows []int32) {
 		if !known && f.FirstSeen.Before(m.newest.Start) {
 			n.since = m.clock.now()
 		}
-		n.parent, n.proto, n.client, n.server = parent, f.Proto, f.Client, f.Server
+		n.parent, n.position = parent, view.RowOf(f).Position()
+		n.proto, n.client, n.server = f.Proto, f.Client, f.Server
 		n.place = int(i)
 		if n.flow == nil {
 			n.flow = new(model.Flow)

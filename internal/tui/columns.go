@@ -112,7 +112,7 @@ func quantileCell(q float64) func(*Model, *node) string {
 }
 
 func protoCell(_ *Model, n *node) string {
-	if n.key.IsRest() || n.kind == kindProcess || n.kind == kindCgroup {
+	if n.position.IsRest() || n.kind == kindProcess || n.kind == kindCgroup {
 		return ""
 	}
 	return n.proto.String()
@@ -136,7 +136,7 @@ func (m *Model) clientCell(n *node) string {
 		return human.Counted(uint64(len(n.kids)), "client")
 	case kindPair, kindProcess:
 		switch {
-		case n.key.IsRest():
+		case n.position.IsRest():
 			return "others"
 		case n.client.Owner == nil && n.kind == kindPair && n.client.Addr.IsValid():
 			return n.client.Addr.String()
@@ -144,7 +144,7 @@ func (m *Model) clientCell(n *node) string {
 		return human.Process(n.client.Owner)
 	case kindCgroup:
 		switch {
-		case n.key.IsRest():
+		case n.position.IsRest():
 			return "others"
 		case n.client.Owner == nil || n.client.Owner.Cgroup == "":
 			return "?"
@@ -171,7 +171,7 @@ func (m *Model) serverCell(n *node) string {
 }
 
 func serviceName(n *node) string {
-	if n.key.IsRest() {
+	if n.position.IsRest() {
 		return "others"
 	}
 	server := n.server
@@ -206,7 +206,7 @@ func (m *Model) flowServer(n *node) string {
 func usageDetail(n *node) string {
 	o := n.client.Owner
 	switch {
-	case o == nil || n.key.IsRest():
+	case o == nil || n.position.IsRest():
 		return ""
 	case n.kind == kindProcess:
 		return human.Plain(cmp.Or(o.Cmdline, o.Exe))

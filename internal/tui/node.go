@@ -36,15 +36,15 @@ type collected struct {
 // node is one row, and what is remembered of it.
 type node struct {
 	collected
-	key    view.Key
-	kind   kind
-	proto  model.Proto
-	client model.Endpoint // of a pair or a process only its owner counts
-	server model.Endpoint
-	parent *node
-	kids   []*node // in their order, of the newest arrangement
-	open   bool
-	rank   int // place among its siblings; unranked: it has none yet
+	position view.Position
+	kind     kind
+	proto    model.Proto
+	client   model.Endpoint // of a pair or a process only its owner counts
+	server   model.Endpoint
+	parent   *node
+	kids     []*node // in their order, of the newest arrangement
+	open     bool
+	rank     int // place among its siblings; unranked: it has none yet
 
 	frame uint64 // the slot that it was part of last
 	past  *history

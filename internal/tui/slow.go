@@ -34,12 +34,16 @@ func (m *Model) slowOf(n *node) (turns []*model.SlowTurnRow) {
 
 // isOf reports whether the turn is one of the node's. Rows for the rest have none.
 func (m *Model) isOf(n *node, t *model.SlowTurnRow) bool {
-	f := model.Flow{Netns: t.Netns, Proto: t.Proto, Client: t.Client, Server: t.Server}
-	by := kinds[n.kind]
-	if n.kind == kindProcess || n.kind == kindCgroup {
-		return n.key == by.KeyOfEnd(t.Client.Owner) || n.key == by.KeyOfEnd(t.Server.Owner)
+	f := model.Flow{Site: t.Site, Netns: t.Netns, Proto: t.Proto, Client: t.Client, Server: t.Server}
+	key, by := n.position.Key, kinds[n.kind]
+	switch n.kind {
+	case kindProcess, kindCgroup:
+		return key == by.KeyOfEnd(t.Client.Owner) || key == by.KeyOfEnd(t.Server.Owner)
+	case kindFlow:
+		return n.flow.Key() == f.Key()
+	default:
+		return key == by.KeyOf(&f)
 	}
-	return n.key == by.KeyOf(&f)
 }
 
 // slowTurns lists the last turns that took long.

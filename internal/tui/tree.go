@@ -103,7 +103,7 @@ func (m *Model) order(siblings []*node, anew bool) {
 				return c
 			}
 		}
-		return cmp.Or(m.compare(a, b), a.key.CompareService(&b.key), a.key.Compare(&b.key))
+		return cmp.Or(m.compare(a, b), a.position.CompareService(&b.position), a.position.Compare(&b.position))
 	})
 	if kept := m.onPath(siblings); kept >= 0 && !anew && siblings[kept].rank < unranked {
 		n := siblings[kept]

@@ -392,3 +392,23 @@ func TestDetailRollsUpMore(t *testing.T) {
 		}
 	}
 }
+
+// A row goes on when it becomes known which end of its flow is the client; a later flow of the same ends is another.
+func TestRowsAreOfFlows(t *testing.T) {
+	one := func(n int, turn bool, began uint64) *window {
+		client, server := endpoint("127.0.0.1:50001", nil), endpoint("127.0.0.1:50002", nil)
+		if turn {
+			client, server = server, client
+		}
+		f := model.Flow{Proto: model.ProtoTCP, State: "established", Client: client, Server: server, BeganNS: began, Tally: model.Tally{ToServer: sent(1, 100)}}
+		return finish(n, window{Flows: []model.Flow{f}})
+	}
+	m := screenOf(t, Options{By: "flow"}, 80, 24, []*window{one(1, false, 7), one(2, true, 7)})
+	if len(m.nodes) != 1 {
+		t.Errorf("%d rows of a flow that was turned round", len(m.nodes))
+	}
+	m.Update(frame(one(3, true, 8)))
+	if len(m.nodes) != 2 {
+		t.Errorf("%d rows of two flows", len(m.nodes))
+	}
+}

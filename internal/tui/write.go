@@ -116,7 +116,7 @@ var literal = strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`)
 
 func (m *Model) termOf(n *node) (string, error) {
 	nobody := fmt.Errorf("no filter says %s", human.OrDash(m.clientCell(n)))
-	if n.key.IsRest() {
+	if n.position.IsRest() {
 		return "", nobody
 	}
 	owner := n.client.Owner

@@ -9,7 +9,7 @@ import (
 // By is one way to look at flows: what makes them one row, and what that can be sorted by.
 type By struct {
 	Name   string                   // as --by takes it
-	number uint32                   // tells its keys from those of other views
+	number uint16                   // tells its keys from those of other views
 	key    func(*Key, *model.Flow)  // puts into a Key what names the row for both ends; nil: there is none
 	ofEnd  func(*Key, *model.Owner) // the same of the row for each end
 	each   bool                     // every flow is a row: neither is there
@@ -19,7 +19,7 @@ type By struct {
 }
 
 const (
-	byPair uint32 = iota
+	byPair uint16 = iota
 	byService
 	byFlow
 	byProcess

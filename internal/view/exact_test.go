@@ -45,6 +45,7 @@ func crowd(seed uint64, n int) []model.Flow {
 			Server: model.Endpoint{Addr: server.Addr(), Port: server.Port(), Owner: owners[rnd.IntN(len(owners))]},
 			Tally:  model.Tally{ToServer: count(), ToClient: count(), Turn: took(), Response: took()},
 		}
+		flows[i].Site = 1 + flows[i].Netns
 	}
 	return flows
 }

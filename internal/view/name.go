@@ -59,13 +59,6 @@ func (r *Roll) serverOf(row *Row) *model.Owner {
 	return r.servers[row.service()]
 }
 
-// service returns what the keys of all pairs of one service have in common.
-func (k *Key) service() Key {
-	s := *k
-	s.client = [16]byte{}
-	return s
-}
-
 func (r *Roll) nameProcess(row *Row) { row.Name = human.ProcessName(row.Owner) }
 
 func (r *Roll) nameCgroup(row *Row) {
@@ -73,4 +66,12 @@ func (r *Roll) nameCgroup(row *Row) {
 	if row.Name == "" {
 		row.Name, row.Owner = human.UnknownName, nil
 	}
+}
+
+// cgroupPath is the path that all owners of a cgroup's row have.
+func (r *Row) cgroupPath() string {
+	if r.Owner == nil || r.IsRest() {
+		return ""
+	}
+	return r.Owner.Cgroup
 }

@@ -37,7 +37,7 @@ type Slot struct {
 }
 
 // chunkRows is how many rows get their memory at once.
-const chunkRows = 32
+const chunkRows = 128
 
 // client tells the clients of one row apart: by process, or by address while it is unknown.
 type client struct {
@@ -48,7 +48,7 @@ type client struct {
 
 // NewRoll returns a roll-up without a row.
 func NewRoll(by *By) *Roll {
-	return &Roll{by: by, round: 1, places: make(map[Key]int32), rest: -1, ends: make(map[*model.Owner]int32)}
+	return &Roll{by: by, round: 1, rest: -1, ends: make(map[*model.Owner]int32)}
 }
 
 // Reset takes all rows away.
@@ -120,6 +120,9 @@ func (r *Roll) Add(flows *model.Flows) {
 
 func (r *Roll) addPairs(flows *model.Flows) {
 	r.of = slices.Grow(r.of[:0], flows.Len())
+	if r.Slot == nil && r.places == nil {
+		r.places = make(map[Key]int32, flows.Len()) // growing, it would take as much
+	}
 	for i := range flows.Len() {
 		f := flows.At(i)
 		if r.Match != nil && !r.Match(f) {
@@ -201,6 +204,9 @@ func (r *Roll) place(k *Key) int32 {
 	at, known := r.places[*k]
 	if !known {
 		at = r.newRow(*k)
+		if r.places == nil {
+			r.places = make(map[Key]int32)
+		}
 		r.places[*k] = at
 	}
 	return at

@@ -12,6 +12,7 @@ import (
 
 func flow(proto model.Proto, client, server model.Endpoint, toServer, toClient uint64) model.Flow {
 	return model.Flow{
+		Site:   1,
 		Netns:  1,
 		Proto:  proto,
 		Client: client,
@@ -40,7 +41,7 @@ func TestServicesGroups(t *testing.T) {
 	a, b := endpoint("127.0.0.1:50001", nil), endpoint("127.0.0.2:50002", nil)
 	web := endpoint("127.0.0.1:8000", nil)
 	other := flow(model.ProtoTCP, a, web, 5, 6)
-	other.Netns = 2
+	other.Site, other.Netns = 2, 2
 	got := rowsOf(Service, model.NewFlows(
 		flow(model.ProtoTCP, a, web, 10, 100),
 		flow(model.ProtoUDP, a, web, 3, 4),
@@ -171,7 +172,7 @@ func TestPairs(t *testing.T) {
 	db := endpoint("127.0.0.1:5432", nil)
 	worker := func(pid uint32) model.Endpoint { return endpoint("127.0.0.1:80", process(pid, 3, "nginx")) }
 	other := flow(model.ProtoTCP, endpoint("127.0.0.1:1", curl), db, 1, 1)
-	other.Netns = 2
+	other.Site, other.Netns = 2, 2
 	flows := []model.Flow{
 		flow(model.ProtoTCP, endpoint("127.0.0.1:1", curl), db, 10, 100),
 		flow(model.ProtoTCP, endpoint("127.0.0.1:2", curl), db, 20, 200),

@@ -3,12 +3,7 @@
 package view
 
 import (
-	"bytes"
-	"cmp"
-	"encoding/binary"
 	"net/netip"
-	"strings"
-	"unique"
 
 	"github.com/lotrace/lotrace/internal/model"
 )
@@ -29,110 +24,6 @@ type Row struct {
 	model.Tally                // ToServer is what a process or a cgroup sent itself, whichever end it is
 	AcceptQueue *model.AcceptQueue
 	Flow        *model.Flow // by flow: the flow itself
-}
-
-// Key names a row of one view for as long as its flows last. It holds no padding, so that it is hashed and
-// compared as one piece of memory.
-type Key struct {
-	server                 [16]byte
-	client                 [16]byte // by flow its address, by pair and process an identity
-	cgroup                 unique.Handle[string]
-	netns                  uint32
-	clientPort, serverPort uint16
-	proto                  uint16
-	rest                   uint16 // 1: of flows that there is no other row for
-	view                   uint32 // By.number
-}
-
-// Identify returns what tells processes apart, and sorts by their age; of an unknown one it is zero, and of the
-// kernel itself, which was never started, the next.
-func Identify(o *model.Owner) (identity [16]byte) {
-	if o == nil {
-		return identity
-	}
-	identity[0] = 1
-	if o.TGID != 0 {
-		binary.BigEndian.PutUint64(identity[4:], o.StartNS)
-		binary.BigEndian.PutUint32(identity[12:], o.TGID)
-	}
-	return identity
-}
-
-func serviceKey(k *Key, f *model.Flow) {
-	k.server, k.netns, k.serverPort, k.proto = f.Server.Addr.As16(), f.Netns, f.Server.Port, uint16(f.Proto)
-}
-
-// pairKey has all unknown clients of a service in one pair.
-func pairKey(k *Key, f *model.Flow) {
-	serviceKey(k, f)
-	k.client = Identify(f.Client.Owner)
-}
-
-func flowKey(f *model.Flow) Key {
-	k := Key{view: byFlow, client: f.Client.Addr.As16(), clientPort: f.Client.Port}
-	serviceKey(&k, f)
-	return k
-}
-
-func processKey(k *Key, o *model.Owner) { k.client = Identify(o) }
-
-func cgroupKey(k *Key, o *model.Owner) {
-	if o != nil && o.Cgroup != "" {
-		k.cgroup = unique.Make(o.Cgroup)
-	}
-}
-
-// IsRest reports whether the row is that of By.Rest.
-func (k *Key) IsRest() bool { return k.rest == 1 }
-
-// Compare brings rows that nothing else tells apart into one order.
-func (k *Key) Compare(o *Key) int {
-	return cmp.Or(
-		cmp.Compare(k.view, o.view),
-		compareProto(model.Proto(k.proto), model.Proto(o.proto)),
-		k.clientEnd().Compare(o.clientEnd()),
-		k.serverEnd().Compare(o.serverEnd()),
-		bytes.Compare(k.client[:], o.client[:]),
-		cmp.Compare(k.netns, o.netns),
-		strings.Compare(k.cgroupPath(), o.cgroupPath()),
-	)
-}
-
-// CompareService brings rows into an order that has those of one service together.
-func (k *Key) CompareService(o *Key) int {
-	return cmp.Or(
-		cmp.Compare(k.proto, o.proto),
-		bytes.Compare(k.server[:], o.server[:]), cmp.Compare(k.serverPort, o.serverPort),
-		bytes.Compare(k.client[:], o.client[:]), cmp.Compare(k.clientPort, o.clientPort),
-	)
-}
-
-// clientEnd is the zero AddrPort but by flow.
-func (k *Key) clientEnd() netip.AddrPort {
-	if k.view != byFlow {
-		return netip.AddrPort{}
-	}
-	return endOf(k.client, k.clientPort)
-}
-
-func (k *Key) serverEnd() netip.AddrPort { return endOf(k.server, k.serverPort) }
-
-func endOf(addr [16]byte, port uint16) netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom16(addr).Unmap(), port)
-}
-
-func (k *Key) cgroupPath() string {
-	if k.cgroup == (unique.Handle[string]{}) {
-		return ""
-	}
-	return k.cgroup.Value()
-}
-
-func compareProto(a, b model.Proto) int {
-	if a == b {
-		return 0
-	}
-	return strings.Compare(a.String(), b.String())
 }
 
 // reset empties the row, which keeps its memory.

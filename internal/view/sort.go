@@ -19,15 +19,15 @@ const DefaultSort = "bytes"
 // label is a word that rows are sorted by which is no measure.
 type label struct {
 	name string
-	text bool                      // sorts ascending unless reversed; all others the largest first
-	of   func(*rank, *Row)         // fills in what it goes by
-	end  func(*Key) netip.AddrPort // tells apart what has one text; nil: nothing does
+	text bool                           // sorts ascending unless reversed; all others the largest first
+	of   func(*rank, *Row)              // fills in what it goes by
+	end  func(*Position) netip.AddrPort // tells apart what has one text; nil: nothing does
 }
 
 var labels = []label{
 	{"name", true, func(k *rank, r *Row) { k.text = [2]string{cmp.Or(r.ClientName, r.Name), r.ServiceName} }, nil},
-	{"client", true, func(k *rank, r *Row) { k.text[0] = cmp.Or(r.ClientName, comm(&r.Client)) }, (*Key).clientEnd},
-	{"server", true, func(k *rank, r *Row) { k.text[0] = comm(&r.Server) }, (*Key).serverEnd},
+	{"client", true, func(k *rank, r *Row) { k.text[0] = cmp.Or(r.ClientName, comm(&r.Client)) }, (*Position).clientEnd},
+	{"server", true, func(k *rank, r *Row) { k.text[0] = comm(&r.Server) }, (*Position).serverEnd},
 	{"proto", true, func(k *rank, r *Row) { k.text[0] = r.Proto.String() }, nil},
 	{"command", true, func(k *rank, r *Row) {
 		k.text[0] = ofOwner(r, func(o *model.Owner) string { return cmp.Or(o.Cmdline, o.Exe) })
@@ -42,16 +42,16 @@ var labels = []label{
 
 // rank is what a row is sorted by, taken out of it once.
 type rank struct {
-	value uint64
-	text  [2]string
-	key   Key
-	at    int32 // which row
+	value    uint64
+	text     [2]string
+	position Position
+	at       int32 // which row
 }
 
 // order is how rows are sorted.
 type order struct {
 	of       func(*rank, *Row)
-	end      func(*Key) netip.AddrPort
+	end      func(*Position) netip.AddrPort
 	names    bool // it may go by the rows' names
 	sign     int  // -1: the largest comes first
 	textSign int
@@ -65,11 +65,11 @@ func (o *order) compare(a, b *rank) int {
 		return o.textSign * c
 	}
 	if o.end != nil {
-		if c := o.end(&a.key).Compare(o.end(&b.key)); c != 0 {
+		if c := o.end(&a.position).Compare(o.end(&b.position)); c != 0 {
 			return o.textSign * c
 		}
 	}
-	return a.key.Compare(&b.key)
+	return a.position.Compare(&b.position)
 }
 
 // SortWords lists what the view's rows can be sorted by, for help and completion.
@@ -176,7 +176,7 @@ func (r *Roll) ranks(o *order) iter.Seq[*rank] {
 			if o.names {
 				r.Named(row)
 			}
-			k.key = row.Key
+			k.position = row.Position()
 			if r.by.ofEnd != nil {
 				k.text[0] = row.Name
 			}

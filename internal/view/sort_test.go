@@ -99,8 +99,8 @@ func rolled(by *By, rows []Row) *Roll {
 	for i := range rows {
 		row := r.At(i)
 		row.Key = Key{
-			client: Identify(cmp.Or(row.Owner, row.Client.Owner)), server: row.Server.Addr.As16(),
-			serverPort: row.Server.Port, proto: uint16(row.Proto), netns: row.Netns,
+			ends:  [2][16]byte{Identify(cmp.Or(row.Owner, row.Client.Owner)), row.Server.Addr.As16()},
+			ports: [2]uint16{1: row.Server.Port}, proto: uint16(row.Proto), site: row.Netns, view: by.number,
 		}
 	}
 	return r
