@@ -35,10 +35,12 @@ func TestUnwatchedTerminal(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
+	if code != exitOK {
+		t.Fatalf("exit code %d: %s", code, &stderr)
+	}
 	b := make([]byte, 1024)
-	n, err := typist.Read(b)
-	if err != nil || code != exitOK || !strings.HasPrefix(string(b[:n]), "lotrace ") {
-		t.Errorf("exit code %d, %q, %v", code, b[:n], err)
+	if n, err := typist.Read(b); err != nil || !strings.HasPrefix(string(b[:n]), "lotrace ") {
+		t.Errorf("showed %q, %v", b[:n], err)
 	}
 	const want = "lotrace: warning: watch the terminal: too many open files: its end will not end lotrace\n"
 	if stderr.String() != want {
