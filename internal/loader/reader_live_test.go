@@ -31,9 +31,7 @@ func (l *looker) Progress(of *reading.Sample) (reading.Progress, bool) {
 func TestTraceBesideWindows(t *testing.T) {
 	const think = 9 * time.Millisecond
 	for _, traced := range []bool{false, true} {
-		r := newRig(t, loader.Config{Sample: reading.SampleConfig{
-			Policies: trace.Policies, Snaplen: trace.Snaplen(0), PerSecond: 1000, Buffer: 1 << 20,
-		}})
+		r := newRig(t, loader.Config{Sample: new(trace.Config).Sample()})
 		client, server := tcpPair(t, r.ns)
 		converse(t, client, server, func() error {
 			_, err := ask(client, 1, 10)

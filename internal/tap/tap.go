@@ -45,7 +45,6 @@ type Tap struct {
 	secrets     secrets
 	splitter    frame.Splitter
 	packets     uint64
-	unmatched   uint64
 }
 
 // New returns a tap that hands packets to out, each valid during the call. An error of out is returned by the method
@@ -59,9 +58,6 @@ func New(flows Flows, config Config, out func(*model.Packet) error) *Tap {
 
 // Packets is how many were put out.
 func (t *Tap) Packets() uint64 { return t.packets }
-
-// Unmatched is how many samples the filter left out that the kernel could not.
-func (t *Tap) Unmatched() uint64 { return t.unmatched }
 
 // Pass puts out what had waited when Pass was called last. While nothing forces it earlier, a sample waits for the
 // second call after it was added: where each comes behind a reading of flows, a process that accepted a connection
@@ -101,7 +97,6 @@ func (t *Tap) sample(s *reading.Sample) error {
 		flow.Netns = t.config.Netns
 	}
 	if t.config.Match != nil && (!s.Reason.HasKey() || !t.config.Match(&flow)) {
-		t.unmatched++
 		return nil
 	}
 	skb := frame.SKB{Data: s.Data, Length: int(s.Length), SegmentSize: int(s.SegmentSize)}

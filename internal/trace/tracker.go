@@ -12,8 +12,8 @@ import (
 	"github.com/lotrace/lotrace/internal/redact"
 )
 
-// Policies are what a Tracker needs samples of.
-const Policies = reading.SampleHeads | reading.SampleConns
+// policies are what a Tracker needs samples of.
+const policies = reading.SampleHeads | reading.SampleConns
 
 // headers is room for those of any packet; behind it a secret is looked for beyond what is shown of it.
 const (
@@ -21,8 +21,8 @@ const (
 	lookahead = 64
 )
 
-// Snaplen is how much of a packet must be sampled for so many bytes of payload.
-func Snaplen(payload int) uint32 {
+// snaplen is how much of a packet must be sampled for so many bytes of payload.
+func snaplen(payload int) uint32 {
 	if payload == 0 {
 		return headers
 	}
@@ -57,7 +57,7 @@ const (
 // Sample is what must be sampled for that.
 func (c *Config) Sample() reading.SampleConfig {
 	sample := reading.SampleConfig{
-		Policies: Policies, Snaplen: Snaplen(c.Payload), PerSecond: samplesPerSecond, Buffer: sampleBuffer,
+		Policies: policies, Snaplen: snaplen(c.Payload), PerSecond: samplesPerSecond, Buffer: sampleBuffer,
 	}
 	if c.Errors {
 		sample.Policies |= reading.SampleErrors
@@ -255,14 +255,13 @@ func (t *Tracker) head(s *reading.Sample) []byte {
 	return head[:min(len(head), t.config.Payload)]
 }
 
-// Explain takes over where the time of turns went. It is asked before Rest.
+// Explain says where the time of turns went, before Rest. Their parts are the Tracker's from then on.
 func (t *Tracker) Explain(turns []reading.SlowTurn) {
 	t.parts[1] = t.parts[0]
 	t.parts[0] = make(map[turnID]*model.SlowParts, len(turns))
 	for i := range turns {
 		if parts := turns[i].Parts; parts != nil {
-			kept := *parts
-			t.parts[0][turnID{turns[i].Key, turns[i].AskedNS}] = &kept
+			t.parts[0][turnID{turns[i].Key, turns[i].AskedNS}] = parts
 		}
 	}
 }

@@ -3,10 +3,33 @@ package trace
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
 	"github.com/lotrace/lotrace/internal/reading"
 )
+
+// known says nothing of flows.
+type known struct{}
+
+func (known) Now() (uint64, time.Time)                          { return 0, time.Time{} }
+func (known) Progress(*reading.Sample) (reading.Progress, bool) { return reading.Progress{}, false }
+func (known) FlowOf(*reading.Sample) (model.Flow, bool)         { return model.Flow{}, false }
+
+// The parts of a turn are the engine's while it tells of them, and copied once.
+func TestPartsAreCopiedOnce(t *testing.T) {
+	turns := NewTurns(Config{}, nil)
+	lent := reading.SlowTurn{AskedNS: 1, Parts: &model.SlowParts{Wait: 5}}
+	turns.SlowTurn(&lent)
+	kept := turns.slow[0].Parts
+	lent.Parts.Wait = 6
+	if err := turns.Tell(known{}, false); err != nil {
+		t.Fatal(err)
+	}
+	if got := turns.tracker.parts[0][turnID{lent.Key, 1}]; got == nil || got != kept || got.Wait != 5 {
+		t.Errorf("kept %p %+v, told %p %+v", kept, kept, got, got)
+	}
+}
 
 // An event is put to the ends that windows show as client and server, whoever the kernel took for the client when it
 // sampled the packet, and a reset counts for the end that sent it.
