@@ -25,6 +25,8 @@ run: build ## Show the traffic on lo (root); on an idle machine make some first
 	@setpriv --pdeathsig TERM scripts/run
 
 build: ## Build bin/lotrace; needs Go and nothing else
+	@scripts/as-caller test ! -e bin -o -w bin || \
+		{ echo 'build: bin/ belongs to another user, as after an older make by root: sudo rm -r bin' >&2; exit 1; }
 	scripts/as-caller scripts/go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lotrace ./cmd/lotrace
 
 install: build ## Install it to $(DESTDIR)$(PREFIX)/bin

@@ -20,20 +20,7 @@ func makeRun(t *testing.T, ns *testkit.Netns, more, then string) *watched {
 	for _, program := range []string{"bash", "make", "setpriv"} {
 		testkit.RequireProgram(t, program)
 	}
-	dir := t.TempDir()
-	for _, name := range []string{"Makefile", "scripts/run"} {
-		text, err := os.ReadFile(filepath.Join("../..", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, text, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := copyOf(t, "Makefile", "scripts/run")
 	lotrace, err := exec.LookPath("lotrace")
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +35,64 @@ func makeRun(t *testing.T, ns *testkit.Netns, more, then string) *watched {
 	w.start(ns)
 	w.awaitCounting()
 	return w
+}
+
+// A folder for what is built that an older make as root has left is said to be in the way, with what helps.
+func TestBuildInRootsFolder(t *testing.T) {
+	testkit.RequireRoot(t)
+	for _, program := range []string{"bash", "make", "setpriv"} {
+		testkit.RequireProgram(t, program)
+	}
+	const nobody = 65534
+	dir := copyOf(t, "Makefile", "scripts/as-caller")
+	if err := os.WriteFile(filepath.Join(dir, "scripts/go"), []byte("#!/bin/sh\necho built >bin/lotrace\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(dir, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(dir, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const help = "build: bin/ belongs to another user, as after an older make by root: sudo rm -r bin\n"
+	for _, owner := range []int{0, nobody} {
+		if err := os.Chown(bin, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("make", "-s", "-C", dir, "build")
+		cmd.Env = append(os.Environ(), "SUDO_USER=nobody", fmt.Sprint("SUDO_UID=", nobody), fmt.Sprint("SUDO_GID=", nobody))
+		said, err := cmd.CombinedOutput()
+		if owner == nobody && err != nil || owner == 0 && (err == nil || !bytes.HasPrefix(said, []byte(help))) {
+			t.Errorf("bin of %d: %v: %s", owner, err, said)
+		}
+	}
+	if built, err := os.ReadFile(filepath.Join(bin, "lotrace")); err != nil || string(built) != "built\n" {
+		t.Errorf("built %q, %v", built, err)
+	}
+}
+
+// copyOf is a folder with some of the repository's files.
+func copyOf(t *testing.T, names ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join("../..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 const livesOn = "cat <&3" // until the test ends
