@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/testkit"
 	"github.com/lotrace/lotrace/internal/view"
 )
 
@@ -95,7 +96,7 @@ func everything() model.Flow {
 	took := func(d time.Duration) model.Latency {
 		var l model.Latency
 		for i := range 20 {
-			l.Record(d * time.Duration(i+1))
+			testkit.Record(&l, d*time.Duration(i+1))
 		}
 		return l
 	}

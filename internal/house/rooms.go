@@ -80,7 +80,7 @@ var rooms = []room{
 	{"services", "leaves", "", "golang.org/x/sys"},
 
 	{"testkit/foreign", "workshop", "testkit", "github.com/cilium/ebpf github.com/vishvananda/netlink golang.org/x/sys"},
-	{"testkit", "workshop", "model services", "github.com/vishvananda/netlink golang.org/x/sys"},
+	{"testkit", "workshop", "model reading services", "github.com/vishvananda/netlink golang.org/x/sys"},
 	{"refparse", "workshop", "model", ""},
 	{"house", "workshop", "", ""},
 	{"test/real", "workshop", "services", ""},

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 func TestSize(t *testing.T) {
@@ -142,7 +143,7 @@ func TestBar(t *testing.T) {
 func TestBarsCoverEverything(t *testing.T) {
 	var l model.Latency
 	for _, d := range []time.Duration{0, 600 * time.Nanosecond, time.Millisecond, time.Hour} {
-		l.Record(d)
+		testkit.Record(&l, d)
 	}
 	lines := Bars(&l, 40)
 	percent := 0

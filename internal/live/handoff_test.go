@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 // mill is an engine that makes a window whenever it is asked, of a few flows that come and go, until it made enough.
@@ -42,7 +43,7 @@ func (m *mill) Window(rows *model.Flows) (*model.Window, error) {
 		}
 		n := uint64(1 + m.rnd.IntN(9))
 		f.ToServer = model.Counters{Packets: n, Bytes: 100 * n, SKBs: n}
-		f.Turn.Record(time.Duration(n) * time.Millisecond)
+		testkit.Record(&f.Turn, time.Duration(n)*time.Millisecond)
 		rows.Append(&f)
 		w.Totals.Add(countOf(&f))
 	}

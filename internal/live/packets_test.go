@@ -78,12 +78,7 @@ func (w *world) Window(*model.Flows) (*model.Window, error) {
 }
 
 func (w *world) FlowOf(s *reading.Sample) (model.Flow, bool) {
-	from, to := s.Key.Endpoint(int(s.Client)), s.Key.Endpoint(int(1-s.Client))
-	f := model.Flow{Client: model.Endpoint{Addr: from.Addr(), Port: from.Port()}, Server: model.Endpoint{Addr: to.Addr(), Port: to.Port()}}
-	if s.Reason.HasKey() {
-		f.Netns = 1
-	}
-	return f, w.known
+	return testkit.FlowOf(s), w.known
 }
 
 func (w *world) packet(p *model.Packet) error {
@@ -92,19 +87,6 @@ func (w *world) packet(p *model.Packet) error {
 	}
 	w.log = append(w.log, fmt.Sprintf("%d@%d netns %d to server %v", p.Length, p.Time.UnixNano(), p.Flow.Netns, p.ToServer))
 	return nil
-}
-
-// sampleOf is one of a packet from the client, of port 40000, or from the server, of port 80.
-func sampleOf(ns uint64, fromClient bool, data []byte) reading.Sample {
-	lo := [16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1}
-	s := reading.Sample{
-		MonoNS: ns, Key: reading.SlotKey{Addr: [2][16]byte{lo, lo}, Port: [2]uint16{80, 40000}, Proto: model.ProtoTCP},
-		Client: 1, Why: reading.SampleAll, OneIn: 1, Length: uint32(len(data)), Data: data,
-	}
-	if fromClient {
-		s.From = 1
-	}
-	return s
 }
 
 // run has a tap make packets of what a world has, until all was read, with a clock of its own.
@@ -126,8 +108,8 @@ var small = testkit.Packet(testkit.TCP(testkit.ACK))
 // after 100 ms, 200, 250 to sweep, 300, 400 and 500: it does not look where it only sweeps.
 func TestSamplesWait(t *testing.T) {
 	w := &world{waiting: [][]reading.Sample{
-		{sampleOf(1, true, small), sampleOf(2, false, small)}, {sampleOf(3, true, small)}, {sampleOf(4, true, small)},
-		{sampleOf(5, true, small)}, {}, {sampleOf(6, true, small)},
+		{testkit.Sample(1, true, small), testkit.Sample(2, false, small)}, {testkit.Sample(3, true, small)}, {testkit.Sample(4, true, small)},
+		{testkit.Sample(5, true, small)}, {}, {testkit.Sample(6, true, small)},
 	}}
 	c, err := w.run(t, tap.Options{})
 	want := []string{
@@ -143,8 +125,8 @@ func TestSamplesWait(t *testing.T) {
 
 // As many samples as may wait are handed on before there are more, though nothing is due.
 func TestTooManySamplesDoNotWait(t *testing.T) {
-	large := sampleOf(1, true, slices.Concat(small, make([]byte, 9<<20)))
-	w := &world{waiting: [][]reading.Sample{{large, large, sampleOf(2, true, small)}}}
+	large := testkit.Sample(1, true, slices.Concat(small, make([]byte, 9<<20)))
+	w := &world{waiting: [][]reading.Sample{{large, large, testkit.Sample(2, true, small)}}}
 	_, err := w.run(t, tap.Options{Whole: true})
 	for i, line := range w.log {
 		w.log[i], _, _ = strings.Cut(line, " ")
@@ -160,7 +142,7 @@ func TestTooManySamplesDoNotWait(t *testing.T) {
 
 // A run ends though packets come faster than they are handed on.
 func TestEndInAFlood(t *testing.T) {
-	w := &world{flood: sampleOf(1, true, slices.Concat(small, make([]byte, 9<<20)))}
+	w := &world{flood: testkit.Sample(1, true, slices.Concat(small, make([]byte, 9<<20)))}
 	if c, err := w.run(t, tap.Options{Whole: true}); err != nil || c.Packets() != 2 {
 		t.Errorf("%d packets, %v", c.Packets(), err)
 	}
@@ -168,9 +150,9 @@ func TestEndInAFlood(t *testing.T) {
 
 func TestEnoughPackets(t *testing.T) {
 	data := testkit.Packet(testkit.TCP(testkit.ACK), testkit.Payload(1000))
-	s := sampleOf(1, true, data)
+	s := testkit.Sample(1, true, data)
 	s.SegmentSize = 100
-	w := &world{waiting: [][]reading.Sample{{sampleOf(1, true, small), s, s}, {}, {}}}
+	w := &world{waiting: [][]reading.Sample{{testkit.Sample(1, true, small), s, s}, {}, {}}}
 	c, err := w.run(t, tap.Options{Limit: 5})
 	if err != nil || c.Packets() != 5 {
 		t.Errorf("%d packets: %v", c.Packets(), err)
@@ -183,7 +165,7 @@ func TestEnoughPackets(t *testing.T) {
 // A sink that has enough ends the run, and the others have what is left: a last window, and the packets that wait.
 func TestEnoughForOne(t *testing.T) {
 	waiting := func() [][]reading.Sample {
-		return [][]reading.Sample{{sampleOf(1, true, small)}, {sampleOf(2, true, small)}, {sampleOf(3, true, small)}, {}, {}, {}}
+		return [][]reading.Sample{{testkit.Sample(1, true, small)}, {testkit.Sample(2, true, small)}, {testkit.Sample(3, true, small)}, {}, {}, {}}
 	}
 	for _, test := range []struct {
 		name             string
@@ -220,7 +202,7 @@ func TestEnoughForOne(t *testing.T) {
 
 func TestOutputFails(t *testing.T) {
 	full := errors.New("disk full")
-	w := &world{waiting: [][]reading.Sample{{sampleOf(1, true, small)}, {}, {}}, fail: full}
+	w := &world{waiting: [][]reading.Sample{{testkit.Sample(1, true, small)}, {}, {}}, fail: full}
 	if _, err := w.run(t, tap.Options{}); !errors.Is(err, full) {
 		t.Error(err)
 	}

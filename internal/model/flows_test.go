@@ -22,8 +22,8 @@ func packable(n uint64, owner *Owner) Flow {
 	f.Client.Owner = owner
 	f.Turn, f.Response, f.Connect = Latency{}, Latency{}, Latency{}
 	for i := range 5 {
-		f.Turn.Record(time.Duration(n*uint64(i)) * time.Microsecond)
-		f.Response.Record(time.Duration(n+uint64(i)) * time.Millisecond)
+		record(&f.Turn, time.Duration(n*uint64(i))*time.Microsecond)
+		record(&f.Response, time.Duration(n+uint64(i))*time.Millisecond)
 	}
 	f.FirstSeen, f.LastSeen = begin.Add(-time.Duration(n)*time.Second), begin.Add(time.Duration(n))
 	f.Closed = true

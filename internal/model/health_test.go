@@ -102,7 +102,7 @@ func TestHealthIsZero(t *testing.T) {
 func TestRecord(t *testing.T) {
 	var l Latency
 	for _, d := range []time.Duration{3 * time.Millisecond, time.Microsecond, 0} {
-		l.Record(d)
+		record(&l, d)
 	}
 	want := counted([]time.Duration{3 * time.Millisecond, time.Microsecond, 0})
 	if !reflect.DeepEqual(l, want) {

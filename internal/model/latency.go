@@ -70,12 +70,6 @@ func (l *Latency) Add(o *Latency) {
 	}
 }
 
-// Record counts one more of length d.
-func (l *Latency) Record(d time.Duration) {
-	one := Single(d)
-	l.Add(&one)
-}
-
 // buckets returns the histogram, which it makes if there is none yet.
 func (l *Latency) buckets() []uint64 {
 	if l.Histogram == nil {

@@ -9,6 +9,12 @@ import (
 	"time"
 )
 
+// record adds one of length d.
+func record(l *Latency, d time.Duration) {
+	one := Single(d)
+	l.Add(&one)
+}
+
 // Each bucket holds all from its low bound on, up to what the next one holds.
 func TestBucketBounds(t *testing.T) {
 	for bucket := range HistogramBuckets {

@@ -23,7 +23,7 @@ func TestTallyAdds(t *testing.T) {
 			n++
 			*latency = Latency{}
 			for range times {
-				latency.Record(time.Duration(n) * time.Millisecond)
+				record(latency, time.Duration(n)*time.Millisecond)
 			}
 		}
 		return tally

@@ -16,12 +16,7 @@ import (
 type flows struct{}
 
 func (flows) FlowOf(s *reading.Sample) (model.Flow, bool) {
-	from, to := s.Key.Endpoint(int(s.Client)), s.Key.Endpoint(int(1-s.Client))
-	f := model.Flow{Client: model.Endpoint{Addr: from.Addr(), Port: from.Port()}, Server: model.Endpoint{Addr: to.Addr(), Port: to.Port()}}
-	if s.Reason.HasKey() {
-		f.Netns = 1
-	}
-	return f, false
+	return testkit.FlowOf(s), false
 }
 
 // output notes packets, and keeps their bytes.
@@ -59,28 +54,15 @@ func through(t *testing.T, config Config, samples ...reading.Sample) (*Tap, *out
 	return tap, out
 }
 
-// sampleOf is one of a packet from the client, of port 40000, or from the server, of port 80.
-func sampleOf(ns uint64, fromClient bool, data []byte) reading.Sample {
-	lo := [16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1}
-	s := reading.Sample{
-		MonoNS: ns, Key: reading.SlotKey{Addr: [2][16]byte{lo, lo}, Port: [2]uint16{80, 40000}, Proto: model.ProtoTCP},
-		Client: 1, Why: reading.SampleAll, OneIn: 1, Length: uint32(len(data)), Data: data,
-	}
-	if fromClient {
-		s.From = 1
-	}
-	return s
-}
-
 var small = testkit.Packet(testkit.TCP(testkit.ACK))
 
 // The filter decides by the flow; what has none can have been asked for by nobody.
 func TestMatch(t *testing.T) {
-	stray := sampleOf(2, true, small)
+	stray := testkit.Sample(2, true, small)
 	stray.Reason, stray.Key = reading.ReasonMalformed, reading.SlotKey{}
-	other := sampleOf(1, true, small)
+	other := testkit.Sample(1, true, small)
 	other.Key.Port[0] = 81
-	samples := []reading.Sample{sampleOf(0, true, small), other, stray}
+	samples := []reading.Sample{testkit.Sample(0, true, small), other, stray}
 	tap, _ := through(t, Config{Match: func(f *model.Flow) bool { return f.Server.Port != 81 }}, samples...)
 	if tap.Packets() != 1 {
 		t.Errorf("%d packets of three, of which one matches", tap.Packets())
@@ -93,7 +75,7 @@ func TestMatch(t *testing.T) {
 
 // Samples that were taken for others are no packets, and no packet has more bytes than were asked for.
 func TestSamplesForOthers(t *testing.T) {
-	both, other := sampleOf(1, true, small), sampleOf(2, true, small)
+	both, other := testkit.Sample(1, true, small), testkit.Sample(2, true, small)
 	both.Why |= reading.SampleHeads
 	other.Why = reading.SampleHeads | reading.SampleConns
 	tap, out := through(t, Config{Snaplen: 40}, both, other)
@@ -107,7 +89,7 @@ func TestStorm(t *testing.T) {
 	data := testkit.Packet(testkit.TCP(testkit.ACK), testkit.Payload(60000))
 	many := make([]reading.Sample, 3*maxWaiting/len(data))
 	for i := range many {
-		many[i] = sampleOf(uint64(i), true, data)
+		many[i] = testkit.Sample(uint64(i), true, data)
 	}
 	tap, _ := through(t, Config{Options: Options{ShowsAll: true}}, many...)
 	if tap.Packets() != uint64(len(many)) {
@@ -137,9 +119,9 @@ func finished(b []byte) []byte {
 func TestSecrets(t *testing.T) {
 	first, second := "GET / HTTP/1.1\r\nAuthorization: Bearer topse", "cret\r\nHost: x\r\n\r\n"
 	samples := []reading.Sample{
-		sampleOf(1, true, with(first, testkit.TCP(testkit.ACK), testkit.Seq(1))),
-		sampleOf(2, true, with(second, testkit.TCP(testkit.ACK), testkit.Seq(uint32(1+len(first))))),
-		sampleOf(3, true, with("GET / HTTP/1.1\r\nCookie: topsecret\r\n\r\n", testkit.UDP())),
+		testkit.Sample(1, true, with(first, testkit.TCP(testkit.ACK), testkit.Seq(1))),
+		testkit.Sample(2, true, with(second, testkit.TCP(testkit.ACK), testkit.Seq(uint32(1+len(first))))),
+		testkit.Sample(3, true, with("GET / HTTP/1.1\r\nCookie: topsecret\r\n\r\n", testkit.UDP())),
 	}
 	for _, showsAll := range []bool{false, true} {
 		_, k := through(t, Config{Options: Options{ShowsAll: showsAll}}, samples...)

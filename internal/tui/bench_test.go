@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 const manyFlows = 100_000
@@ -33,8 +34,8 @@ func crowd(flows, clients, services int) *window {
 		}
 		if i%5 == 0 {
 			for k := range 20 {
-				f.Turn.Record(time.Duration(k*k+i%100) * time.Microsecond)
-				f.Response.Record(time.Duration(2*k*k+i%100) * time.Microsecond)
+				testkit.Record(&f.Turn, time.Duration(k*k+i%100)*time.Microsecond)
+				testkit.Record(&f.Response, time.Duration(2*k*k+i%100)*time.Microsecond)
 			}
 		}
 	}

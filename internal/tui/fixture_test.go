@@ -11,6 +11,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 var begin = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -55,7 +56,7 @@ func shop(n int) *window {
 		f := tcp(endpoint(fmt.Sprintf("127.0.0.1:%d", 51000+i), bench), endpoint("127.0.0.1:6379", redis),
 			sent(9000*load, 880_000*load), sent(9000*load, 520_000*load))
 		for k := range 200 {
-			f.Turn.Record(time.Duration(4000+k*k*9) * time.Nanosecond)
+			testkit.Record(&f.Turn, time.Duration(4000+k*k*9)*time.Nanosecond)
 		}
 		f.Response = f.Turn
 		flows = append(flows, f)
@@ -64,14 +65,14 @@ func shop(n int) *window {
 		f := tcp(endpoint(fmt.Sprintf("127.0.0.1:%d", 52000+i), nginx), endpoint("127.0.0.1:8080", api),
 			sent(30*load, 2_100*load), sent(25*load, 4_400*load))
 		for k := range 9 {
-			f.Turn.Record(time.Duration(2+k*k/3) * time.Millisecond)
+			testkit.Record(&f.Turn, time.Duration(2+k*k/3)*time.Millisecond)
 		}
 		flows = append(flows, f)
 	}
 	for i := range 4 {
 		curl := process(uint32(5000+i), "curl", "curl http://localhost/", "")
 		f := tcp(endpoint(fmt.Sprintf("127.0.0.1:%d", 53000+i), curl), endpoint("127.0.0.1:80", nginx), sent(6, 393), sent(4, 384+uint64(i)*100))
-		f.Turn.Record(5 * time.Millisecond)
+		testkit.Record(&f.Turn, 5*time.Millisecond)
 		if i == 3 {
 			f.State, f.Closed = "time-wait", true
 		}

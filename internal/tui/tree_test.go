@@ -11,6 +11,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/testkit"
 )
 
 // servers is a frame in which server i got so many bytes.
@@ -186,7 +187,7 @@ func TestPastOfAService(t *testing.T) {
 				Proto: model.ProtoTCP, Client: endpoint("127.0.0.1:40000", process(uint32(i+1), "client", "", "")),
 				Server: endpoint("127.0.0.1:80", nil), Tally: model.Tally{ToServer: sent(1, b)},
 			}
-			f.Turn.Record(time.Millisecond)
+			testkit.Record(&f.Turn, time.Millisecond)
 			f.Health = &model.Health{Refused: 1}
 			s.Flows = append(s.Flows, f)
 		}
@@ -322,7 +323,7 @@ func TestShortFrames(t *testing.T) {
 	const each = 100 * time.Millisecond
 	short := func(n int) *window {
 		s := servers(1, 10)
-		s.Flows[0].Turn.Record(time.Duration(n) * time.Millisecond)
+		testkit.Record(&s.Flows[0].Turn, time.Duration(n)*time.Millisecond)
 		s.Start, s.Duration = begin.Add(time.Duration(n)*each), each
 		s.End = s.Start.Add(each)
 		return s
