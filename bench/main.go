@@ -42,7 +42,7 @@ type plan struct {
 
 var (
 	fullPlan = plan{
-		rounds: 15, taxRounds: 120,
+		rounds: 15, taxRounds: 300,
 		pairs: 20, trips: 10_000, bulkBytes: 1 << 29, datagrams: 100_000, requests: 20_000, load: 300 * time.Millisecond,
 		glances: 11, watch: 6 * time.Second,
 		flows: allAlive, rates: []int{100, 1000, 10_000, 50_000},
@@ -50,7 +50,7 @@ var (
 		connections:  []int{1, 10, 1000, 10_000, 100_000}, peers: []int{1, 10, 1000, 10_000, 100_000, 1_000_000},
 	}
 	shortPlan = plan{
-		rounds: 5, taxRounds: 40,
+		rounds: 5, taxRounds: 100,
 		pairs: 2, trips: 5000, bulkBytes: 1 << 28, datagrams: 50_000, requests: 10_000, load: 100 * time.Millisecond,
 		glances: 1, watch: 2 * time.Second,
 		flows: allAlive[2:5], rates: []int{100, 10_000},
