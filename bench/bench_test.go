@@ -79,8 +79,8 @@ func sendEverything(t *testing.T, ns *testkit.Netns) {
 
 func flowsOf(l *loader.Loader, r *reading.Reading) map[reading.SlotKey]flow {
 	flows := make(map[reading.SlotKey]flow)
-	for _, count := range r.Slots {
-		s := reading.Slot{SlotCount: count}
+	for count := range r.InUse() {
+		s := reading.Slot{SlotCount: *count}
 		l.ReadSlot(&s)
 		flows[s.Key] = flow{
 			Counters: [2]model.Counters{s.Dir[0].Counters, s.Dir[1].Counters},

@@ -63,7 +63,7 @@ func selfCheck(l *loader.Loader, n hook.Netns) (Check, map[string]uint64, error)
 		c.Status = StatusFail
 		c.Found = fmt.Sprintf("%s, the device %d", counted, to.Device.After.Packets-from.Device.After.Packets)
 		c.Fix = "stop what sends past the hook (PACKET_QDISC_BYPASS) or drops behind it (tc qdisc show), or report this"
-	case !sent.isIn(l, to.Slots):
+	case !sent.isIn(l, &to):
 		c.Status = StatusFail
 		c.Found = counted + ", but a datagram that was sent is in no flow"
 		c.Fix = "report this"
@@ -110,9 +110,9 @@ func sendDatagram() (datagram, error) {
 }
 
 // isIn reports whether a slot has the datagram and nothing else.
-func (d datagram) isIn(l *loader.Loader, counts []reading.SlotCount) bool {
-	for i := range counts {
-		slot := reading.Slot{SlotCount: counts[i]}
+func (d datagram) isIn(l *loader.Loader, counted *reading.Reading) bool {
+	for count := range counted.InUse() {
+		slot := reading.Slot{SlotCount: *count}
 		l.ReadSlot(&slot)
 		for end := range slot.Dir {
 			if slot.Key.Proto == model.ProtoUDP && slot.Key.Endpoint(end) == d.from && slot.Key.Endpoint(1-end) == d.to {

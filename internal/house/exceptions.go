@@ -38,5 +38,4 @@ var exceptions = []exception{
 	{"internal/loader/queue_live_test.go", 422, idea},
 	{"internal/loader/sample_test.go", 425, idea},
 	{"internal/loader/turn_live_test.go", 445, idea},
-	{"internal/stats/engine_test.go", 479, idea},
 }

@@ -91,8 +91,8 @@ func TestRetireLosesNoPacket(t *testing.T) {
 					t.Fatal(err)
 				}
 				slots = slots[:0]
-				for i := range now.Slots {
-					slots = append(slots, now.Slots[i].Index)
+				for count := range now.InUse() {
+					slots = append(slots, count.Index)
 				}
 				var err error
 				if finals, err = r.loader.Retire(slots, finals[:0]); err != nil {
@@ -107,8 +107,8 @@ func TestRetireLosesNoPacket(t *testing.T) {
 			if err := r.loader.Read(&now); err != nil {
 				t.Fatal(err)
 			}
-			for i := range now.Slots {
-				add(&now.Slots[i])
+			for count := range now.InUse() {
+				add(count)
 			}
 			for reason, count := range now.Reasons {
 				if reading.Reason(reason).IsOverflow() {

@@ -23,13 +23,12 @@ func FinishForTest(l *Loader, slot *reading.Slot) error {
 }
 
 // SlotsForTest is all that there is to say of the slots of the newest reading.
-func SlotsForTest(l *Loader, r *reading.Reading) []reading.Slot { return l.table.slotsOf(r.Slots) }
+func SlotsForTest(l *Loader, r *reading.Reading) []reading.Slot { return l.table.slotsOf(r) }
 
-func (t *table) slotsOf(counts []reading.SlotCount) []reading.Slot {
-	slots := make([]reading.Slot, len(counts))
-	for i := range counts {
-		slots[i].SlotCount = counts[i]
-		t.readSlot(&slots[i])
+func (t *table) slotsOf(r *reading.Reading) (slots []reading.Slot) {
+	for count := range r.InUse() {
+		slots = append(slots, reading.Slot{SlotCount: *count})
+		t.readSlot(&slots[len(slots)-1])
 	}
 	return slots
 }

@@ -239,7 +239,8 @@ func readExchange(exchange *lotraceLtExchange, breakdown ...lotraceLtBreakdown) 
 func slotOfFields(srtt time.Duration, cwnd uint32) reading.Slot {
 	return reading.Slot{
 		SlotCount: reading.SlotCount{
-			TCPFlags: [2]uint8{0x14, 0x15},
+			State: 1, TCPFlags: [2]uint8{0x14, 0x15},
+			Sum: 0x121 + 0x222 + 0x323 + 0x424 + 0x27 + 0x26 + 0x531 + 0x632 + 0x733 + 0x834 + 0x37 + 0x36,
 			Dir: [2]reading.SlotDir{
 				{
 					Counters: model.Counters{
@@ -257,7 +258,7 @@ func slotOfFields(srtt time.Duration, cwnd uint32) reading.Slot {
 				},
 			},
 		},
-		State: 1, Key: keyOfFields, Client: 0x16, Role: 0x17, Exchange: 0x18,
+		Key: keyOfFields, Client: 0x16, Role: 0x17, Exchange: 0x18,
 		SRTT: [2]time.Duration{srtt, 2 * time.Millisecond}, Cwnd: [2]uint32{cwnd, 0x39},
 	}
 }
@@ -265,7 +266,7 @@ func slotOfFields(srtt time.Duration, cwnd uint32) reading.Slot {
 func endsOfFields(first, second *reading.Process) reading.Slot {
 	return reading.Slot{
 		CreatedNS: 1<<56 + 0x11, ConnectedNS: 1<<56 + 0x12, AcceptedNS: 1<<56 + 0x13, FirstByteNS: 1<<56 + 0x14,
-		Health: 0x41, Owner: [2]*reading.Process{first, second},
+		SlotCount: reading.SlotCount{Health: 0x41}, Owner: [2]*reading.Process{first, second},
 	}
 }
 

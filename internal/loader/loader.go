@@ -15,6 +15,7 @@ import (
 	"github.com/lotrace/lotrace/internal/advice"
 	"github.com/lotrace/lotrace/internal/hook"
 	"github.com/lotrace/lotrace/internal/machine"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/rights"
 )
 
@@ -93,15 +94,15 @@ func (l *Loader) open(c Config) (err error) {
 
 // empty frees every slot and forgets every sample, so that what ran before counting began leaves none.
 func (l *Loader) empty() error {
-	counts, err := l.table.read(nil)
-	if err != nil {
+	var now reading.Reading
+	if err := l.table.read(&now, true); err != nil {
 		return err
 	}
-	slots := make([]uint32, len(counts))
-	for i := range counts {
-		slots[i] = counts[i].Index
+	var slots []uint32
+	for count := range now.InUse() {
+		slots = append(slots, count.Index)
 	}
-	if _, err = l.table.retire(slots, nil); err != nil {
+	if _, err := l.table.retire(slots, nil); err != nil {
 		return err
 	}
 	return l.dropSamples()

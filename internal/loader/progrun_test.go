@@ -79,11 +79,11 @@ func (b *bench) run(frame []byte) (outcome, error) {
 			out.Reasons[reading.Reason(i).String()] = d
 		}
 	}
-	counts, err := b.table.read(nil)
-	if err != nil {
+	var counted reading.Reading
+	if err := b.table.read(&counted, false); err != nil {
 		return out, err
 	}
-	out.Slots = b.table.slotsOf(counts)
+	out.Slots = b.table.slotsOf(&counted)
 	return out, b.reset()
 }
 
@@ -258,11 +258,11 @@ func TestPortsUsedAgainInFullTable(t *testing.T) {
 		}
 		read := func() []reading.Slot {
 			t.Helper()
-			counts, err := b.table.read(nil)
-			if err != nil {
+			var counted reading.Reading
+			if err := b.table.read(&counted, false); err != nil {
 				t.Fatal(err)
 			}
-			return b.table.slotsOf(counts)
+			return b.table.slotsOf(&counted)
 		}
 		reuse := func() { pass(testkit.IPv4(), testkit.TCP(testkit.SYN), testkit.Seq(1<<20)) }
 

@@ -15,6 +15,7 @@ import (
 // Read takes a reading into r, reusing its memory. It takes a handful of system calls, however
 // many flows there are.
 func (l *Loader) Read(r *reading.Reading) (err error) {
+	r.Changed = r.Changed[:0]
 	if r.Device.Before, err = l.device.Count(); err != nil {
 		return err
 	}
@@ -23,7 +24,7 @@ func (l *Loader) Read(r *reading.Reading) (err error) {
 			return err
 		}
 	}
-	if err := l.ReadSlots(r); err != nil {
+	if err := l.readSlots(r, false); err != nil {
 		return err
 	}
 	if r.Reasons, err = l.readReasons(); err != nil {
@@ -31,9 +32,7 @@ func (l *Loader) Read(r *reading.Reading) (err error) {
 	}
 	if l.kind != hook.XDP {
 		r.Reasons[reading.ReasonCounted] = l.table.retired
-		for i := range r.Slots {
-			addSlot(&r.Reasons[reading.ReasonCounted], &r.Slots[i])
-		}
+		r.Reasons[reading.ReasonCounted].Add(r.Counted)
 	}
 	pools, err := l.table.readPools()
 	if err != nil {
@@ -120,12 +119,15 @@ func (l *Loader) settle(leading uint64) error {
 }
 
 // ReadSlots reads the flow table and the slow turns alone, without the device's counters around them.
-func (l *Loader) ReadSlots(r *reading.Reading) (err error) {
+func (l *Loader) ReadSlots(r *reading.Reading) error { return l.readSlots(r, true) }
+
+func (l *Loader) readSlots(r *reading.Reading, slotsOnly bool) (err error) {
+	r.Changed = r.Changed[:0]
 	if r.MonoNS, err = l.kernelClock(); err != nil {
 		return err
 	}
 	r.Wall = time.Now()
-	if r.Slots, err = l.table.read(r.Slots[:0]); err != nil {
+	if err := l.table.read(r, slotsOnly); err != nil {
 		return err
 	}
 	r.Slow, err = l.slow.read(r.Slow[:0])
@@ -156,11 +158,13 @@ func (l *Loader) reasonsNow() (reading.ReasonCounts, error) {
 	return reasons, err
 }
 
-func addSlot(to *model.Count, slot *reading.SlotCount) {
+// sumOf is what both ends of a slot have sent.
+func sumOf(slot *reading.SlotCount) (sum model.Count) {
 	for i := range slot.Dir {
 		dir := &slot.Dir[i].Counters
-		to.Add(model.Count{SKBs: dir.SKBs, Packets: dir.Packets, Bytes: dir.Bytes})
+		sum.Add(model.Count{SKBs: dir.SKBs, Packets: dir.Packets, Bytes: dir.Bytes})
 	}
+	return sum
 }
 
 // decodePools says what found no room.

@@ -6,6 +6,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/lotrace/lotrace/internal/hook"
+	"github.com/lotrace/lotrace/internal/reading"
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
@@ -47,12 +48,12 @@ func pass(t *testing.T, program *ebpf.Program, options ...testkit.Option) {
 // countBySite is how many packets each flow of each site has.
 func countBySite(t *testing.T, b *bench) map[uint32]map[[2]uint16]uint64 {
 	t.Helper()
-	counts, err := b.table.read(nil)
-	if err != nil {
+	var counted reading.Reading
+	if err := b.table.read(&counted, false); err != nil {
 		t.Fatal(err)
 	}
 	bySite := make(map[uint32]map[[2]uint16]uint64)
-	for _, slot := range b.table.slotsOf(counts) {
+	for _, slot := range b.table.slotsOf(&counted) {
 		if bySite[slot.Key.Site] == nil {
 			bySite[slot.Key.Site] = make(map[[2]uint16]uint64)
 		}

@@ -118,57 +118,6 @@ func (t *table) readPools() (pools lotraceLtPools, err error) {
 	return pools, nil
 }
 
-// read appends what every slot in use has counted to into.
-func (t *table) read(into []reading.SlotCount) ([]reading.SlotCount, error) {
-	used, err := t.reach()
-	if err != nil {
-		return into, err
-	}
-	if cap(into) < used { // all that there may ever be; what is not used takes no memory
-		into = make([]reading.SlotCount, 0, len(t.slots.at))
-	}
-	for i := range used {
-		slot := &t.slots.at[i]
-		if !slot.isUsed() {
-			continue
-		}
-		into = append(into, reading.SlotCount{Index: uint32(i)})
-		decodeCount(&into[len(into)-1], slot)
-	}
-	return into, nil
-}
-
-// isUsed reports whether a slot is of a flow. One that is being made is as soon as another CPU has counted in it.
-func (slot *lotraceLtSlot) isUsed() bool {
-	if slot.state() == reading.SlotFree {
-		return atomic.LoadUint32(&slot.Key.Site) != 0 && slot.hasPackets()
-	}
-	return slot.state() != reading.SlotRetiring
-}
-
-func (slot *lotraceLtSlot) hasPackets() bool {
-	var count reading.SlotCount
-	decodeCount(&count, slot)
-	return count.Dir[0].Packets+count.Dir[1].Packets > 0
-}
-
-// counted is what all flows have counted so far, those that are over included.
-func (t *table) counted() (model.Count, error) {
-	sum := t.retired
-	used, err := t.reach()
-	if err != nil {
-		return sum, err
-	}
-	for i := range used {
-		var count reading.SlotCount
-		if slot := &t.slots.at[i]; slot.isUsed() {
-			decodeCount(&count, slot)
-			addSlot(&sum, &count)
-		}
-	}
-	return sum, nil
-}
-
 // Parts of a slot's state word, beside the number of its life.
 const (
 	slotStates = 3 // LT_SLOT_STATES
@@ -248,27 +197,8 @@ func (t *table) find(from, to netip.AddrPort, site uint32, proto model.Proto) (i
 	return index, end, nil
 }
 
-// decodeCount reads a slot that the kernel may be writing. Each counter is whole; a packet being counted at this
-// moment may be in some of them and not yet in others. Packets are counted first and read last: no bytes are of one
-// that is not.
-func decodeCount(to *reading.SlotCount, from *lotraceLtSlot) {
-	to.TCPFlags = from.TcpFlags
-	for i := range to.Dir {
-		dir, unlocked := &from.Dir[i], &from.Unlocked[i]
-		to.Dir[i].Counters = model.Counters{
-			Bytes:        atomic.LoadUint64(&dir.Bytes) + atomic.LoadUint64(&unlocked.Bytes),
-			SKBs:         atomic.LoadUint64(&dir.Skbs) + atomic.LoadUint64(&unlocked.Skbs),
-			PayloadBytes: atomic.LoadUint64(&dir.PayloadBytes) + atomic.LoadUint64(&unlocked.PayloadBytes),
-			Retransmits:  uint64(atomic.LoadUint32(&dir.Retransmits)),
-			RetransBytes: atomic.LoadUint64(&dir.RetransBytes),
-			Packets:      atomic.LoadUint64(&dir.Packets) + atomic.LoadUint64(&unlocked.Packets),
-		}
-		to.Dir[i].LastNS = atomic.LoadUint64(&dir.LastNs)
-	}
-}
-
 // ReadSlot reads what there is to say of a slot of the newest reading but its counts, which stay as they are:
-// to says which slot it is. What has changed since the reading is as it is now.
+// to says which slot it is. What has changed since the reading is as it is now, state and place of health included.
 func (l *Loader) ReadSlot(to *reading.Slot) { l.table.readSlot(to) }
 
 // Tell says which end of a slot is the client, where the kernel does not know or is wrong: from then on that one's
@@ -317,7 +247,7 @@ func (t *table) retire(slots []uint32, into []reading.Slot) ([]reading.Slot, err
 		into = append(into, reading.Slot{SlotCount: reading.SlotCount{Index: index}})
 		final := &into[len(into)-1]
 		decodeCount(&final.SlotCount, &t.slots.at[index])
-		addSlot(&t.retired, &final.SlotCount)
+		t.retired.Add(sumOf(&final.SlotCount))
 		t.readSlot(final)
 	}
 	for _, index := range slots {

@@ -3,8 +3,8 @@
 package reading
 
 import (
+	"iter"
 	"net/netip"
-	"sort"
 	"time"
 
 	"github.com/lotrace/lotrace/internal/model"
@@ -92,7 +92,10 @@ type SlotDir struct {
 // Key.Port[i] sent. It holds no pointer.
 type SlotCount struct {
 	Index    uint32
+	State    SlotState
+	Health   uint32 // place of what went wrong, from 1; 0: nothing did
 	TCPFlags [2]uint8
+	Sum      uint64 // of all counters, which only grow
 	Dir      [2]SlotDir
 }
 
@@ -102,7 +105,6 @@ func (s *SlotCount) LastNS() uint64 { return max(s.Dir[0].LastNS, s.Dir[1].LastN
 // Slot is one flow as the kernel counts it.
 type Slot struct {
 	SlotCount
-	State       SlotState
 	Key         SlotKey
 	CreatedNS   uint64 // CLOCK_MONOTONIC of the first packet, as are the three that follow; 0: not yet
 	ConnectedNS uint64 // TCP whose SYN was seen: the client's acknowledgement of the SYN-ACK
@@ -111,19 +113,20 @@ type Slot struct {
 	Client      uint8  // index of the client end; meaningful unless Role is SlotRoleNone
 	Role        SlotRole
 	Exchange    uint32           // place of its requests and answers, from 1; 0: it has none
-	Health      uint32           // place of what went wrong, from 1; 0: nothing did
 	SRTT        [2]time.Duration // TCP, by end; 0 unknown
 	Cwnd        [2]uint32        // TCP, by end, segments; 0 unknown
 	Owner       [2]*Process      // who sends as Key.Addr[i], Key.Port[i]; nil: not seen
 }
 
-// Reading is everything the kernel side has counted, cumulative, at one moment. Readers reuse it:
-// its slices are overwritten by the next reading.
+// Reading is everything the kernel side has counted, cumulative, at one moment. Readers reuse it: the next reading
+// brings Slots up to date, and overwrites its other slices.
 type Reading struct {
 	MonoNS  uint64           // CLOCK_MONOTONIC
 	Wall    time.Time        // the same moment by the wall clock
 	Device  model.DeviceSpan // After: at or after the moment every packet in Slots had reached the device
-	Slots   []SlotCount      // of those in use, in the order of their Index
+	Slots   []SlotCount      // by Index, as far as any was ever in use; a free one is zero but for its Index
+	Changed []uint32         // of Slots those that are not as they were, in their order, even where reading failed later
+	Counted model.Count      // of Slots, all together
 	Reasons ReasonCounts
 	Ingress *model.Count // nil unless stages are counted
 
@@ -151,11 +154,21 @@ func (r *ReasonCounts) Sum() model.Count {
 
 // Slot returns what a slot had counted; nil: it was free.
 func (r *Reading) Slot(index uint32) *SlotCount {
-	i := sort.Search(len(r.Slots), func(i int) bool { return r.Slots[i].Index >= index }) // by value they are copied
-	if i == len(r.Slots) || r.Slots[i].Index != index {
+	if int(index) >= len(r.Slots) || r.Slots[index].State == SlotFree {
 		return nil
 	}
-	return &r.Slots[i]
+	return &r.Slots[index]
+}
+
+// InUse goes over the slots that were in use.
+func (r *Reading) InUse() iter.Seq[*SlotCount] {
+	return func(yield func(*SlotCount) bool) {
+		for i := range r.Slots {
+			if count := &r.Slots[i]; count.State != SlotFree && !yield(count) {
+				return
+			}
+		}
+	}
 }
 
 // Listener is a socket that waits for others: a listening TCP or an unconnected UDP socket.

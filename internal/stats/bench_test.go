@@ -22,8 +22,7 @@ func newBusySource() *busySource {
 	client := &reading.Process{ProcessID: model.ProcessID{TGID: 1, StartNS: 1}}
 	for i := range manyFlows {
 		slot := reading.Slot{
-			SlotCount: reading.SlotCount{Index: uint32(i)},
-			State:     reading.SlotLive,
+			SlotCount: reading.SlotCount{Index: uint32(i), State: reading.SlotLive},
 			Key:       reading.SlotKey{Port: [2]uint16{40000, 9000}, Site: 1, Proto: model.ProtoUDP},
 			CreatedNS: s.now.MonoNS,
 			Role:      reading.SlotRoleFirst,
@@ -50,22 +49,23 @@ func (s *busySource) exchange() {
 }
 
 func (s *busySource) Read(r *reading.Reading) error {
-	if err := s.fakeSource.Read(r); err != nil {
-		return err
-	}
+	slots, changed := r.Slots, r.Changed
+	*r = s.now
+	r.Slots, r.Changed = slots, changed
 	return s.ReadSlots(r)
 }
 
 func (s *busySource) ReadSlots(r *reading.Reading) error {
 	r.MonoNS, r.Wall = s.now.MonoNS, s.now.Wall
-	r.Slots = r.Slots[:0]
+	r.Changed = r.Changed[:0]
 	for i := range s.all {
-		r.Slots = append(r.Slots, s.all[i].SlotCount)
+		bringUpToDate(r, s.all[i].SlotCount)
 	}
 	return nil
 }
 
 func (s *busySource) ReadSlot(to *reading.Slot) {
+	s.decoded++
 	count := to.SlotCount
 	*to = s.all[count.Index]
 	to.SlotCount = count
@@ -119,5 +119,30 @@ func BenchmarkBusySweep(b *testing.B) {
 		if err := e.Sweep(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A flow that rests is not read, neither by sweeps nor as windows end; where one of many is busy, it alone is.
+func TestRestingFlowsAreNotRead(t *testing.T) {
+	e, s := busyEngine(t)
+	s.exchange()
+	read := func(what string) int {
+		s.decoded = 0
+		for range 3 {
+			sweep(t, e)
+			if w := window(t, e); w.Flows.Len() > 1 {
+				t.Fatalf("%s: %d rows", what, w.Flows.Len())
+			}
+		}
+		return s.decoded
+	}
+	window(t, e)
+	window(t, e) // what was half counted as the one before ended
+	if n := read("all rest"); n != 0 {
+		t.Errorf("%d decoded, while all rest", n)
+	}
+	s.all[7].Dir[0].Packets++
+	if n := read("one is busy"); n == 0 || n > 10 {
+		t.Errorf("%d decoded for one that is busy", n)
 	}
 }

@@ -8,23 +8,37 @@ import (
 	"github.com/lotrace/lotrace/internal/reading"
 )
 
-// parts is what the window has of flows that are over before it is.
-type parts struct {
-	ended   []endedSlot                    // flows whose slot was freed in this window, or taken over by its end
-	byKey   map[reading.SlotKey]int        // the newest of ended per key
-	silent  map[reading.SlotKey]silentSlot // those of which the window has nothing to say, for FlowOf
-	cut     map[string]model.Count         // counted, but past MaxEnded
-	orphans []reading.Slot                 // of the newest reading, while its window is made
-	order   []int                          // what byAge returned last
+// ended is what the window has of flows that are over before it is.
+type ended struct {
+	slots    []endedSlot                    // flows whose slot was retired in this window, or taken over by its end
+	byKey    map[reading.SlotKey]int        // the newest of slots per key
+	silent   map[reading.SlotKey]silentSlot // those of which the window has nothing to say, for FlowOf
+	overflow map[string]model.Count         // counted, but past MaxEnded
+	orphans  []reading.Slot                 // of the newest reading, while its window is made
+	order    []int                          // what byAge returned last
 }
 
-// silentSlot is a flow that has no slot any more, and no part of the window.
+func newEnded() ended {
+	return ended{
+		byKey: make(map[reading.SlotKey]int), silent: make(map[reading.SlotKey]silentSlot),
+		overflow: make(map[string]model.Count),
+	}
+}
+
+func (e *ended) reset() {
+	e.slots = e.slots[:0]
+	clear(e.byKey)
+	clear(e.silent)
+	clear(e.overflow)
+}
+
+// silentSlot is a flow that has no slot any more, and nothing in the window.
 type silentSlot struct {
 	slot reading.Slot
 	ends ends
 }
 
-// endedSlot is a flow that has no slot any more; Dir holds the window's part.
+// endedSlot is a flow that has no slot any more; Dir holds what came in the window.
 type endedSlot struct {
 	reading.Slot
 	ends    ends
@@ -32,51 +46,53 @@ type endedSlot struct {
 	sockets *sockets    // nil: nothing is known of them
 }
 
-// byAge returns the places of slots, the oldest first: a part of a flow goes to an older one.
+// byAge returns the places of slots, the oldest first: a flow's later slot goes on with its earlier one.
 func (e *Engine) byAge(slots []reading.Slot) []int {
-	e.parts.order = e.parts.order[:0]
+	e.ended.order = e.ended.order[:0]
 	for i := range slots {
-		e.parts.order = append(e.parts.order, i)
+		e.ended.order = append(e.ended.order, i)
 	}
-	slices.SortFunc(e.parts.order, func(i, j int) int { return cmp.Compare(slots[i].CreatedNS, slots[j].CreatedNS) })
-	return e.parts.order
+	slices.SortFunc(e.ended.order, func(i, j int) int { return cmp.Compare(slots[i].CreatedNS, slots[j].CreatedNS) })
+	return e.ended.order
 }
 
-// endOrphans keeps the window's part of flows whose tuple others took over, as if they were freed: what goes on
-// with one of them finds it, whether or not there was time to free it.
+// endOrphans keeps what came in the window of flows whose tuple others took over, as if they were retired: what goes
+// on with one of them finds it, whether or not there was time to retire it.
 func (e *Engine) endOrphans() {
-	e.parts.orphans = e.parts.orphans[:0]
-	for _, i := range e.census.orphans {
-		e.parts.orphans = append(e.parts.orphans, *e.slotAt(i))
+	e.ended.orphans = e.ended.orphans[:0]
+	for _, i := range e.rows.due {
+		if e.now.Slots[i].State == reading.SlotOrphan {
+			e.ended.orphans = append(e.ended.orphans, *e.slotAt(i))
+		}
 	}
-	for _, i := range e.byAge(e.parts.orphans) {
-		slot := &e.parts.orphans[i]
-		e.takePart(slot)
+	for _, i := range e.byAge(e.ended.orphans) {
+		slot := &e.ended.orphans[i]
+		e.subtractBase(slot)
 		tally := e.tallyOf(slot)
 		e.keep(slot, &tally)
 	}
 }
 
-// keep holds an ended flow's part of the window until the window is shown.
+// keep holds what came of an ended flow in the window until the window is shown.
 func (e *Engine) keep(slot *reading.Slot, tally *model.Tally) {
 	ends := e.endsOf(slot)
 	if !isDue(slot, ends, tally) {
-		if e.config.Samples && len(e.parts.silent) < e.config.MaxEnded {
-			e.parts.silent[slot.Key] = silentSlot{*slot, *ends}
+		if e.config.Samples && len(e.ended.silent) < e.config.MaxEnded {
+			e.ended.silent[slot.Key] = silentSlot{*slot, *ends}
 		}
 		return
 	}
 	ends.steps = stepsOf(slot)
-	if older := e.olderPart(slot); older != nil {
+	if older := e.earlier(slot); older != nil {
 		older.merge(slot, ends, tally)
 		return
 	}
-	if len(e.parts.ended) >= e.config.MaxEnded {
+	if len(e.ended.slots) >= e.config.MaxEnded {
 		e.countOnly(slot, tally)
 		return
 	}
-	e.parts.byKey[slot.Key] = len(e.parts.ended)
-	e.parts.ended = append(e.parts.ended, endedSlot{*slot, *ends, *tally, e.queues.of(slot)})
+	e.ended.byKey[slot.Key] = len(e.ended.slots)
+	e.ended.slots = append(e.ended.slots, endedSlot{*slot, *ends, *tally, e.queues.of(slot)})
 	ends.connected = slot.ConnectedNS != 0 // the row is made of the copy, and an orphan keeps its slot
 }
 
@@ -92,15 +108,15 @@ func (e *Engine) countOnly(slot *reading.Slot, tally *model.Tally) {
 	if !e.isShown(&e.rows.next, slot) || sum == (model.Count{}) {
 		return
 	}
-	cut := e.parts.cut[model.ReportFull]
-	cut.Add(sum)
-	e.parts.cut[model.ReportFull] = cut
+	all := e.ended.overflow[model.ReportFull]
+	all.Add(sum)
+	e.ended.overflow[model.ReportFull] = all
 }
 
-// olderPart returns the part of the slot's flow that ended in this window; nil: there is none.
-func (e *Engine) olderPart(slot *reading.Slot) *endedSlot {
-	if i, ok := e.parts.byKey[slot.Key]; ok && continues(slot) {
-		return &e.parts.ended[i]
+// earlier returns the slot that the flow had earlier in this window; nil: none.
+func (e *Engine) earlier(slot *reading.Slot) *endedSlot {
+	if i, ok := e.ended.byKey[slot.Key]; ok && continues(slot) {
+		return &e.ended.slots[i]
 	}
 	return nil
 }
@@ -109,7 +125,7 @@ func (e *Engine) olderPart(slot *reading.Slot) *endedSlot {
 // connection on the same ports.
 func continues(slot *reading.Slot) bool { return slot.Role != reading.SlotRoleSYN }
 
-// merge adds the newer part of a flow to the older one, which alone may have a handshake.
+// merge adds a flow's later slot to its earlier one, which alone may have a handshake.
 func (to *endedSlot) merge(from *reading.Slot, ends *ends, tally *model.Tally) {
 	to.tally.Add(tally)
 	for i := range to.Dir {

@@ -63,8 +63,10 @@ type Engine struct {
 	base  [][2]model.Counters // by slot index: counts at start; zero for younger slots
 	now   reading.Reading     // the newest reading
 	begun time.Time           // of the first reading, by the wall clock
+	marks []marks             // by slot index
 
-	parts   parts
+	table   table
+	ended   ended
 	turns   turns
 	healths healths
 	queues  queues
@@ -73,9 +75,8 @@ type Engine struct {
 	rows    rows
 
 	calls  int            // of Sweep
-	slot   reading.Slot   // the one that is being looked at
-	census census         // of the newest reading
-	finals []reading.Slot // what was freed since, in the order of Index
+	slot   reading.Slot   // the one that is being visited
+	finals []reading.Slot // what was retired since the newest reading, in the order of Index
 }
 
 // Start takes the first reading: windows begin here.
@@ -88,17 +89,16 @@ func Start(source Source, config Config) (*Engine, error) {
 		config:    config,
 		listeners: newListeners(config.Listeners),
 		base:      make([][2]model.Counters, config.MaxFlows),
-		parts:     parts{byKey: make(map[reading.SlotKey]int), silent: make(map[reading.SlotKey]silentSlot), cut: make(map[string]model.Count)},
-		names: names{
-			ends:   make([]ends, config.MaxFlows),
-			owners: make([][2]*model.Owner, 0, config.MaxFlows),
-		},
+		marks:     make([]marks, config.MaxFlows),
+		table:     table{slots: make([]tableSlot, config.MaxFlows)},
+		ended:     newEnded(),
+		names:     names{ends: make([]ends, config.MaxFlows)},
 	}
 	if err := e.read(); err != nil {
 		return nil, fmt.Errorf("take first reading: %w", err)
 	}
 	e.begun = e.now.Wall
-	e.survey(func(slot *reading.Slot) {
+	e.visit(unread, func(slot *reading.Slot) {
 		ends := e.endsOf(slot)
 		ends.steps, ends.connected = stepsOf(slot), slot.ConnectedNS != 0
 	})
@@ -110,6 +110,7 @@ func Start(source Source, config Config) (*Engine, error) {
 // turns are kept. Without the queues the reading is whole.
 func (e *Engine) read() error {
 	err := e.source.Read(&e.now)
+	e.takeChanged()
 	e.takeSlow()
 	if err != nil {
 		return err
@@ -121,37 +122,31 @@ func (e *Engine) read() error {
 
 // restart makes the newest reading the beginning of a window.
 func (e *Engine) restart() {
-	for i := range e.now.Slots {
-		count := &e.now.Slots[i]
-		e.base[count.Index] = [2]model.Counters{count.Dir[0].Counters, count.Dir[1].Counters}
-	}
+	e.restartMarks()
 	e.start = e.now
-	e.start.Slots = nil
-	e.parts.ended = e.parts.ended[:0]
-	clear(e.parts.byKey)
-	clear(e.parts.silent)
-	clear(e.parts.cut)
+	e.start.Slots, e.start.Changed = nil, nil
+	e.ended.reset()
 	e.rows.hidden = model.Hidden{}
 	e.turns.histograms.reset()
 	e.restartHealth()
 }
 
-// Sweep frees the slots of flows that are over, keeping their counts for the window. Call it a few
+// Sweep retires the slots of flows that are over, keeping their counts for the window. Call it a few
 // times a second: a table has room for the flows of one such period beside the living ones. While
 // there is plenty of room, most calls do nothing.
 func (e *Engine) Sweep() error {
 	e.calls++
-	if e.calls > sweepAtFirst && !e.census.underPressure(&e.config) && e.calls%sweepInPlenty != 0 {
+	if e.calls > sweepAtFirst && !e.table.isUnderPressure(&e.config) && e.calls%sweepInPlenty != 0 {
 		return nil
 	}
 	if err := e.Look(); err != nil {
 		return err
 	}
 	var err error
-	e.finals, err = e.source.Retire(e.census.retirable(&e.config), e.finals)
+	e.finals, err = e.source.Retire(e.table.retirable(&e.config, e.now.MonoNS), e.finals)
 	for _, i := range e.byAge(e.finals) {
 		slot := &e.finals[i]
-		e.takePart(slot)
+		e.subtractBase(slot)
 		e.base[slot.Index] = [2]model.Counters{}
 		tally := e.tallyOf(slot)
 		err = errors.Join(err, e.releaseExchange(slot.Exchange), e.releaseHealth(slot.Health))
@@ -163,8 +158,8 @@ func (e *Engine) Sweep() error {
 	return nil
 }
 
-// slotAt reads slot i of the newest reading. It is valid until the next call.
-func (e *Engine) slotAt(i int) *reading.Slot { return e.slotOf(&e.now.Slots[i]) }
+// slotAt reads a slot of the newest reading. It is valid until the next call.
+func (e *Engine) slotAt(index uint32) *reading.Slot { return e.slotOf(&e.now.Slots[index]) }
 
 func (e *Engine) slotOf(count *reading.SlotCount) *reading.Slot {
 	e.slot.SlotCount = *count
@@ -172,19 +167,8 @@ func (e *Engine) slotOf(count *reading.SlotCount) *reading.Slot {
 	return &e.slot
 }
 
-// survey goes over all slots of the newest reading, once.
-func (e *Engine) survey(do func(*reading.Slot)) {
-	e.census.reset()
-	for i := range e.now.Slots {
-		slot := e.slotAt(i)
-		e.census.add(slot, i, e.now.MonoNS)
-		e.tellClient(slot)
-		do(slot)
-	}
-}
-
-// takePart leaves the window's part of the slot's counters.
-func (e *Engine) takePart(slot *reading.Slot) {
+// subtractBase leaves of the slot's counters what came in the window.
+func (e *Engine) subtractBase(slot *reading.Slot) {
 	base := &e.base[slot.Index]
 	slot.Dir[0].Counters = slot.Dir[0].Counters.Sub(base[0])
 	slot.Dir[1].Counters = slot.Dir[1].Counters.Sub(base[1])
@@ -209,32 +193,32 @@ func (e *Engine) Window(rows *model.Flows) (*model.Window, error) {
 	}
 	e.settle()
 	e.noticeHealth()
-	s := &model.Window{
+	w := &model.Window{
 		Start:    e.start.Wall,
 		End:      e.now.Wall,
 		Duration: time.Duration(e.now.MonoNS - e.start.MonoNS),
 		Origin:   e.config.Origin,
 	}
 	e.makeRows(rows)
-	s.Flows, s.Hidden = rows, e.rows.hidden
-	s.Listening = e.queues.backlogs.listening
-	s.Unmeasured = e.now.Unmeasured - e.start.Unmeasured
-	s.Samples = e.now.Samples.Sub(e.start.Samples)
-	e.tellHealth(s)
-	e.total(s)
-	if s.Origin.Filter == "" {
-		counted := s.Totals
-		counted.Add(s.Hidden.Count)
-		s.Device = model.NewDevice(e.start.Device, e.now.Device, counted)
+	w.Flows, w.Hidden = rows, e.rows.hidden
+	w.Listening = e.queues.backlogs.listening
+	w.Unmeasured = e.now.Unmeasured - e.start.Unmeasured
+	w.Samples = e.now.Samples.Sub(e.start.Samples)
+	e.tellHealth(w)
+	e.total(w)
+	if w.Origin.Filter == "" {
+		counted := w.Totals
+		counted.Add(w.Hidden.Count)
+		w.Device = model.NewDevice(e.start.Device, e.now.Device, counted)
 	}
 	if e.now.Ingress != nil {
-		s.Stages = &model.Stages{
+		w.Stages = &model.Stages{
 			Egress:  e.now.Reasons.Sum().Sub(e.start.Reasons.Sum()),
 			Ingress: e.now.Ingress.Sub(*e.start.Ingress),
 		}
 	}
 	e.restart()
-	return s, nil
+	return w, nil
 }
 
 // wall turns a CLOCK_MONOTONIC stamp into a time of day, by the newest reading's pair of clocks.
@@ -243,23 +227,23 @@ func (e *Engine) wall(ns uint64) time.Time {
 }
 
 // total adds up what was counted: rows and overflow, and nothing twice.
-func (e *Engine) total(s *model.Window) {
-	s.Totals = e.rows.shown
-	s.ByCause = make(map[string]model.Count)
-	for cause, count := range e.parts.cut {
-		s.ByCause[cause] = count
+func (e *Engine) total(w *model.Window) {
+	w.Totals = e.rows.shown
+	w.ByCause = make(map[string]model.Count)
+	for cause, count := range e.ended.overflow {
+		w.ByCause[cause] = count
 	}
 	for i, count := range e.now.Reasons {
 		reason := reading.Reason(i)
 		count = count.Sub(e.start.Reasons[i])
 		// A filter cannot have asked for packets whose key could not be read.
-		asked := s.Origin.Filter == "" || reason.HasKey()
+		asked := w.Origin.Filter == "" || reason.HasKey()
 		if reason.IsOverflow() && asked && count.SKBs > 0 {
-			s.ByCause[reason.String()] = count
+			w.ByCause[reason.String()] = count
 		}
 	}
-	for _, count := range s.ByCause {
-		s.Overflow.Add(count)
+	for _, count := range w.ByCause {
+		w.Overflow.Add(count)
 	}
-	s.Totals.Add(s.Overflow)
+	w.Totals.Add(w.Overflow)
 }

@@ -21,8 +21,17 @@ const speechTime = 250 * time.Millisecond
 // names is who is behind the ends of flows.
 type names struct {
 	ends    []ends            // by slot index
-	owners  [][2]*model.Owner // of the newest reading's slots, when a window is shown
+	owners  [][2]*model.Owner // of the slots that are due, when a window is shown
 	version uint64            // of the owners' answers that are in there
+
+	asking    bool // whether answers about processes are remembered
+	processes map[*reading.Process]process
+}
+
+// process is what is known of a process in one round of asking.
+type process struct {
+	owner *model.Owner
+	gone  bool
 }
 
 // ends is what was found out about a slot's owners beyond what the slot says itself.
@@ -48,8 +57,13 @@ func (e *Engine) endsOf(slot *reading.Slot) *ends {
 
 // settle has what the window will show looked up, once more, and waits a moment for it.
 func (e *Engine) settle() {
+	e.rows.due = e.rows.due[:0]
 	e.beginAsking()
-	e.survey(e.askOwners)
+	e.visit(changed|changedBefore|hasPlace, func(slot *reading.Slot) {
+		e.rows.due = append(e.rows.due, slot.Index)
+		e.askOwners(slot)
+	})
+	defer e.endAsking()
 	if e.config.Owners == nil {
 		return
 	}
@@ -58,26 +72,52 @@ func (e *Engine) settle() {
 		e.config.Owners.Settle(limit)
 		if e.config.Owners.Version() != e.names.version {
 			e.beginAsking()
-			for i := range e.now.Slots {
+			for _, i := range e.rows.due {
 				e.askOwners(e.slotAt(i))
 			}
 		}
 	}
 }
 
+// beginAsking begins a round, in which each process is asked about once.
 func (e *Engine) beginAsking() {
 	if e.config.Owners != nil {
 		e.names.version = e.config.Owners.Version()
 	}
 	e.names.owners = e.names.owners[:0]
+	e.names.asking = true
+	clear(e.names.processes)
 }
 
-// askOwners asks who is behind the ends of the newest reading's next flow.
+func (e *Engine) endAsking() { e.names.asking = false }
+
+// askOwners asks who is behind the ends of the next flow that is due.
 func (e *Engine) askOwners(slot *reading.Slot) {
 	ends := e.endsOf(slot)
 	ends.waiting = [2]bool{mayWait(slot, 0), mayWait(slot, 1)}
 	ends.asked = slot.Owner
 	e.names.owners = append(e.names.owners, e.ownersOf(slot, ends))
+}
+
+// process asks about a process.
+func (e *Engine) process(p *reading.Process) process {
+	if !e.names.asking {
+		return e.askProcess(p)
+	}
+	known, asked := e.names.processes[p]
+	if !asked {
+		if e.names.processes == nil {
+			e.names.processes = make(map[*reading.Process]process)
+		}
+		known = e.askProcess(p)
+		e.names.processes[p] = known
+	}
+	return known
+}
+
+func (e *Engine) askProcess(p *reading.Process) process {
+	gone := e.config.Owners.Gone(p)
+	return process{owner: e.config.Owners.Owner(p), gone: gone}
 }
 
 // isNews reports whether nobody was asked yet who is behind the end, or to no avail.
@@ -93,10 +133,12 @@ func (e *Engine) noticeOwners(slot *reading.Slot) {
 		return
 	}
 	ends := e.endsOf(slot)
+	mark := &e.marks[slot.Index]
+	*mark &^= unnamed
 	for end := range slot.Owner {
 		ends.waiting[end] = mayWait(slot, end)
-		if isNews(slot, ends, end) {
-			e.ownerOf(slot, ends, end)
+		if isNews(slot, ends, end) && e.ownerOf(slot, ends, end) == nil && slot.LastNS()+uint64(askFor) > e.now.MonoNS {
+			*mark |= unnamed
 		}
 	}
 	ends.asked = slot.Owner
@@ -113,9 +155,11 @@ func (e *Engine) ownerOf(slot *reading.Slot, ends *ends, end int) *model.Owner {
 	if e.config.Owners == nil {
 		return nil
 	}
-	spoke := slot.Owner[end]
-	if spoke != nil && !e.config.Owners.Gone(spoke) {
-		return e.config.Owners.Owner(spoke)
+	var spoke process
+	if slot.Owner[end] != nil {
+		if spoke = e.process(slot.Owner[end]); !spoke.gone {
+			return spoke.owner
+		}
 	}
 	if e.mayBeHeld(slot) {
 		if held := e.config.Owners.Holder(&slot.Key, end, oldest(slot), ends.waiting[end]); held != nil {
@@ -123,8 +167,8 @@ func (e *Engine) ownerOf(slot *reading.Slot, ends *ends, end int) *model.Owner {
 			return held
 		}
 	}
-	if spoke != nil {
-		return e.config.Owners.Owner(spoke)
+	if slot.Owner[end] != nil {
+		return spoke.owner
 	}
 	return ends.held[end]
 }

@@ -42,8 +42,8 @@ func (e *Engine) socketOf(q *reading.Queue) *socket {
 	kept := e.queues.of(slot)
 	if kept == nil {
 		kept = &sockets{createdNS: slot.CreatedNS}
-		if older := e.olderPart(slot); older != nil && older.sockets != nil {
-			kept.end = older.sockets.end // they are the same
+		if earlier := e.earlier(slot); earlier != nil && earlier.sockets != nil {
+			kept.end = earlier.sockets.end // they are the same
 		}
 		e.queues.sockets[q.Slot] = kept
 	}

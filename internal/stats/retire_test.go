@@ -9,10 +9,16 @@ import (
 // Whatever there may be too little of, more than half of it taken is pressure.
 func TestUnderPressure(t *testing.T) {
 	plenty := Config{MaxFlows: 100, Exchanges: 100, HealthPlaces: 100}
-	var five census
-	for place := range uint32(5) {
-		five.add(&reading.Slot{Exchange: place + 1, Health: place + 1}, int(place), 1)
+	five := table{slots: make([]tableSlot, 6)}
+	put := func(index uint32) {
+		count := reading.SlotCount{Index: index, State: reading.SlotLive, Health: index + 1}
+		five.put(&reading.Slot{SlotCount: count, Exchange: index + 1})
 	}
+	for index := range uint32(6) {
+		put(index)
+	}
+	put(5) // once more
+	five.free(5)
 	for name, c := range map[string]struct {
 		few  func(*Config)
 		want bool
@@ -26,7 +32,7 @@ func TestUnderPressure(t *testing.T) {
 	} {
 		config := plenty
 		c.few(&config)
-		if got := five.underPressure(&config); got != c.want {
+		if got := five.isUnderPressure(&config); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 // rows is what the newest window shows.
 type rows struct {
+	due    []uint32     // indexes of slots that may have a row in the newest window
 	next   model.Flow   // the one that is being put together
 	list   *model.Flows // where they go; the caller's as soon as the window is made
 	shown  model.Count  // in the list
@@ -16,34 +17,32 @@ type rows struct {
 // makeRows makes one row of each flow of which the window has something to say.
 func (e *Engine) makeRows(list *model.Flows) {
 	list.Reset()
-	list.Grow(len(e.now.Slots))
+	list.Grow(len(e.rows.due))
 	e.rows.list, e.rows.shown = list, model.Count{}
 	e.endOrphans()
-	orphans := e.census.orphans
-	for i := range e.now.Slots {
-		// By the census, not by the state: another slot may have become an orphan since.
-		if len(orphans) > 0 && orphans[0] == i {
-			orphans = orphans[1:]
+	for at, i := range e.rows.due {
+		// By the reading, not by what it is now: another slot may have become an orphan since.
+		if e.now.Slots[i].State == reading.SlotOrphan {
 			continue
 		}
 		lent := e.turns.histograms.used
 		slot := e.slotAt(i)
-		e.takePart(slot)
+		e.subtractBase(slot)
 		tally := e.tallyOf(slot)
 		ends := e.endsOf(slot)
 		if !isDue(slot, ends, &tally) {
 			continue
 		}
 		ends.steps = stepsOf(slot)
-		if older := e.olderPart(slot); older != nil {
-			older.merge(slot, ends, &tally)
+		if earlier := e.earlier(slot); earlier != nil {
+			earlier.merge(slot, ends, &tally)
 			continue
 		}
-		e.addRow(slot, ends, e.names.owners[i], &tally)
+		e.addRow(slot, ends, e.names.owners[at], &tally)
 		e.turns.histograms.used = lent // the row has a copy
 	}
-	for i := range e.parts.ended {
-		ended := &e.parts.ended[i]
+	for i := range e.ended.slots {
+		ended := &e.ended.slots[i]
 		e.addRow(&ended.Slot, &ended.ends, e.ownersOf(&ended.Slot, &ended.ends), &ended.tally)
 	}
 }

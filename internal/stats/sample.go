@@ -9,16 +9,17 @@ import (
 	"github.com/lotrace/lotrace/internal/reading"
 )
 
-// Look takes a reading of the flow table, as Sweep does, and frees nothing: afterwards FlowOf knows the
+// Look takes a reading of the flow table, as Sweep does, and retires nothing: afterwards FlowOf knows the
 // flows that began since.
 func (e *Engine) Look() error {
 	err := e.source.ReadSlots(&e.now)
+	e.takeChanged()
 	e.takeSlow()
 	if err != nil {
 		return fmt.Errorf("read flows: %w", err)
 	}
 	e.finals = e.finals[:0]
-	e.survey(e.noticeOwners)
+	e.visit(unread|unnamed, e.noticeOwners)
 	e.nameSlow()
 	return nil
 }
@@ -82,10 +83,10 @@ func (e *Engine) find(index uint32, key *reading.SlotKey, ns uint64) (*reading.S
 	if at < len(e.finals) && e.finals[at].Index == index && isFlow(&e.finals[at], key, ns) {
 		return &e.finals[at], e.endsOf(&e.finals[at])
 	}
-	if i, ok := e.parts.byKey[*key]; ok && isFlow(&e.parts.ended[i].Slot, key, ns) {
-		return &e.parts.ended[i].Slot, &e.parts.ended[i].ends
+	if i, ok := e.ended.byKey[*key]; ok && isFlow(&e.ended.slots[i].Slot, key, ns) {
+		return &e.ended.slots[i].Slot, &e.ended.slots[i].ends
 	}
-	if silent, ok := e.parts.silent[*key]; ok && isFlow(&silent.slot, key, ns) {
+	if silent, ok := e.ended.silent[*key]; ok && isFlow(&silent.slot, key, ns) {
 		return &silent.slot, &silent.ends
 	}
 	return nil, nil
