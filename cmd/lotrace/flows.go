@@ -75,7 +75,9 @@ func (o *flowsOptions) run(ctx context.Context, inv *invocation) error {
 		return err
 	}
 	separator := ""
+	var memory thrift
 	return o.count(ctx, config, live.Sinks{Window: func(s *model.Window) error {
+		memory.adjust(s.Flows.Len())
 		fmt.Fprint(inv.stdout, separator)
 		if o.forPeople() {
 			separator = "\n"

@@ -9,6 +9,9 @@ import (
 // process takes that mostly sleeps.
 const fewFlows = 20_000
 
+// manyPercent is by how much the heap grows, with many flows, before it is collected.
+const manyPercent = 10
+
 // economy sets the Go runtime up for what top has to do. It is for the whole process, so no other command has one.
 //
 // With few flows, nearly all there is to do is to wake up, see that nothing has changed, and sleep again. A
@@ -36,7 +39,7 @@ func (e *economy) adjust(flows int) {
 	e.many = many
 	if many {
 		runtime.GOMAXPROCS(e.procs)
-		debug.SetGCPercent(10) // which collects at once
+		debug.SetGCPercent(manyPercent) // which collects at once
 	} else {
 		runtime.GOMAXPROCS(1)
 		debug.SetGCPercent(100)

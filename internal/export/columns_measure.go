@@ -33,7 +33,7 @@ func (l *layout) fewMeasures(s *model.Window) []column[view.Row] {
 	var columns []column[view.Row]
 	for _, f := range few {
 		m := view.MeasureNamed(f.name)
-		if !slices.Contains(has, m) || m.Name == "errors" && errorsIn(s) == 0 { // it would only take the place of others
+		if !slices.Contains(has, m) || m.Name == "errors" && s.Flows.Errors() == 0 { // it would only take the place of others
 			continue
 		}
 		c := measureColumn(s, m)
@@ -45,7 +45,7 @@ func (l *layout) fewMeasures(s *model.Window) []column[view.Row] {
 
 // wideMeasures are all with a head; where the time of turns went if that was measured.
 func (l *layout) wideMeasures(s *model.Window) []column[view.Row] {
-	parts := measured(s)
+	parts := s.Flows.HasBreakdown()
 	var columns []column[view.Row]
 	for _, m := range l.Measures() {
 		if m.Head != "" && (parts || !strings.HasPrefix(m.Leaves, "breakdown.")) {
@@ -91,23 +91,6 @@ func draw(s *model.Window, unit view.Unit, n uint64) string {
 	default:
 		return human.Amount(n)
 	}
-}
-
-func errorsIn(s *model.Window) (n uint64) {
-	for f := range s.Flows.All() {
-		n += f.Health.Errors()
-	}
-	return n
-}
-
-// measured reports whether it is known of any flow where the time of its turns went.
-func measured(s *model.Window) bool {
-	for f := range s.Flows.All() {
-		if f.Breakdown != (model.Breakdown{}) {
-			return true
-		}
-	}
-	return false
 }
 
 // queues is what both ends have not read, and not yet seen acknowledged.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/lotrace/lotrace/internal/model"
+	"github.com/lotrace/lotrace/internal/view"
 )
 
 // Options say what of a window is shown, and how. The zero value shows everything, plainly.
@@ -33,9 +34,8 @@ type Encoder interface {
 type request struct {
 	Options
 	layout *layout
+	roll   *view.Roll // keeps its memory from one window to the next
 }
-
-func (r request) pick(s *model.Window) (selection, error) { return r.layout.pick(r.Options, s) }
 
 // formats is all there is to know about --output. People want to know who talks to whom, programs
 // add up for themselves.
@@ -67,7 +67,7 @@ func New(format string, o Options) (Encoder, error) {
 	if err := layouts[j].CheckSort(o.Sort); err != nil {
 		return nil, err
 	}
-	return formats[i].encoder(request{o, &layouts[j]}), nil
+	return formats[i].encoder(request{o, &layouts[j], view.NewRoll(layouts[j].By)}), nil
 }
 
 // Formats lists the names New takes.

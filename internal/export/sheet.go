@@ -60,7 +60,7 @@ func titleOf(s *model.Window) []note {
 	}
 	trust := trustNotes(s)
 	title = append(title, trust.device...)
-	if n := errorsIn(s); n > 0 {
+	if n := s.Flows.Errors(); n > 0 {
 		title = append(title, note{text: human.Counted(n, "error"), alarm: true})
 	}
 	title = append(title, trust.overflow...)

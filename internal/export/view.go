@@ -40,11 +40,12 @@ type selection struct {
 	total  int
 }
 
-func (l *layout) pick(o Options, s *model.Window) (selection, error) {
-	roll := view.NewRoll(l.By)
-	roll.Add(s.Flows)
-	picked, err := roll.Rows(o.Sort, o.Limit)
-	return selection{l, s, picked, roll.Len()}, err
+// pick rolls a window up. What was picked before is of no use any more.
+func (r request) pick(s *model.Window) (selection, error) {
+	r.roll.Reset()
+	r.roll.Add(s.Flows)
+	picked, err := r.roll.Rows(r.Sort, r.Limit)
+	return selection{r.layout, s, picked, r.roll.Len()}, err
 }
 
 // limited is how many rows the limit cut off.

@@ -50,8 +50,15 @@ func (p *Flows) Len() int {
 	return len(p.rows)
 }
 
-// Reset empties the list, which keeps its memory.
+// fewFlows is up to how many flows memory does not matter.
+const fewFlows = 4096
+
+// Reset empties the list, which keeps its memory, unless it had far more flows once.
 func (p *Flows) Reset() {
+	if cap(p.rows) > 4*max(len(p.rows), fewFlows) {
+		*p = Flows{}
+		return
+	}
 	p.rows, p.ends, p.large = p.rows[:0], p.ends[:0], p.large[:0]
 	clear(p.paths)
 	clear(p.tallies)
@@ -75,6 +82,22 @@ func (p *Flows) Named() int {
 		return 0
 	}
 	return p.named
+}
+
+// Errors is how often somebody did not get what was asked for, on all flows.
+func (p *Flows) Errors() (n uint64) {
+	if p == nil {
+		return 0
+	}
+	for i := range p.tallies {
+		n += p.tallies[i].health.Errors()
+	}
+	return n
+}
+
+// HasBreakdown reports whether it is known of any flow where the time of its turns went.
+func (p *Flows) HasBreakdown() bool {
+	return p != nil && slices.ContainsFunc(p.tallies, func(t packedTally) bool { return t.breakdown != (Breakdown{}) })
 }
 
 // Bytes is what both ends of flow i have sent.

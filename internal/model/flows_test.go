@@ -31,7 +31,8 @@ func packable(n uint64, owner *Owner) Flow {
 	return f
 }
 
-func TestFlows(t *testing.T) {
+// differing are flows that are packed in every way there is.
+func differing() []Flow {
 	owners := []*Owner{{PID: 1}, {PID: 2}, nil}
 	with := func(change func(f *Flow)) Flow {
 		f := packable(7, owners[0])
@@ -44,7 +45,7 @@ func TestFlows(t *testing.T) {
 		Server: Endpoint{Addr: netip.MustParseAddr("127.0.0.1"), Port: 2},
 	}
 	plain.FirstSeen, plain.LastSeen = packable(1, nil).FirstSeen, packable(1, nil).LastSeen
-	flows := []Flow{
+	return []Flow{
 		packable(1, owners[0]), packable(100, owners[1]), packable(1000, owners[2]), plain,
 		with(func(f *Flow) { f.Server.Owner = owners[0] }),
 		with(func(f *Flow) { f.ToClient = Counters{Bytes: 1 << 40} }),
@@ -53,6 +54,26 @@ func TestFlows(t *testing.T) {
 		with(func(f *Flow) { f.Turn, f.Health, f.State = Latency{}, nil, "closed" }),
 		with(func(f *Flow) { f.Response, f.Crossed, f.Breakdown = Latency{}, 0, Breakdown{} }),
 	}
+}
+
+// Any row may become any other flow's.
+func TestSet(t *testing.T) {
+	flows := differing()
+	for i := range flows {
+		for j := range flows {
+			p := NewFlows(flows[0], flows[i], flows[0])
+			p.Set(1, &flows[j])
+			for row, want := range []*Flow{&flows[0], &flows[j], &flows[0]} {
+				if got := p.At(row); !reflect.DeepEqual(got, want) {
+					t.Errorf("row %d, once flow %d was flow %d\ngot  %+v\nwant %+v", row, i, j, *got, *want)
+				}
+			}
+		}
+	}
+}
+
+func TestFlows(t *testing.T) {
+	flows := differing()
 	var p Flows
 	for round := range 2 {
 		p.Reset()
@@ -64,13 +85,18 @@ func TestFlows(t *testing.T) {
 			if list.Len() != len(flows) {
 				t.Fatalf("%s, round %d: %d flows, want %d", name, round, list.Len(), len(flows))
 			}
+			var errors uint64
 			for i := range flows {
+				errors += flows[i].Health.Errors()
 				if got := list.At(i); !reflect.DeepEqual(*got, flows[i]) {
 					t.Errorf("%s, round %d: flow %d\ngot  %+v\nwant %+v", name, round, i, *got, flows[i])
 				}
 				if got, want := list.Bytes(i), flows[i].ToServer.Bytes+flows[i].ToClient.Bytes; got != want {
 					t.Errorf("%s, round %d: flow %d has %d bytes, want %d", name, round, i, got, want)
 				}
+			}
+			if got := list.Errors(); got != errors || !list.HasBreakdown() || NewFlows(flows[9]).HasBreakdown() {
+				t.Errorf("%s, round %d: %d errors, want %d; breakdown %v", name, round, got, errors, list.HasBreakdown())
 			}
 		}
 	}

@@ -36,6 +36,9 @@ type Slot struct {
 	at    int32
 }
 
+// fewRows is up to how many rows memory does not matter.
+const fewRows = 4096
+
 // chunkRows is how many rows get their memory at once.
 const chunkRows = 128
 
@@ -55,6 +58,10 @@ func NewRoll(by *By) *Roll {
 func (r *Roll) Reset() {
 	for i := range r.n {
 		r.At(i).reset()
+	}
+	if len(r.chunks)*chunkRows > 4*max(r.n, fewRows) { // there were far more once
+		r.chunks = slices.Clone(r.chunks[:(r.n+chunkRows-1)/chunkRows])
+		r.places = make(map[Key]int32, r.n)
 	}
 	r.n, r.of, r.flows, r.first, r.servers = 0, r.of[:0], r.flows[:0], r.first[:0], nil
 	r.rest = -1
