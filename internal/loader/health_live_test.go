@@ -237,27 +237,25 @@ func checkBetween(t *testing.T, what string, at, from, to uint64) {
 	}
 }
 
+// dialOnly connects to a listener, which need not accept.
+func dialOnly(t *testing.T, ns *testkit.Netns, l net.Listener) (client net.Conn) {
+	t.Helper()
+	err := ns.Do(func() (err error) { client, err = net.Dial("tcp", l.Addr().String()); return err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
 // The stamps of a connection, against a server that takes its time. Its client sends more than a socket
 // takes, so that the server's first read shows.
 func TestStamps(t *testing.T) {
 	onHooks(t, func(t *testing.T, r *rig, kind hook.Kind) {
 		const size = 256 << 10
-		var l net.Listener
-		r.ns.Run(t, func() {
-			var err error
-			if l, err = net.Listen("tcp", "127.0.0.1:80"); err != nil {
-				t.Fatal(err)
-			}
-		})
+		l := listenIn(t, r.ns)
 		defer l.Close()
 		dialling := monotonic(t)
-		var client net.Conn
-		r.ns.Run(t, func() {
-			var err error
-			if client, err = net.Dial("tcp", "127.0.0.1:80"); err != nil {
-				t.Fatal(err)
-			}
-		})
+		client := dialOnly(t, r.ns, l)
 		defer client.Close()
 		dialled := monotonic(t)
 		sent := make(chan error, 1)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math"
 	"testing"
 	"time"
 
@@ -94,8 +93,14 @@ var (
 	}
 )
 
-// Each policy asks for its packets, and for no others.
-func TestSamplePolicies(t *testing.T) {
+// samplePolicy is what to sample of sampleTape, and which policies are to have asked for which frame.
+type samplePolicy struct {
+	config reading.SampleConfig
+	filter reading.KernelFilter
+	want   map[string]reading.SamplePolicy
+}
+
+func samplePolicies() map[string]samplePolicy {
 	const (
 		all, random, flows, first = reading.SampleAll, reading.SampleRandom, reading.SampleFlows, reading.SampleFirst
 		heads, errs, conns        = reading.SampleHeads, reading.SampleErrors, reading.SampleConns
@@ -113,11 +118,7 @@ func TestSamplePolicies(t *testing.T) {
 	both := every(all)
 	both["syn"], both["syn-ack"], both["fin"] = all|conns, all|conns, all|conns
 	both["data again"], both["rst"] = all|errs, all|errs|conns
-	for name, c := range map[string]struct {
-		config reading.SampleConfig
-		filter reading.KernelFilter
-		want   map[string]reading.SamplePolicy
-	}{
+	return map[string]samplePolicy{
 		"all":            {config: reading.SampleConfig{Policies: all}, want: every(all)},
 		"one in one":     {config: reading.SampleConfig{Policies: random, OneIn: 1}, want: every(random)},
 		"every flow":     {config: reading.SampleConfig{Policies: flows, OneIn: 1}, want: keyed},
@@ -133,7 +134,12 @@ func TestSamplePolicies(t *testing.T) {
 			filter: reading.KernelFilter{{Test: reading.TestProto, Lo: 6, OnTrue: reading.FilterReject, OnFalse: reading.FilterAccept}},
 			want:   map[string]reading.SamplePolicy{"ask": all, "ask on": all, "answer": all, "answer on": all, "ask more": all, "arp": all, "malformed": all},
 		},
-	} {
+	}
+}
+
+// Each policy asks for its packets, and for no others.
+func TestSamplePolicies(t *testing.T) {
+	for name, c := range samplePolicies() {
 		t.Run(name, func(t *testing.T) {
 			eachSampling(t, c.config, c.filter, func(t *testing.T, b *bench) {
 				got := make(map[string]reading.SamplePolicy)
@@ -233,75 +239,6 @@ func TestSampleOfFullTable(t *testing.T) {
 		if last.Slot != reading.NoSlot || last.Reason != reading.ReasonTableFull ||
 			last.Key.Endpoint(1-int(last.From)).Port() != MinFlows+1 {
 			t.Errorf("%+v", last)
-		}
-	})
-}
-
-// within reports whether n is within four standard deviations of one in oneIn of total.
-func within(n, total, oneIn float64) bool {
-	p := 1 / oneIn
-	return math.Abs(n-total*p) <= 4*math.Sqrt(total*p*(1-p))
-}
-
-func TestSampleOneIn(t *testing.T) {
-	const packets = 1_000_000
-	for _, oneIn := range []uint32{3, 100} {
-		t.Run(fmt.Sprint(oneIn), func(t *testing.T) {
-			config := reading.SampleConfig{Policies: reading.SampleRandom, OneIn: oneIn, Snaplen: 64}
-			eachSampling(t, config, nil, func(t *testing.T, b *bench) {
-				b.repeat(t, testkit.Packet(testkit.UDP()), packets)
-				counts, err := b.SampleCounts()
-				if runs := b.runs(t); err != nil || runs < packets || !within(float64(counts.Seen), float64(runs), float64(oneIn)) {
-					t.Errorf("one in %d of %d: %+v, %v", oneIn, runs, counts, err)
-				}
-				all := b.readSamples(t)
-				if counts.Taken != uint64(len(all)) || counts.Seen != counts.Taken+counts.Full || len(all) == 0 {
-					t.Errorf("%d samples: %+v", len(all), counts)
-				}
-				for _, s := range all {
-					if s.OneIn != oneIn || s.Why != reading.SampleRandom {
-						t.Fatalf("%+v", s)
-					}
-				}
-			})
-		})
-	}
-}
-
-// A flow is sampled whole, both directions and all its packets, or not at all; another run chooses others.
-func TestSampleWholeFlows(t *testing.T) {
-	const flows, packets, oneIn = 900, 4, 5
-	config := reading.SampleConfig{Policies: reading.SampleFlows, OneIn: oneIn}
-	eachSampling(t, config, nil, func(t *testing.T, b *bench) {
-		runs := [2]map[reading.SlotKey]int{}
-		for run := range runs {
-			runs[run] = make(map[reading.SlotKey]int)
-			b := newBench(t, sampling(b.kind, config))
-			for i := range flows * packets {
-				client := fmt.Sprintf("127.0.0.1:%d", 40000+i%flows)
-				if i/flows%2 == 0 {
-					b.pass(t, testkit.Packet(testkit.From(client), testkit.UDP()))
-				} else {
-					b.pass(t, testkit.Packet(back, testkit.To(client), testkit.UDP()))
-				}
-			}
-			for _, s := range b.readSamples(t) {
-				runs[run][s.Key]++
-				if s.OneIn != oneIn || s.Why != reading.SampleFlows {
-					t.Fatalf("%+v", s)
-				}
-			}
-			for key, n := range runs[run] {
-				if n != packets {
-					t.Errorf("%d of %d packets of %v", n, packets, key)
-				}
-			}
-			if n := len(runs[run]); !within(float64(n), flows, oneIn) {
-				t.Errorf("%d of %d flows", n, flows)
-			}
-		}
-		if cmp.Equal(runs[0], runs[1]) {
-			t.Error("two runs chose the same flows")
 		}
 	})
 }

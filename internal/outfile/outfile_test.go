@@ -17,20 +17,21 @@ import (
 
 var nobody *User // behind sudo
 
-func TestCreate(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "x")
-	precious := filepath.Join(dir, "precious")
-	must := func(err error) {
+// inEmpty makes a directory of the test's own, in which files are as private as their maker has them.
+func inEmpty(t *testing.T) (dir, path string, must func(error)) {
+	dir = t.TempDir()
+	old := syscall.Umask(0)
+	t.Cleanup(func() { syscall.Umask(old) })
+	return dir, filepath.Join(dir, "x"), func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	must(os.WriteFile(precious, []byte("precious"), 0o600))
-	old := syscall.Umask(0)
-	t.Cleanup(func() { syscall.Umask(old) })
+}
 
+func TestCreate(t *testing.T) {
+	_, path, must := inEmpty(t)
 	t.Run("for its owner only", func(t *testing.T) {
 		f, err := nobody.Create(path)
 		must(err)
@@ -55,8 +56,13 @@ func TestCreate(t *testing.T) {
 			t.Error("whoever has the old file open can read the new one", now.Mode())
 		}
 	})
+}
+
+func TestCreateWhereNoFileIs(t *testing.T) {
+	dir, path, must := inEmpty(t)
+	precious := filepath.Join(dir, "precious")
+	must(os.WriteFile(precious, []byte("precious"), 0o600))
 	t.Run("link", func(t *testing.T) {
-		must(os.Remove(path))
 		for _, to := range []string{precious, filepath.Join(dir, "nothing")} {
 			must(os.Symlink(to, path))
 			if _, err := nobody.Create(path); err == nil || !strings.Contains(err.Error(), "symbolic link") {

@@ -34,7 +34,16 @@ func held(pid uint32, proto model.Proto, local, remote string) reading.Holder {
 	return h
 }
 
-func TestHolderOf(t *testing.T) {
+// holderCase is a socket's end, and who of those that hold sockets is to be behind it.
+type holderCase struct {
+	name          string
+	proto         model.Proto
+	local, remote string // the end that is asked for is local
+	held          []reading.Holder
+	pid           uint32 // 0: nobody
+}
+
+func holderCases() []holderCase {
 	const (
 		tcp, udp = model.ProtoTCP, model.ProtoUDP
 		client   = "127.0.0.1:40000"
@@ -48,13 +57,7 @@ func TestHolderOf(t *testing.T) {
 	closed.Listening = false
 	orphan := held(1, tcp, server, client)
 	orphan.Process = nil
-	for _, test := range []struct {
-		name          string
-		proto         model.Proto
-		local, remote string // the end that is asked for is local
-		held          []reading.Holder
-		pid           uint32 // 0: nobody
-	}{
+	return []holderCase{
 		{"connected", tcp, server, client, []reading.Holder{held(1, tcp, server, client)}, 1},
 		{"connected, other end's", tcp, client, server, []reading.Holder{held(1, tcp, server, client)}, 0},
 		{"connected, other protocol", tcp, server, client, []reading.Holder{held(1, udp, server, client)}, 0},
@@ -93,7 +96,11 @@ func TestHolderOf(t *testing.T) {
 		{"udp, younger than the flow", udp, server, client, []reading.Holder{held(100, udp, server, "")}, 0},
 		{"sctp", model.ProtoSCTP, server, client, []reading.Holder{held(1, model.ProtoSCTP, server, "")}, 1},
 		{"held by nobody", tcp, server, client, []reading.Holder{orphan}, 0},
-	} {
+	}
+}
+
+func TestHolderOf(t *testing.T) {
+	for _, test := range holderCases() {
 		t.Run(test.name, func(t *testing.T) {
 			s := index(test.held)
 			for end, key := range []*reading.SlotKey{

@@ -11,37 +11,43 @@ import (
 	"github.com/lotrace/lotrace/internal/reading"
 )
 
+// Ports of clients.
+const shown, excluded, hidden = 40000, 41000, 42000
+
+func unknownOwner(f *model.Flow) bool { return f.Client.Owner == nil }
+
+// filteredOverflows are flows that end, all but one without room, and how many packets are in the totals and hidden.
+var filteredOverflows = []struct {
+	name       string
+	filter     string
+	match      func(*model.Flow) bool
+	hide       func(*model.Flow) bool
+	ports      []uint16
+	named      bool // by then it is known who the clients are
+	total, hid uint64
+}{
+	{"filter", "process:x", func(f *model.Flow) bool { return f.Client.Port < excluded }, nil,
+		[]uint16{excluded, shown, excluded + 1, shown + 1, shown + 2, excluded + 2}, true, 6, 0},
+	{"nothing matches", "process:x", func(*model.Flow) bool { return false }, nil,
+		[]uint16{shown, shown + 1, shown + 2}, true, 0, 0},
+	{"hidden", "", nil, func(f *model.Flow) bool { return f.Client.Port >= hidden },
+		[]uint16{shown, hidden, hidden + 1, shown + 1, hidden + 2}, true, 4, 3},
+	{"both", "process:x", func(f *model.Flow) bool { return f.Client.Port >= excluded },
+		func(f *model.Flow) bool { return f.Client.Port >= hidden },
+		[]uint16{shown, excluded, hidden, shown + 1, excluded + 1, hidden + 1}, true, 4, 2},
+	{"owners are known", "process:x", func(f *model.Flow) bool { return !unknownOwner(f) }, nil,
+		[]uint16{shown, shown + 1, shown + 2}, true, 6, 0},
+	{"owners are unknown", "process:x", func(f *model.Flow) bool { return !unknownOwner(f) }, nil,
+		[]uint16{shown, shown + 1, shown + 2}, false, 0, 0},
+	{"amounts", "turns>0", func(f *model.Flow) bool { return f.Turn.Count > 0 }, nil,
+		[]uint16{shown, shown + 1, shown + 2}, true, 6, 0},
+}
+
 // Whatever there is no room for, totals are of what the filter asked for and nothing else, and every hidden
 // packet is counted as hidden: a port says here what becomes of a flow.
 func TestOverflowIsFiltered(t *testing.T) {
-	const shown, excluded, hidden = 40000, 41000, 42000
 	known := &reading.Process{Comm: "known"}
-	unknownOwner := func(f *model.Flow) bool { return f.Client.Owner == nil }
-	for _, test := range []struct {
-		name       string
-		filter     string
-		match      func(*model.Flow) bool
-		hide       func(*model.Flow) bool
-		ports      []uint16
-		named      bool // by then it is known who the clients are
-		total, hid uint64
-	}{
-		{"filter", "process:x", func(f *model.Flow) bool { return f.Client.Port < excluded }, nil,
-			[]uint16{excluded, shown, excluded + 1, shown + 1, shown + 2, excluded + 2}, true, 6, 0},
-		{"nothing matches", "process:x", func(*model.Flow) bool { return false }, nil,
-			[]uint16{shown, shown + 1, shown + 2}, true, 0, 0},
-		{"hidden", "", nil, func(f *model.Flow) bool { return f.Client.Port >= hidden },
-			[]uint16{shown, hidden, hidden + 1, shown + 1, hidden + 2}, true, 4, 3},
-		{"both", "process:x", func(f *model.Flow) bool { return f.Client.Port >= excluded },
-			func(f *model.Flow) bool { return f.Client.Port >= hidden },
-			[]uint16{shown, excluded, hidden, shown + 1, excluded + 1, hidden + 1}, true, 4, 2},
-		{"owners are known", "process:x", func(f *model.Flow) bool { return !unknownOwner(f) }, nil,
-			[]uint16{shown, shown + 1, shown + 2}, true, 6, 0},
-		{"owners are unknown", "process:x", func(f *model.Flow) bool { return !unknownOwner(f) }, nil,
-			[]uint16{shown, shown + 1, shown + 2}, false, 0, 0},
-		{"amounts", "turns>0", func(f *model.Flow) bool { return f.Turn.Count > 0 }, nil,
-			[]uint16{shown, shown + 1, shown + 2}, true, 6, 0},
-	} {
+	for _, test := range filteredOverflows {
 		s := newFakeSource()
 		e := start(t, s, Config{
 			MaxEnded: 1, Origin: model.Origin{Filter: test.filter}, Match: test.match, Hide: test.hide,

@@ -71,9 +71,47 @@ func (f *failing) spoil(r *reading.Reading, err error) error {
 	return f.err
 }
 
+var gone = errors.New("gone")
+
+// fails are calls that read, and fail.
+var fails = map[string]func(*testing.T, *Engine){
+	"window": func(t *testing.T, e *Engine) {
+		if w, err := e.Window(new(model.Flows)); !errors.Is(err, gone) {
+			t.Errorf("%+v, %v", w, err)
+		}
+	},
+	"sweep": func(t *testing.T, e *Engine) {
+		e.calls = sweepInPlenty - 1
+		if err := e.Sweep(); !errors.Is(err, gone) {
+			t.Error(err)
+		}
+	},
+	"look": func(t *testing.T, e *Engine) {
+		if err := e.Look(); !errors.Is(err, gone) {
+			t.Error(err)
+		}
+	},
+}
+
+// leaves are what a reading that fails may leave behind.
+var leaves = map[string]func(*reading.Reading){
+	"whole": func(*reading.Reading) {},
+	"without slots": func(r *reading.Reading) {
+		r.Slots = r.Slots[:0]
+	},
+	"nonsense": func(r *reading.Reading) {
+		r.MonoNS, r.Wall = 1, time.Time{}
+		r.Device, r.Reasons = model.DeviceSpan{After: model.DeviceCount{Packets: 1}}, [reading.ReasonCount]model.Count{}
+		r.Unmeasured, r.Uncounted, r.SlowLost = 99, 99, 99
+		r.Queues = append(r.Queues, reading.Queue{Slot: 0, Drops: 1000})
+		for i := range r.Slots {
+			r.Slots[i].Dir[0].Packets += 1000
+		}
+	},
+}
+
 // A reading that fails leaves the window as it is: with the next that does not, it is as if there had been none.
 func TestFailedReadingsAreNone(t *testing.T) {
-	gone := errors.New("gone")
 	whole := func(t *testing.T, fail func(*testing.T, *Engine), leave func(*reading.Reading)) []*model.Window {
 		s := newFakeSource()
 		f := &failing{fakeSource: s, leave: leave}
@@ -113,39 +151,6 @@ func TestFailedReadingsAreNone(t *testing.T) {
 			all = append(all, &kept)
 		}
 		return all
-	}
-	fails := map[string]func(*testing.T, *Engine){
-		"window": func(t *testing.T, e *Engine) {
-			if w, err := e.Window(new(model.Flows)); !errors.Is(err, gone) {
-				t.Errorf("%+v, %v", w, err)
-			}
-		},
-		"sweep": func(t *testing.T, e *Engine) {
-			e.calls = sweepInPlenty - 1
-			if err := e.Sweep(); !errors.Is(err, gone) {
-				t.Error(err)
-			}
-		},
-		"look": func(t *testing.T, e *Engine) {
-			if err := e.Look(); !errors.Is(err, gone) {
-				t.Error(err)
-			}
-		},
-	}
-	leaves := map[string]func(*reading.Reading){
-		"whole": func(*reading.Reading) {},
-		"without slots": func(r *reading.Reading) {
-			r.Slots = r.Slots[:0]
-		},
-		"nonsense": func(r *reading.Reading) {
-			r.MonoNS, r.Wall = 1, time.Time{}
-			r.Device, r.Reasons = model.DeviceSpan{After: model.DeviceCount{Packets: 1}}, [reading.ReasonCount]model.Count{}
-			r.Unmeasured, r.Uncounted, r.SlowLost = 99, 99, 99
-			r.Queues = append(r.Queues, reading.Queue{Slot: 0, Drops: 1000})
-			for i := range r.Slots {
-				r.Slots[i].Dir[0].Packets += 1000
-			}
-		},
 	}
 	want := whole(t, func(*testing.T, *Engine) {}, nil)
 	if len(want[2].Slow) != 2 || want[2].Totals.Packets != 5 || want[2].Flows.Len() != 2 {

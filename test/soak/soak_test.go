@@ -21,6 +21,15 @@ import (
 // leastSamples is how many make three thirds worth comparing.
 const leastSamples = 30
 
+// checkGoroutines holds a run that went on for so long against a young one.
+func checkGoroutines(t *testing.T, ns *testkit.Netns, old *resident, long time.Duration) {
+	t.Helper()
+	young := start(t, ns, "young", program("flows", "--watch", "1s", "-o", "jsonl"))
+	if now, then := old.goroutines(), young.goroutines(); now > then+1 {
+		t.Errorf("%d goroutines after %v, %d in a young run:\n%s", now, long, then, &old.stderr)
+	}
+}
+
 func TestSoak(t *testing.T) {
 	long, err := time.ParseDuration(os.Getenv("SOAK"))
 	if err != nil || long < leastSamples*time.Second {
@@ -60,11 +69,8 @@ func TestSoak(t *testing.T) {
 		t.Error("no datagram was dropped: the mix lacks something")
 	}
 
-	young := start(t, ns, "young", program("flows", "--watch", "1s", "-o", "jsonl"))
 	witness := residents[len(residents)-1]
-	if now, then := witness.goroutines(), young.goroutines(); now > then+1 {
-		t.Errorf("%d goroutines after %v, %d in a young run:\n%s", now, long, then, &witness.stderr)
-	}
+	checkGoroutines(t, ns, witness, long)
 	for _, r := range residents {
 		if r != witness && r.end(syscall.SIGTERM) != 0 {
 			t.Errorf("%s ended with %v: %s", r.name, r.ProcessState, &r.stderr)
