@@ -21,6 +21,17 @@ import (
 // leastSamples is how many make three thirds worth comparing.
 const leastSamples = 30
 
+// checkLeft holds what is attached, and what the kernel says of itself, against what was before.
+func checkLeft(t *testing.T, ns *testkit.Netns, clean testkit.Attached, tainted string) {
+	t.Helper()
+	if diff := cmp.Diff(clean, ns.Attached()); diff != "" {
+		t.Errorf("left attached (-before +after): %s", diff)
+	}
+	if now := taint(t); now != tainted {
+		t.Errorf("the kernel warned, see dmesg: tainted %s, and %s before", now, tainted)
+	}
+}
+
 // checkGoroutines holds a run that went on for so long against a young one.
 func checkGoroutines(t *testing.T, ns *testkit.Netns, old *resident, long time.Duration) {
 	t.Helper()
@@ -85,12 +96,7 @@ func TestSoak(t *testing.T) {
 		r.flat(long)
 		testkit.CheckBPFGone(t, r.objects)
 	}
-	if diff := cmp.Diff(clean, ns.Attached()); diff != "" {
-		t.Errorf("left attached (-before +after): %s", diff)
-	}
-	if now := taint(t); now != tainted {
-		t.Errorf("the kernel warned, see dmesg: tainted %s, and %s before", now, tainted)
-	}
+	checkLeft(t, ns, clean, tainted)
 	printSummary(t, residents, books, errands)
 }
 
