@@ -116,7 +116,9 @@ func (p *plan) checkLayers() []string {
 			continue
 		}
 		p.follow([]*room{r}, func(chain []*room) {
-			if last := chain[len(chain)-1]; !slices.Contains(strings.Fields(p.layers[at].may), last.layer) {
+			last := chain[len(chain)-1]
+			may := slices.Contains(strings.Fields(p.layers[at].may), last.layer)
+			if !may || len(chain) == 2 && slices.Contains(strings.Fields(p.layers[at].through), last.layer) {
 				faults = append(faults, fmt.Sprintf("%s: %s", describe(chain), p.layers[at].why))
 			}
 		})

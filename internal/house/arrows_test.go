@@ -81,7 +81,7 @@ func TestDrawingIsCurrent(t *testing.T) {
 // town is a small house in order; each test breaks one thing.
 func town() (plan, []goPackage) {
 	p := plan{
-		layers: []layer{{"high", "high middle low", ""}, {"middle", "low", ""}, {"low", "", "nobody looks up"}},
+		layers: []layer{{"high", "high middle low", "it goes through the hall", "low"}, {"middle", "low", "", ""}, {"low", "", "nobody looks up", ""}},
 		rooms: []room{
 			{"cmd/town", "high", "hall", "golang.org/x/sys"},
 			{"hall", "middle", "cellar", ""},
@@ -132,12 +132,17 @@ func TestArrowsAreSeen(t *testing.T) {
 			p.rooms[3].imports, packages[3].TestImports = "", nil
 			return packages
 		}, []string{"cellar imports hall imports test/town: nobody looks up"}},
+		{"past the one that it goes through", func(p *plan, packages []goPackage) []goPackage {
+			p.rooms[0].imports += " cellar"
+			packages[0].Imports = append(packages[0].Imports, module+"internal/cellar")
+			return packages
+		}, []string{"cmd/town imports cellar: it goes through the hall"}},
 		{"a layer that is not there", func(p *plan, packages []goPackage) []goPackage {
 			p.rooms[2].layer = "lowest"
 			return packages
 		}, []string{
-			"cmd/town imports hall imports cellar: ", "hall imports cellar: ", `cellar is on no layer "lowest"`,
-			"test/town imports hall imports cellar: ",
+			"cmd/town imports hall imports cellar: it goes through the hall", "hall imports cellar: ", `cellar is on no layer "lowest"`,
+			"test/town imports hall imports cellar: it goes through the hall",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -10,10 +10,8 @@ const (
 // The exceptions. Each says how large it may be; where it became smaller, it is taken out.
 var exceptions = []exception{
 	{"internal/stats.Source", 11, "one value is all that the engine reads; it is made of interfaces by what they are of, and none of those is over four"},
-	{"internal/stats.Owners", 5, "what one window asks of owners; the fake of tests answers all five, so that a split would gain nobody"},
 
 	{"internal/export.flowRow", 21, "a row of JSON is as wide as its schema, with docs/json.md beside it"},
-	{"internal/owner.Resolver", 25, "one lock guards the work that waits and the answers that are known, and most of it is behind that lock"},
 	{"internal/tui.Model", 41, "a program of Bubble Tea is one value, and all that a key may change is in it"},
 
 	{"cmd/lotrace.TestTraceTellsEveryTurn", 73, measured},

@@ -5,23 +5,25 @@ type layer struct {
 	name string
 	may  string // the layers that its rooms may reach, through whatever chain of imports
 	why  string
+
+	through string // of these, those that its rooms reach through others only, and never import themselves
 }
 
 // The layers, from the top.
 var layers = []layer{
-	{"commands", "faces players makers view words doctor boundary engine process contract leaves", "what runs is not made of tests"},
-	{"faces", "view words engine process contract leaves", "a face shows what it is given: it knows neither another face nor the kernel"},
-	{"players", "makers boundary engine process contract leaves", "a run knows what counts, and nobody who looks on"},
-	{"makers", "engine contract leaves", "what makes packets or turns of samples fills a sink, whichever it is"},
-	{"view", "words leaves", "rows are made of windows, whoever counted them and whoever shows them"},
-	{"words", "leaves", "words serve faces and know none"},
-	{"doctor", "boundary process contract leaves", "it judges the machine, not traffic"},
-	{"boundary", "boundary process contract leaves", "the boundary reads the kernel and judges nothing"},
-	{"engine", "engine contract leaves", "the engine knows the model, not its users"},
-	{"process", "process leaves", "what the process may do, and where it runs, is the same for all"},
-	{"contract", "leaves", "what was read, raw: between the boundary and the engine, and nobody's to show"},
-	{"leaves", "", "everybody may use a leaf, so it uses nobody"},
-	{"workshop", "workshop contract leaves", "tools and what tests are made of are not made of what they test"},
+	{"commands", "faces players makers view words doctor boundary engine process contract leaves", "what runs is not made of tests", ""},
+	{"faces", "view words engine process contract leaves", "a face shows what it is given: it knows neither another face nor the kernel", "contract"},
+	{"players", "makers boundary engine process contract leaves", "a run knows what counts, and nobody who looks on", ""},
+	{"makers", "engine contract leaves", "what makes packets or turns of samples fills a sink, whichever it is", ""},
+	{"view", "words leaves", "rows are made of windows, whoever counted them and whoever shows them", ""},
+	{"words", "leaves", "words serve faces and know none", ""},
+	{"doctor", "boundary process contract leaves", "it judges the machine, not traffic", ""},
+	{"boundary", "boundary process contract leaves", "the boundary reads the kernel and judges nothing", ""},
+	{"engine", "engine contract leaves", "the engine knows the model, not its users", ""},
+	{"process", "process leaves", "what the process may do, and where it runs, is the same for all", ""},
+	{"contract", "leaves", "what was read, raw: between the boundary and the engine, and nobody's to show", ""},
+	{"leaves", "", "everybody may use a leaf, so it uses nobody", ""},
+	{"workshop", "workshop contract leaves", "tools and what tests are made of are not made of what they test", ""},
 }
 
 // room is a package of this module, without the module's name and without internal/.

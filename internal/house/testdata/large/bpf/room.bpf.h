@@ -26,6 +26,13 @@ static int lt_five(int a, int b, int c, int d, void (*e)(int, int))
 	return 0;
 }
 
+static const char lt_url[] = "http://room{";
+
+static int lt_behind(int a, int b, int c, int d, int e, int f)
+{
+	return '/' + '*' + 0 * '*' + '/';
+}
+
 static int lt_none(void) { return 0; }
 
 SEC("tp_btf/some") int BPF_PROG(lt_program, int a, int b, int c, int d, int e, int f)
