@@ -51,12 +51,7 @@ type Resolver struct {
 	stopped <-chan struct{}
 	running sync.WaitGroup
 
-	// The work that waits. Senders hold mu and never wait.
-	first     chan *entry // never looked up; these may be short-lived
-	again     chan *entry
-	wantNames chan struct{}
-	wantScan  chan struct{}
-	scanNow   chan chan error
+	work
 
 	mu        sync.Mutex
 	now       uint64 // ticks since New
@@ -67,11 +62,25 @@ type Resolver struct {
 	sockets   *sockets
 	scanErr   error
 	denied    int
-	pending   int  // lookups that wait or run
-	naming    bool // a question to the engines waits or runs
-	wanted    bool // a scan waits or runs
-	resting   bool // after a scan: the next must wait
-	settled   chan struct{}
+	underWay
+}
+
+// work is the work that waits. Senders hold the resolver's lock and never wait.
+type work struct {
+	first     chan *entry // never looked up; these may be short-lived
+	again     chan *entry
+	wantNames chan struct{}
+	wantScan  chan struct{}
+	scanNow   chan chan error
+}
+
+// underWay is the work that waits or runs, behind the resolver's lock.
+type underWay struct {
+	pending int  // lookups
+	naming  bool // a question to the engines
+	wanted  bool // a scan
+	resting bool // after a scan: the next must wait
+	settled chan struct{}
 }
 
 // New starts a resolver. It holds three goroutines until Close.
@@ -89,15 +98,17 @@ func start(config Config, clock func(id int32) uint64) *Resolver {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Resolver{
-		config:    config,
-		clock:     clock,
-		stop:      stop,
-		stopped:   ctx.Done(),
-		first:     make(chan *entry, config.MaxProcesses),
-		again:     make(chan *entry, config.MaxProcesses),
-		wantNames: make(chan struct{}, 1),
-		wantScan:  make(chan struct{}, 1),
-		scanNow:   make(chan chan error),
+		config:  config,
+		clock:   clock,
+		stop:    stop,
+		stopped: ctx.Done(),
+		work: work{
+			first:     make(chan *entry, config.MaxProcesses),
+			again:     make(chan *entry, config.MaxProcesses),
+			wantNames: make(chan struct{}, 1),
+			wantScan:  make(chan struct{}, 1),
+			scanNow:   make(chan chan error),
+		},
 		processes: make(map[model.ProcessID]*list.Element),
 		recent:    list.New(),
 		names:     make(map[string]string),
@@ -251,16 +262,19 @@ func (r *Resolver) update(e *entry) {
 	}
 }
 
-// Gone reports whether the process was seen to have ended. A young death may go unnoticed for two
-// seconds.
-func (r *Resolver) Gone(p *reading.Process) bool {
+// Process returns what Owner does and whether the process was seen to have ended. A young death may go unnoticed for
+// two seconds.
+func (r *Resolver) Process(p *reading.Process) (owner *model.Owner, gone bool) {
+	if p.IsKernel() {
+		return kernel, false
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	element, ok := r.processes[p.ProcessID]
-	return ok && element.Value.(*entry).gone
+	owner = r.owner(p, seen)
+	return owner, r.entry(p).gone
 }
 
-// Version is another one whenever Owner, Gone or Holder may answer otherwise than before.
+// Version is another one whenever Owner, Process or Holder may answer otherwise than before.
 func (r *Resolver) Version() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

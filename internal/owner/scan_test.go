@@ -259,8 +259,11 @@ func TestScanHangs(t *testing.T) {
 	}
 	<-began
 	r.Holder(testKey, 0, 1, true)
-	r.Owner(process(1))
-	for deadline := time.Now().Add(patience); !r.Gone(process(1)); runtime.Gosched() {
+	isGone := func() bool {
+		_, gone := r.Process(process(1))
+		return gone
+	}
+	for deadline := time.Now().Add(patience); !isGone(); runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatal("not looked up")
 		}

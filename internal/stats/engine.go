@@ -14,10 +14,9 @@ import (
 
 // Owners names who is behind the ends of flows. Only Settle waits.
 type Owners interface {
-	// Owner is what is known of a process by now; details may come later.
-	Owner(p *reading.Process) *model.Owner
-	// Gone reports whether the process is known to have ended.
-	Gone(p *reading.Process) bool
+	// Process returns what is known of a process by now, of which details may come later, and whether it is known to
+	// have ended.
+	Process(p *reading.Process) (owner *model.Owner, gone bool)
 	// Holder is who holds the socket of an end of a flow whose first packet was at created
 	// (CLOCK_MONOTONIC, ns); nil: unknown so far. If the end may be waiting for somebody to connect or
 	// to accept, who listens there stands for it.

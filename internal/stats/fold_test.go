@@ -96,8 +96,9 @@ func newPlay(t *testing.T) *play {
 // namesAll knows each process by its PID and finds no holder.
 type namesAll struct{}
 
-func (namesAll) Owner(p *reading.Process) *model.Owner { return &model.Owner{PID: p.PID, Comm: "x"} }
-func (namesAll) Gone(*reading.Process) bool            { return false }
+func (namesAll) Process(p *reading.Process) (*model.Owner, bool) {
+	return &model.Owner{PID: p.PID, Comm: "x"}, false
+}
 func (namesAll) Holder(*reading.SlotKey, int, uint64, bool) *model.Owner {
 	return nil
 }

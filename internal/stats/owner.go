@@ -116,8 +116,8 @@ func (e *Engine) process(p *reading.Process) process {
 }
 
 func (e *Engine) askProcess(p *reading.Process) process {
-	gone := e.config.Owners.Gone(p)
-	return process{owner: e.config.Owners.Owner(p), gone: gone}
+	owner, gone := e.config.Owners.Process(p)
+	return process{owner, gone}
 }
 
 // isNews reports whether nobody was asked yet who is behind the end, or to no avail.

@@ -20,9 +20,10 @@ type fakeOwners struct {
 	settle  func() // happens meanwhile
 }
 
-func (o *fakeOwners) Owner(p *reading.Process) *model.Owner { return o.owners[p] }
-func (o *fakeOwners) Gone(p *reading.Process) bool          { return o.gone[p] }
-func (o *fakeOwners) Version() uint64                       { return o.version }
+func (o *fakeOwners) Process(p *reading.Process) (*model.Owner, bool) {
+	return o.owners[p], o.gone[p]
+}
+func (o *fakeOwners) Version() uint64 { return o.version }
 func (o *fakeOwners) Settle(time.Duration) {
 	if o.settle != nil {
 		o.settle()
