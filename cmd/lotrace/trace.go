@@ -130,7 +130,7 @@ func (o *traceOptions) follow(ctx context.Context, s *live.Session, out *bufio.W
 		func(e *model.Traced) error { return encoder.Event(out, e) },
 		func(g *model.TraceGap) error { return encoder.Gap(out, g) })
 	err := s.Run(ctx, live.Sinks{
-		Turn:  selector.Tell,
+		Turn:  selector.Show,
 		Round: func(now time.Time) error { return errors.Join(selector.Tick(now), out.Flush()) },
 	})
 	if failed := out.Flush(); !s.HasBegun() || failed != nil && errors.Is(err, failed) {

@@ -27,7 +27,7 @@ func (e pictureEncoder) Encode(w io.Writer, s *model.Window) error {
 	}
 	var services, hidden []*view.Row
 	for v := range rows.All() {
-		if v.Turn.Count > 0 || len(errorLines(v)) > 0 {
+		if v.Turn.Count > 0 || len(healthLines(v)) > 0 {
 			services = append(services, v)
 		}
 	}

@@ -22,7 +22,7 @@ func (e pictureEncoder) parts(w io.Writer, v *view.Row) {
 // drawErrors names and counts what went wrong at a service.
 func (e pictureEncoder) drawErrors(w io.Writer, v *view.Row) {
 	label := "wrong"
-	for _, wrong := range errorLines(v) {
+	for _, wrong := range healthLines(v) {
 		if e.Width > 0 {
 			wrong = cut(wrong, e.Width-len(margin))
 		}
@@ -35,7 +35,7 @@ func (e pictureEncoder) drawErrors(w io.Writer, v *view.Row) {
 func (e pictureEncoder) ailing(hidden []*view.Row) string {
 	n := uint64(0)
 	for _, v := range hidden {
-		if len(errorLines(v)) > 0 {
+		if len(healthLines(v)) > 0 {
 			n++
 		}
 	}
@@ -45,6 +45,6 @@ func (e pictureEncoder) ailing(hidden []*view.Row) string {
 	return tableEncoder{request: request{Options: e.Options}}.paint(red, ", something wrong at "+human.Commas(n))
 }
 
-func errorLines(v *view.Row) []string {
-	return human.ErrorLines(human.Plain(v.Name), v.Health, v.AcceptQueue)
+func healthLines(v *view.Row) []string {
+	return human.HealthLines(human.Plain(v.Name), v.Health, v.AcceptQueue)
 }

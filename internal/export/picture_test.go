@@ -37,7 +37,7 @@ func TestPicture(t *testing.T) {
 }
 
 // A service without errors is drawn without a word about them.
-func TestErrorLines(t *testing.T) {
+func TestHealthLines(t *testing.T) {
 	tests := []struct {
 		name string
 		v    view.Row
@@ -59,7 +59,7 @@ func TestErrorLines(t *testing.T) {
 			Server: model.EndHealth{SocketDrops: 12}, Drops: []model.DropCount{{Reason: "socket_rcvbuff", SKBs: 12}}}), "drops: socket_rcvbuff 12"},
 	}
 	for _, tt := range tests {
-		if got := strings.Join(errorLines(&tt.v), "; "); got != tt.want {
+		if got := strings.Join(healthLines(&tt.v), "; "); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
 		}
 	}

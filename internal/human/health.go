@@ -8,9 +8,9 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// ErrorLines names and counts what went wrong, a line each; server is a name fit to show, h and q may be nil.
+// HealthLines names and counts what went wrong, a line each; server is a name fit to show, h and q may be nil.
 // Nothing is said of what is as it should be.
-func ErrorLines(server string, h *model.Health, q *model.AcceptQueue) []string {
+func HealthLines(server string, h *model.Health, q *model.AcceptQueue) []string {
 	var all []string
 	add := func(n uint64, format string, args ...any) {
 		if n > 0 {

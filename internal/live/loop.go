@@ -163,7 +163,7 @@ func (l *loop) step(now time.Time, due due) error {
 			return err
 		}
 		if due.tell || due.window {
-			if err := l.tellTurns(false); err != nil {
+			if err := l.showTurns(false); err != nil {
 				return err
 			}
 		}
@@ -244,11 +244,11 @@ func (l *loop) without(err error, leave func()) error {
 	return nil
 }
 
-func (l *loop) tellTurns(all bool) error {
+func (l *loop) showTurns(all bool) error {
 	if l.Turns == nil {
 		return nil
 	}
-	return l.without(l.Turns.Tell(l.Readings, all), func() { l.Turns = nil })
+	return l.without(l.Turns.Show(l.Readings, all), func() { l.Turns = nil })
 }
 
 func (l *loop) round(now time.Time) error {
@@ -290,7 +290,7 @@ func (l *loop) drain(now time.Time) error {
 			return err
 		}
 	}
-	if err := l.tellTurns(true); err != nil {
+	if err := l.showTurns(true); err != nil {
 		return err
 	}
 	return l.round(now)

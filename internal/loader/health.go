@@ -49,7 +49,7 @@ func readDrop(from *lotraceLtDrop) reading.Drop {
 func (l *Loader) ReleaseHealth(place uint32) error {
 	l.table.healths.at[place] = lotraceLtHealth{}
 	if err := l.table.healthsFree.Put(nil, place-1); err != nil {
-		return fmt.Errorf("give trouble back: %w", err)
+		return fmt.Errorf("give place of health back: %w", err)
 	}
 	return nil
 }

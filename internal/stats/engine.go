@@ -203,7 +203,7 @@ func (e *Engine) Window(rows *model.Flows) (*model.Window, error) {
 	w.Listening = e.queues.backlogs.listening
 	w.Unmeasured = e.now.Unmeasured - e.start.Unmeasured
 	w.Samples = e.now.Samples.Sub(e.start.Samples)
-	e.tellHealth(w)
+	e.showHealth(w)
 	e.total(w)
 	if w.Origin.Filter == "" {
 		counted := w.Totals

@@ -38,8 +38,8 @@ func (e *Engine) restartHealth() {
 	e.start.Queues, e.start.Backlogs, e.start.Slow = nil, nil, nil
 }
 
-// tellHealth says what is in no row.
-func (e *Engine) tellHealth(s *model.Window) {
+// showHealth says what is in no row.
+func (e *Engine) showHealth(s *model.Window) {
 	s.Uncounted = e.now.Uncounted - e.start.Uncounted
 	s.QueuesFailed, e.queues.failed = e.queues.failed, nil
 	e.showSlow(s)

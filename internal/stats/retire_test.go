@@ -26,7 +26,7 @@ func TestUnderPressure(t *testing.T) {
 		"plenty of all": {func(*Config) {}, false},
 		"few slots":     {func(c *Config) { c.MaxFlows = 9 }, true},
 		"few turns":     {func(c *Config) { c.Exchanges = 9 }, true},
-		"few troubles":  {func(c *Config) { c.HealthPlaces = 9 }, true},
+		"little health": {func(c *Config) { c.HealthPlaces = 9 }, true},
 		"half of them":  {func(c *Config) { c.MaxFlows, c.Exchanges, c.HealthPlaces = 10, 10, 10 }, false},
 		"none at all":   {func(c *Config) { c.Exchanges, c.HealthPlaces = 0, 0 }, false},
 	} {

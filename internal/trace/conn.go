@@ -21,7 +21,7 @@ func tcpFlags(s *reading.Sample) byte {
 	return s.Data[h.L4+offset]
 }
 
-// connect follows the life of a connection. What ends it is told by Rest, behind its last turn.
+// connect follows the life of a connection. What ends it is shown by Rest, behind its last turn.
 func (t *Tracker) connect(f *flow, s *reading.Sample, flags byte) {
 	switch {
 	case flags&frame.RST != 0:
@@ -65,7 +65,7 @@ func (f *flow) end(s *reading.Sample, change model.ConnChange, by uint8) {
 	}
 }
 
-func (t *Tracker) tellChange(f *flow) {
+func (t *Tracker) showChange(f *flow) {
 	if f.change != nil && t.config.Conns {
 		t.events = append(t.events, Event{Of: f.of, NS: f.endNS, Conn: f.change, By: f.by})
 	}

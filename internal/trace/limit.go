@@ -28,14 +28,14 @@ type Selector struct {
 	left   model.TraceGap
 }
 
-// NewSelector returns one that hands on to show what is to be seen, and tells rest, once a second, what was
+// NewSelector returns one that hands what is to be seen on to show, and to rest, once a second, what was
 // left out.
 func NewSelector(s Selection, show func(*model.Traced) error, rest func(*model.TraceGap) error) *Selector {
 	return &Selector{Selection: s, show: show, rest: rest}
 }
 
-// Tell takes what happened. It returns model.ErrEnough when that was the last to be shown.
-func (s *Selector) Tell(e *model.Traced) error {
+// Show takes what happened. It returns model.ErrEnough when that was the last to be shown.
+func (s *Selector) Show(e *model.Traced) error {
 	if !s.wants(e) {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (s *Selector) Tick(now time.Time) error {
 	return s.Flush()
 }
 
-// Flush tells what was left out and not told yet.
+// Flush shows what was left out and not shown yet.
 func (s *Selector) Flush() error {
 	left := s.left
 	s.left = model.TraceGap{}

@@ -8,16 +8,16 @@ import (
 	"github.com/lotrace/lotrace/internal/model"
 )
 
-// tellSome tells of turns of 1 ms, 2 ms and so on, and of as many refused connections, which come in between.
-func tellSome(t *testing.T, s *Selector, n int) {
+// showSome tells of turns of 1 ms, 2 ms and so on, and of as many refused connections, which come in between.
+func showSome(t *testing.T, s *Selector, n int) {
 	t.Helper()
 	for i := range n {
 		turn := &model.Turn{Took: time.Duration(i+1) * time.Millisecond, Retransmits: uint64(i % 2)}
-		if err := s.Tell(&model.Traced{Flow: &model.Flow{}, Turn: turn}); err != nil {
+		if err := s.Show(&model.Traced{Flow: &model.Flow{}, Turn: turn}); err != nil {
 			t.Fatal(err)
 		}
 		conn := &model.ConnEvent{Change: []model.ConnChange{model.ConnRefused, model.ConnOpen}[i%2]}
-		if err := s.Tell(&model.Traced{Flow: &model.Flow{}, Conn: conn}); err != nil {
+		if err := s.Show(&model.Traced{Flow: &model.Flow{}, Conn: conn}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -44,7 +44,7 @@ func TestSelection(t *testing.T) {
 	}
 	for _, test := range tests {
 		s, _ := count(test.s)
-		tellSome(t, s, 10)
+		showSome(t, s, 10)
 		if c := s.Counts; c.ShownTurns != test.turns || c.ShownConns != test.conns || c.Turns != c.ShownTurns || c.Conns != c.ShownConns {
 			t.Errorf("%s: %+v, want %d turns, %d conns", test.name, c, test.turns, test.conns)
 		}
@@ -59,7 +59,7 @@ func TestLimitPerSecond(t *testing.T) {
 		if err := s.Tick(now); err != nil {
 			t.Fatal(err)
 		}
-		tellSome(t, s, 10)
+		showSome(t, s, 10)
 		now = now.Add(time.Second)
 	}
 	if err := s.Tick(now.Add(-time.Millisecond)); err != nil || len(*gaps) != 2 {
@@ -85,10 +85,10 @@ func TestLimitPerSecond(t *testing.T) {
 func TestLimitInAll(t *testing.T) {
 	s, _ := count(Selection{Limit: 2})
 	e := &model.Traced{Flow: &model.Flow{}, Turn: &model.Turn{}}
-	if err := s.Tell(e); err != nil {
+	if err := s.Show(e); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Tell(e); !errors.Is(err, model.ErrEnough) {
+	if err := s.Show(e); !errors.Is(err, model.ErrEnough) {
 		t.Errorf("after the second: %v", err)
 	}
 }

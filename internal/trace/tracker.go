@@ -29,8 +29,8 @@ func snaplen(payload int) uint32 {
 	return uint32(headers + payload + lookahead)
 }
 
-// resting is for how long an answer has been silent when its turn is told, and goingOn after what time it is
-// told in any case.
+// resting is for how long an answer has been silent when its turn is shown, and goingOn after what time it is
+// shown in any case.
 const (
 	resting = 100 * time.Millisecond
 	goingOn = time.Second
@@ -39,7 +39,7 @@ const (
 // memory bounds what a Tracker keeps of flows, in bytes.
 const memory = 64 << 20
 
-// Config says what a Tracker tells.
+// Config says what a Tracker shows.
 type Config struct {
 	Payload  int  // bytes of each request and answer to keep
 	NoRedact bool // with their secrets
@@ -110,7 +110,7 @@ type flow struct {
 	opened bool
 	fin    [2]bool
 	closer uint8            // the end that said so first
-	change *model.ConnEvent // to be told behind its last turn
+	change *model.ConnEvent // to be shown behind its last turn
 	by     uint8            // of change, as in Event
 	endNS  uint64           // of change
 
@@ -203,7 +203,7 @@ func (t *Tracker) ask(f *flow, s *reading.Sample) {
 			f.turn.Response = time.Duration(m.TookNS)
 			f.turn.Complete = true
 		}
-		t.tell(f)
+		t.show(f)
 	}
 	f.asked, f.answered, f.ended = true, false, false
 	f.number, f.before = m.Number, m.Sent
@@ -214,7 +214,7 @@ func (t *Tracker) ask(f *flow, s *reading.Sample) {
 func (t *Tracker) answer(f *flow, s *reading.Sample) {
 	m := &s.Message
 	if f.answered {
-		t.tell(f)
+		t.show(f)
 	}
 	f.turn.Number, f.turn.AskedNS, f.turn.Took = m.Number, m.AskedNS, time.Duration(m.TookNS)
 	if f.asked && f.number == m.Number {
@@ -227,19 +227,19 @@ func (t *Tracker) answer(f *flow, s *reading.Sample) {
 	f.turn.Answer = t.head(s)
 }
 
-// tell makes an event of the turn that is under way.
-func (t *Tracker) tell(f *flow) {
+// show makes an event of the turn that is under way.
+func (t *Tracker) show(f *flow) {
 	t.events = append(t.events, Event{Of: f.of, NS: f.turn.AskedNS, Turn: f.turn})
 	f.answered = false
 	f.turn = &model.Turn{}
 }
 
-// leave tells what is known of a flow that another one takes the place of.
+// leave shows what is known of a flow that another one takes the place of.
 func (t *Tracker) leave(f *flow) {
 	if f.answered {
-		t.tell(f)
+		t.show(f)
 	}
-	t.tellChange(f)
+	t.showChange(f)
 	delete(t.flows, f.of.Key)
 }
 
@@ -274,7 +274,7 @@ func (t *Tracker) explain(turn *model.Turn, key *reading.SlotKey) {
 	}
 }
 
-// Rest tells the turns whose answers have ended or rest at now (CLOCK_MONOTONIC, ns), or all, and what
+// Rest shows the turns whose answers have ended or rest at now (CLOCK_MONOTONIC, ns), or all, and what
 // happened to their connections. Of a flow that the table does not know progress returns false.
 func (t *Tracker) Rest(now uint64, all bool, progress func(of *reading.Sample) (reading.Progress, bool)) {
 	for i := range t.events {
@@ -297,13 +297,13 @@ func (t *Tracker) Rest(now uint64, all bool, progress func(of *reading.Sample) (
 				f.change.Unanswered = p.Sent[f.of.Client&1] - f.before[f.of.Client&1]
 			}
 			f.asked = false
-			t.tellChange(f)
+			t.showChange(f)
 		}
 		t.forget(f)
 	}
 }
 
-// rest tells a turn, unless its answer goes on.
+// rest shows a turn, unless its answer goes on.
 func (t *Tracker) rest(f *flow, now uint64, all bool, p *reading.Progress, known bool) {
 	server := 1 - f.of.Client&1
 	since := func(ns uint64) time.Duration { return time.Duration(now - ns) }
@@ -317,7 +317,7 @@ func (t *Tracker) rest(f *flow, now uint64, all bool, p *reading.Progress, known
 		f.turn.Response = time.Duration(p.AnsweredNS - f.turn.AskedNS)
 	}
 	f.turn.Complete = f.ended
-	t.tell(f)
+	t.show(f)
 }
 
 // forget drops a flow of which nothing is under way.

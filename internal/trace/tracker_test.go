@@ -220,7 +220,7 @@ func TestTurnsAreTold(t *testing.T) {
 }
 
 // When all is over, what is under way is told as far as it came.
-func TestTrackerTellsAllAtTheEnd(t *testing.T) {
+func TestTrackerShowsAllAtTheEnd(t *testing.T) {
 	w := newWire(Config{})
 	w.send(client, testkit.ACK, "ask")
 	w.send(server, testkit.ACK, "answer")

@@ -19,7 +19,7 @@ type Turns struct {
 	policies reading.SamplePolicy
 	tracker  *Tracker
 	out      func(*model.Traced) error
-	slow     []reading.SlowTurn // told since they were looked at last
+	slow     []reading.SlowTurn // read since they were looked at last
 }
 
 // NewTurns returns one that has seen nothing. What out is given is valid during the call.
@@ -47,9 +47,9 @@ func (t *Turns) SlowTurn(turn *reading.SlowTurn) {
 	t.slow = append(t.slow, kept)
 }
 
-// Tell hands on what is known by the newest reading, and at the end of all what is under way. An error of out is
+// Show hands on what is known by the newest reading, and at the end of all what is under way. An error of out is
 // returned.
-func (t *Turns) Tell(readings Readings, all bool) error {
+func (t *Turns) Show(readings Readings, all bool) error {
 	t.tracker.Explain(t.slow)
 	t.slow = t.slow[:0]
 	now, wall := readings.Now()

@@ -255,7 +255,7 @@ func (m *Model) health(n *node, p *parts) []string {
 		server = "servers"
 	}
 	var lines []string
-	for _, wrong := range human.ErrorLines(server, p.Health, p.queue) {
+	for _, wrong := range human.HealthLines(server, p.Health, p.queue) {
 		lines = append(lines, "  "+m.paint(alarm, "! ")+wrong)
 	}
 	return lines
