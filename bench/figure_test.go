@@ -20,6 +20,16 @@ func TestSpreadOf(t *testing.T) {
 	}
 }
 
+func TestUndisturbedTurns(t *testing.T) {
+	took := []float64{9, 9, 9, 9, 9, 9, 9, 9, 2, 1}
+	if got := undisturbed(took); got != 2 {
+		t.Errorf("the quickest tenth takes up to %g", got)
+	}
+	if got := undisturbed(took[:1]); got != 9 {
+		t.Errorf("one turn takes %g", got)
+	}
+}
+
 // Programs are compared within rounds, of which one may be slow, and an instance that is slow for its life is one of
 // several.
 func TestComparison(t *testing.T) {

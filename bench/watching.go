@@ -109,7 +109,11 @@ func watchFlows(ctx context.Context, binary string, live alive, length time.Dura
 		if err := f.send(0, live.flows); err != nil {
 			return err
 		}
-		_, err := f.drip(ctx, live.busy, rate, settling)
+		settle := settling
+		if live.busy < live.flows {
+			settle *= 2 // until the window in which all spoke is forgotten
+		}
+		_, err := f.drip(ctx, live.busy, rate, settle)
 		return err
 	}, func() error { sent, err = f.drip(ctx, live.busy, rate, length); return err })
 	if err := errors.Join(err, f.Close()); err != nil {
