@@ -23,7 +23,7 @@ func TestPartsAreCopiedOnce(t *testing.T) {
 	turns.SlowTurn(&lent)
 	kept := turns.slow[0].Parts
 	lent.Parts.Wait = 6
-	if err := turns.Tell(known{}, false); err != nil {
+	if err := turns.Show(known{}, false); err != nil {
 		t.Fatal(err)
 	}
 	if got := turns.tracker.parts[0][turnID{lent.Key, 1}]; got == nil || got != kept || got.Wait != 5 {
