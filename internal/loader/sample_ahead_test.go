@@ -10,7 +10,7 @@ import (
 	"github.com/lotrace/lotrace/internal/testkit"
 )
 
-// What is sampled after the end is neither read nor counted, and what was there before it is, to the one.
+// Samples from before the end are read and counted, to the one; later ones are not.
 func TestEndSamples(t *testing.T) {
 	testkit.RequireRoot(t)
 	for _, ahead := range []int{0, 64 << 10} {
