@@ -116,7 +116,8 @@ __noinline int lt_recall_read(struct __sk_buff *ctx, __u32 slot_index, __u32 sid
 	struct lt_sock *at;
 	__u64 asked_ns;
 
-	if (!slot || !t || !b || !sk || side == slot->client || t->answered == t->asked)
+	if (!slot || !t || !b || !sk || side == slot->client ||
+	    (t->answered && t->asked_seq == t->of_seq))
 		return 0;
 	at = bpf_sk_storage_get(&lt_socks, sk, NULL, 0);
 	if (!at)

@@ -219,7 +219,8 @@ static __always_inline enum lt_reason lt_find(struct lt_visit *v, struct bpf_soc
 		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, 0);
 		v->index = hint ? hint->slot1 - 1 : 0;
 		slot = hint ? lt_slot_at(v->index) : NULL;
-		if (slot && lt_is_live(slot) && lt_is_flow_of(slot, v->p, v->side) && !lt_opens(v->p)) {
+		if (slot && lt_is_live(slot) && lt_is_flow_of(slot, v->p, v->side) &&
+		    !lt_opens(v->p)) {
 			v->slot = slot;
 			return LT_COUNTED;
 		}

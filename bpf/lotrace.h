@@ -333,33 +333,44 @@ struct lt_latency {
 };
 
 /*
- * Requests and answers of one flow. The client's socket writes the first line and its histogram, the
- * server's the second and the other. Each packet reads both lines: they lie where processors fetch two at once.
+ * Requests and answers of one flow. The client's socket writes the first line and reads no other; the server's writes
+ * all others, and reads the first when an answer may begin. So a line goes from one to the other once a turn, and
+ * what processors fetch beside a line is not the other side's.
+ *
+ * Each turn counts as the response of its answer until that has a second packet: most have none. So responses are kept
+ * by their difference to turns, modulo 2^32 and 2^64.
  */
 struct lt_exchange {
-	__u64 asked_ns; /* CLOCK_MONOTONIC of the newest request's newest payload */
-	__u32 asked; /* requests so far */
-	__u32 crossed; /* of these, sent before all of the answer before had come */
-	__u32 asked_seq; /* TCP: the sequence number after the newest payload */
-	__u32 pad1;
-	struct lt_latency response;
-	__u64 pad2;
+	__u64 asked_ns; /* CLOCK_MONOTONIC of the newest request's newest payload; 0: none */
+	__u32 asked_seq; /* TCP: the sequence number behind that; else how many there were */
+	__u32 asked_ack; /* TCP: what that acknowledged */
+	__u64 before_ns; /* TCP: of the newest payload that acknowledged another number */
+	__u32 before_ack; /* TCP: and which */
+	__u32 pad1[25];
 
 	__u64 answered_ns; /* of the newest answer's newest payload */
-	__u32 answered; /* the request that it answers */
+	__u64 began_ns; /* of its first */
+	__u64 of_ns; /* asked_ns of the request that it answers */
+	__u32 answered; /* answers so far */
+	__u32 begun; /* the same, before all else here is changed for a new one */
 	__u32 answered_seq; /* TCP: the sequence number after the newest payload */
+	__u32 answered_ack; /* TCP: what that acknowledged */
+	__u32 of_seq; /* asked_seq of the request that it answers */
+	__u32 crossed; /* requests that left before all of the answer before had come */
+	__u32 several; /* the newest answer of several packets */
+	__u32 taken; /* the same, after its turn was taken out of the responses */
+	__u32 bucket; /* of the newest turn */
+	__u32 told; /* the newest answer whose response user space has counted: it goes on no more */
 	struct lt_latency turn;
-	__u64 pad3[2];
+	struct lt_latency response; /* sum_ns is to be added to that of turn */
 
-	__u32 response_hist[LT_HIST_BUCKETS];
 	__u32 turn_hist[LT_HIST_BUCKETS];
-	__u64 pad4[16];
+	__u32 response_hist[LT_HIST_BUCKETS]; /* to be added to the other */
 };
 
-_Static_assert(__builtin_offsetof(struct lt_exchange, answered_ns) == 64,
-	       "a cache line for each side");
-_Static_assert(sizeof(struct lt_exchange) == 2048,
-	       "whole cache lines, so that the halves share none");
+_Static_assert(__builtin_offsetof(struct lt_exchange, answered_ns) == 128,
+	       "lines of its own for each side, and none that are fetched with the other's");
+_Static_assert(sizeof(struct lt_exchange) == 2048, "whole cache lines, so that flows share none");
 
 /* Kept with a socket: where its flow is. One-based, so that zero means nothing known. */
 struct lt_sock {

@@ -7,8 +7,9 @@
  * reached it crosses them on the way: from the server that is no answer yet, from the client it is a
  * request that did not wait (pipelined, multiplexed), and counted as such.
  *
- * The client's half of struct lt_exchange has one writer, its socket, and so has the server's half: each
- * reads the other's and writes its own. Where no lock makes that true (UDP), sums are atomic.
+ * Word goes one way: the client's socket leaves when it asked and what it had heard by then, and reads nothing of the
+ * server's. The server's finds out all else as its next answer begins. Each line of struct lt_exchange has one writer,
+ * its socket; where no lock makes that true (UDP), sums are atomic.
  */
 #ifndef LOTRACE_TURN_BPF_H
 #define LOTRACE_TURN_BPF_H
@@ -66,17 +67,20 @@ __noinline __u32 lt_bucket(struct lt_latency *l, __u64 ns)
 
 /*
  * The octave and the three bits behind it. Most turns of a flow take about as long as those before: three
- * octaves are looked at without a branch, for a wrongly predicted one takes longer than all of this.
+ * octaves are looked at without a branch, for a wrongly predicted one takes longer than all of this. The compiler
+ * is not to see that the differences are compared with 0, or it makes branches of them.
  */
 static __always_inline __u32 lt_bucket_by_guess(struct lt_latency *l, __u64 ns)
 {
 	__u64 first = l->guess1 - 1;
 	__u64 v = ns >> ((first + LT_HIST_SHIFT - 3) & 63);
-	__u64 more;
+	__u64 second = 15 - v, third = 31 - v, more;
 
-	if (first >= LT_HIST_OCTAVES || v < 8 || v > 63)
+	if (unlikely(first >= LT_HIST_OCTAVES || v - 8 > 63 - 8))
 		return lt_bucket(l, ns);
-	more = ((15 - v) >> 63) + ((31 - v) >> 63);
+	barrier_var(second);
+	barrier_var(third);
+	more = (second >> 63) + (third >> 63);
 	return (first + more) * 8 + ((v >> more) & 7);
 }
 
@@ -100,24 +104,17 @@ static __always_inline void lt_note_extremes(struct lt_latency *l, __u64 ns)
 	WRITE_ONCE(l->min_ns, min);
 }
 
-static __always_inline void lt_note_latency(struct lt_latency *l, __u32 *hist, __u64 ns,
-					    bool locked)
+/* Add n latencies to a bucket and ns to their sum. */
+static __always_inline void lt_add_latency(struct lt_latency *l, __u32 *bucket, __s32 n, __u64 ns,
+					   bool locked)
 {
-	__u64 bucket = lt_bucket_by_guess(l, ns);
-	__u32 *count;
-
-	barrier_var(bucket); /* the check must be on the very register that is added to a pointer */
-	if (bucket >= LT_HIST_BUCKETS)
-		return;
-	count = &hist[bucket];
 	if (locked) {
-		(*count)++;
+		*bucket += n;
 		l->sum_ns += ns;
 	} else {
-		__sync_fetch_and_add(count, 1);
+		__sync_fetch_and_add(bucket, n);
 		__sync_fetch_and_add(&l->sum_ns, ns);
 	}
-	lt_note_extremes(l, ns);
 }
 
 /*
@@ -138,72 +135,202 @@ __noinline int lt_take_exchange(__u32 slot_index, __u64 asked_ns)
 		return 0;
 	if (place) {
 		t->asked_ns = asked_ns;
-		t->asked = !!asked_ns;
+		t->asked_seq = !!asked_ns;
 	}
 	if (!lt_keep_place(&pools.exchanges, &slot->exchange, place)) {
 		t->asked_ns = 0;
-		t->asked = 0;
+		t->asked_seq = 0;
 		lt_give_place(&lt_exchanges_free, place);
 	}
 	return 0;
 }
 
-/* Whether a packet left before the other side's payload up to seq had reached its sender; TCP tells. */
-static __always_inline bool lt_crosses(const struct lt_packet *p, __u32 seq)
+/* The new payload of one packet, as far as turns go by it. */
+struct lt_said {
+	__u64 now;
+	__u32 end; /* TCP: the sequence number behind it */
+	__u32 ack; /* TCP: what its sender had heard */
+	bool is_tcp;
+	bool locked;
+};
+
+/* Whether the other side had said something by seq that whoever acknowledged ack had not heard. */
+static __always_inline bool lt_crosses(__u32 ack, __u32 seq)
 {
-	return p->proto == LT_IPPROTO_TCP && (__s32)(p->ack - seq) < 0;
+	return (__s32)(ack - seq) < 0;
+}
+
+/* Whether there is a request without an answer. */
+static __always_inline bool lt_is_asked(const struct lt_exchange *t, __u32 asked_seq,
+					__u64 asked_ns)
+{
+	return asked_ns && (asked_seq != t->of_seq || !t->answered);
 }
 
 /*
- * The client's payload. Stamps of the two sides may come in the other order than their numbers where both
- * speak at once; what would have taken less than no time is none. The number is written last: who sees it
- * asks for the rest.
+ * The client's payload. Of a request in several packets it is enough to know the newest two that had heard unlike
+ * much. The number is written last: who sees it asks for the rest.
  */
-static __always_inline void lt_ask(struct lt_exchange *t, const struct lt_visit *v)
+static __always_inline void lt_ask(struct lt_exchange *t, const struct lt_said *said)
 {
-	const struct lt_packet *p = v->p;
-	__u32 asked = t->asked;
-	bool begins = READ_ONCE(t->answered) == asked;
-	__s64 took = READ_ONCE(t->answered_ns) - t->asked_ns;
+	__u32 number = said->end;
 
-	if (begins && asked) {
-		if (took >= 0)
-			lt_note_latency(&t->response, t->response_hist, took, v->locked);
-		if (lt_crosses(p, t->answered_seq))
-			t->crossed++;
+	if (!said->is_tcp) {
+		number = t->asked_seq + 1;
+	} else if (t->asked_ack != said->ack) {
+		t->before_ns = t->asked_ns;
+		t->before_ack = t->asked_ack;
+		t->asked_ack = said->ack;
 	}
-	if (begins && (config.sample & LT_WHY_HEADS))
-		lt_note_head(v->news, asked + 1, false, 0, asked && took > 0 ? took : 0);
-	WRITE_ONCE(t->asked_ns, v->now);
-	WRITE_ONCE(t->asked_seq, p->seq + p->payload_len);
-	if (begins)
-		WRITE_ONCE(t->asked, asked + 1);
+	WRITE_ONCE(t->asked_ns, said->now);
+	WRITE_ONCE(t->asked_seq, number);
 }
 
-/* The server's payload: no answer as long as it crosses the request on the way. */
-static __always_inline void lt_answer(struct lt_exchange *t, __u32 place, const struct lt_visit *v)
+/*
+ * Whether the request that is answered now did not wait for all of the answer before: of its payload some left after
+ * that had begun, and before all of it had come.
+ */
+static __always_inline bool lt_has_crossed(const struct lt_exchange *t)
 {
-	const struct lt_packet *p = v->p;
-	__u32 asked = READ_ONCE(t->asked);
-	bool begins = t->answered != asked;
-	__u64 asked_ns = READ_ONCE(t->asked_ns);
-	__s64 took = v->now - asked_ns;
+	return lt_crosses(t->asked_ack, t->answered_seq) ||
+	       (t->before_ns > t->began_ns && lt_crosses(t->before_ack, t->answered_seq));
+}
 
-	if (begins) {
-		if (took < 0 || lt_crosses(p, READ_ONCE(t->asked_seq)))
-			return;
-		lt_note_latency(&t->turn, t->turn_hist, took, v->locked);
-		if (config.has_breakdown)
-			lt_note_parts(place, asked_ns, v->now, v->locked);
-		if (config.slow_ns && took >= config.slow_ns)
-			lt_tell_slow(v->index, place, asked_ns, v->now);
-		if (config.sample & LT_WHY_HEADS)
-			lt_note_head(v->news, asked, true, asked_ns, took);
+/*
+ * The newest answer has a second packet: its turn is not its response.
+ *
+ * Not inlined, as what is seldom done is not to take registers from what is done always.
+ */
+static __noinline void lt_take_turn_back(struct lt_exchange *t, __u32 locked)
+{
+	__u32 several = t->several, answered = t->answered, bucket = t->bucket;
+
+	if (several == answered || bucket >= LT_HIST_BUCKETS ||
+	    __sync_val_compare_and_swap(&t->several, several, answered) != several)
+		return;
+	lt_add_latency(&t->response, &t->response_hist[bucket], -1, t->of_ns - t->began_ns, locked);
+	WRITE_ONCE(t->taken, answered);
+}
+
+/* An answer of several packets is complete. Not inlined: see lt_take_turn_back. */
+static __noinline void lt_count_response(struct lt_exchange *t, __u64 ns, __u32 locked)
+{
+	__u64 bucket = lt_bucket_by_guess(&t->response, ns);
+
+	barrier_var(bucket); /* the check must be on the very register that is added to a pointer */
+	if (bucket < LT_HIST_BUCKETS)
+		lt_add_latency(&t->response, &t->response_hist[bucket], 1, ns, locked);
+}
+
+/* What is known of the answer before as the next one begins. */
+static __always_inline void lt_end_answer(struct lt_exchange *t, const struct lt_said *said)
+{
+	__s64 response = t->answered_ns - t->of_ns;
+	__u32 answered = t->answered;
+
+	if (unlikely(!answered))
+		return;
+	if (unlikely(response < 0)) /* where several CPUs answer */
+		response = 0;
+	if (unlikely(t->several == answered))
+		lt_count_response(t, response, said->locked);
+	if (t->told != answered)
+		lt_note_extremes(&t->response, response);
+	if (said->is_tcp && unlikely(lt_has_crossed(t)))
+		t->crossed++;
+}
+
+/* An answer begins, to what was asked at asked_ns. Its number is written first and last. */
+static __always_inline void lt_begin_answer(struct lt_exchange *t, const struct lt_said *said,
+					    __u64 asked_ns, __u32 asked_seq)
+{
+	__u64 took = said->now - asked_ns, bucket;
+	__u32 number = t->answered + 1;
+
+	WRITE_ONCE(t->begun, number);
+	lt_end_answer(t, said);
+	bucket = lt_bucket_by_guess(&t->turn, took);
+	barrier_var(bucket); /* the check must be on the very register that is added to a pointer */
+	t->bucket = bucket;
+	if (bucket < LT_HIST_BUCKETS)
+		lt_add_latency(&t->turn, &t->turn_hist[bucket], 1, took, said->locked);
+	lt_note_extremes(&t->turn, took);
+	t->of_ns = asked_ns;
+	t->of_seq = asked_seq;
+	t->began_ns = said->now;
+	WRITE_ONCE(t->answered_ns, said->now);
+	WRITE_ONCE(t->answered, number);
+}
+
+/* More of the newest answer, or its first packet. */
+static __always_inline void lt_go_on(struct lt_exchange *t, const struct lt_said *said)
+{
+	t->answered_seq = said->end;
+	if (t->began_ns == said->now || READ_ONCE(t->told) == t->answered)
+		return;
+	if (t->several != t->answered)
+		lt_take_turn_back(t, said->locked);
+	WRITE_ONCE(t->answered_ns, said->now);
+}
+
+/*
+ * Tell of an answer that begins in more than sums, to who asked for that.
+ *
+ * Not inlined, for the verifier's sake: see lt_find_by_tuple.
+ */
+__noinline int lt_tell_answer(__u32 slot_index, __u64 asked_ns, __u64 now, __u32 locked)
+{
+	struct lt_slot *slot = bpf_map_lookup_elem(&lt_slots, &slot_index);
+
+	if (!slot)
+		return 0;
+	if (config.has_breakdown)
+		lt_note_parts(slot->exchange, asked_ns, now, locked);
+	if (config.slow_ns && now - asked_ns >= config.slow_ns)
+		lt_tell_slow(slot_index, slot->exchange, asked_ns, now);
+	return 0;
+}
+
+/*
+ * The server's payload: no answer as long as it crosses the request on the way. While nothing has come since it
+ * last spoke, it goes on with its answer, and need not look at what the client has said. Stamps of the two sides may
+ * come in the other order than what they stand for where both speak at once; what would have taken less than no time is
+ * none.
+ */
+static __always_inline void lt_answer(struct lt_exchange *t, const struct lt_visit *v,
+				      const struct lt_said *said)
+{
+	__u64 asked_ns;
+	__u32 asked_seq;
+
+	if (said->is_tcp && t->answered && t->answered_ack == said->ack) {
+		lt_go_on(t, said);
+		return;
 	}
-	WRITE_ONCE(t->answered_ns, v->now);
-	WRITE_ONCE(t->answered_seq, p->seq + p->payload_len);
-	if (begins)
-		WRITE_ONCE(t->answered, asked);
+	asked_ns = READ_ONCE(t->asked_ns);
+	asked_seq = READ_ONCE(t->asked_seq);
+	if (lt_is_asked(t, asked_seq, asked_ns)) {
+		if (said->now < asked_ns || (said->is_tcp && lt_crosses(said->ack, asked_seq)))
+			return;
+		if (config.has_breakdown || config.slow_ns)
+			lt_tell_answer(v->index, asked_ns, said->now, said->locked);
+		if (config.sample & LT_WHY_HEADS)
+			lt_note_head(v->news, t->answered + 1, true, asked_ns,
+				     said->now - asked_ns);
+		lt_begin_answer(t, said, asked_ns, asked_seq);
+	}
+	t->answered_ack = said->ack;
+	lt_go_on(t, said);
+}
+
+/* A request begins: its sample has the response before. */
+static __always_inline void lt_note_request(const struct lt_exchange *t, const struct lt_visit *v)
+{
+	__u32 answered = READ_ONCE(t->answered);
+	__s64 took = READ_ONCE(t->answered_ns) - READ_ONCE(t->of_ns);
+
+	if (!lt_is_asked(t, t->asked_seq, t->asked_ns))
+		lt_note_head(v->news, answered + 1, false, 0, answered && took > 0 ? took : 0);
 }
 
 /*
@@ -227,6 +354,13 @@ static __always_inline void lt_follow_turns(const struct lt_visit *v)
 	__u8 client_side = told, role = told >> 8;
 	struct lt_dir *client = &slot->dir[client_side & 1];
 	bool asks = (v->side & 1) == client_side, late = lt_takes_late(v->p);
+	struct lt_said said = {
+		.now = v->now,
+		.end = v->p->seq + v->p->payload_len,
+		.ack = v->p->ack,
+		.is_tcp = v->p->proto == LT_IPPROTO_TCP,
+		.locked = v->locked,
+	};
 	struct lt_exchange *t;
 
 	if (role == LT_ROLE_NONE)
@@ -239,10 +373,12 @@ static __always_inline void lt_follow_turns(const struct lt_visit *v)
 	t = bpf_map_lookup_elem(&lt_exchanges, &slot->exchange);
 	if (!t)
 		return;
+	if (asks && (config.sample & LT_WHY_HEADS))
+		lt_note_request(t, v);
 	if (asks)
-		lt_ask(t, v);
+		lt_ask(t, &said);
 	else
-		lt_answer(t, slot->exchange, v);
+		lt_answer(t, v, &said);
 }
 
 #endif

@@ -99,38 +99,45 @@ var tableLiterals = []literal{
 		name: "lt_exchange",
 		fields: []field{
 			{0, "asked_ns", "1100000000000001"},
-			{8, "asked", "12000001"},
-			{12, "crossed", "13000001"},
-			{16, "asked_seq", "14000001"},
-			{20, "pad1", "ffffffff"},
-			{24, "response.sum_ns", "2100000000000000"},
-			{32, "response.min_ns", "2200000000000000"},
-			{40, "response.range_ns", "0023000000000000"},
-			{48, "response.guess1", "24000000"},
-			{52, "response.pad", "ffffffff"},
-			{56, "pad2", "ffffffffffffffff"},
-			{64, "answered_ns", "3100000000000001"},
-			{72, "answered", "32000001"},
-			{76, "answered_seq", "33000001"},
-			{80, "turn.sum_ns", "4100000000000000"},
-			{88, "turn.min_ns", "4200000000000000"},
-			{96, "turn.range_ns", "0043000000000000"},
-			{104, "turn.guess1", "44000000"},
-			{108, "turn.pad", "ffffffff"},
-			{112, "pad3", "ffffffffffffffff ffffffffffffffff"},
-			{128, "response_hist", responseBytes},
-			{1024, "turn_hist", turnBytes},
-			{1920, "pad4", ones(128)},
+			{8, "asked_seq", "12000001"},
+			{12, "asked_ack", "15000001"},
+			{16, "before_ns", "1600000000000001"},
+			{24, "before_ack", "17000001"},
+			{28, "pad1", ones(100)},
+			{128, "answered_ns", "3100000000000001"},
+			{136, "began_ns", "0900000000000001"},
+			{144, "of_ns", "0500000000000001"},
+			{152, "answered", "32000001"},
+			{156, "begun", "33000001"},
+			{160, "answered_seq", "34000001"},
+			{164, "answered_ack", "35000001"},
+			{168, "of_seq", "36000001"},
+			{172, "crossed", "13000001"},
+			{176, "several", "37000001"},
+			{180, "taken", "38000001"},
+			{184, "bucket", "03000000"},
+			{188, "told", "00000000"},
+			{192, "turn.sum_ns", "4100000000000000"},
+			{200, "turn.min_ns", "4200000000000000"},
+			{208, "turn.range_ns", "0043000000000000"},
+			{216, "turn.guess1", "44000000"},
+			{220, "turn.pad", "ffffffff"},
+			{224, "response.sum_ns", "2100000000000000"},
+			{232, "response.min_ns", "2200000000000000"},
+			{240, "response.range_ns", "0023000000000000"},
+			{248, "response.guess1", "24000000"},
+			{252, "response.pad", "ffffffff"},
+			{256, "turn_hist", turnBytes},
+			{1152, "response_hist", responseBytes},
 		},
 		decode: func(t *testing.T, raw []byte) any {
 			t.Helper()
 			return readExchange(as[lotraceLtExchange](t, raw))
 		},
-		want: reading.Exchange{
-			Asked: 1<<24 + 0x12, Answered: 1<<24 + 0x32, Crossed: 1<<24 + 0x13,
-			AskedNS: 1<<56 + 0x11, AnsweredNS: 1<<56 + 0x31,
-			Turn:     reading.ExchangeLatency{SumNS: 0x41, MinNS: 0x42, MaxNS: 0x4342, Histogram: turns},
-			Response: reading.ExchangeLatency{SumNS: 0x21, MinNS: 0x22, MaxNS: 0x2322, Histogram: responses},
+		want: exchangeOfFields(1, 0, 0, 0),
+		but: []but{
+			{"of_seq", "12000001", exchangeOfFields(0, 4, 3, ^uint32(0))}, // the newest turn is no response yet
+			{"taken", "32000001", exchangeOfFields(1, -0x2c, 0, 1)},       // the newest response is no turn
 		},
 	},
 	{
@@ -261,6 +268,21 @@ func slotOfFields(srtt time.Duration, cwnd uint32) reading.Slot {
 		Key: keyOfFields, Client: 0x16, Role: 0x17, Exchange: 0x18,
 		SRTT: [2]time.Duration{srtt, 2 * time.Millisecond}, Cwnd: [2]uint32{cwnd, 0x39},
 	}
+}
+
+// exchangeOfFields has so many requests that wait, responses that take less by so much, and so many more in a bucket.
+func exchangeOfFields(waiting uint32, less int, bucket int, n uint32) reading.Exchange {
+	x := reading.Exchange{
+		Asked: 1<<24 + 0x32 + waiting, Answered: 1<<24 + 0x32, Crossed: 1<<24 + 0x13,
+		AskedNS: 1<<56 + 0x11, AnsweredNS: 1<<56 + 0x31,
+		Turn:     reading.ExchangeLatency{SumNS: 0x41, MinNS: 0x42, MaxNS: 0x4342, Histogram: turns},
+		Response: reading.ExchangeLatency{SumNS: uint64(0x41 + 0x21 - less), MinNS: 0x22, MaxNS: 0x2322},
+	}
+	for i := range turns {
+		x.Response.Histogram[i] = turns[i] + responses[i]
+	}
+	x.Response.Histogram[bucket] += n
+	return x
 }
 
 func endsOfFields(first, second *reading.Process) reading.Slot {

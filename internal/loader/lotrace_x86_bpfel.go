@@ -88,20 +88,28 @@ type lotraceLtDrop struct {
 type lotraceLtExchange struct {
 	_            structs.HostLayout
 	AskedNs      uint64
-	Asked        uint32
-	Crossed      uint32
 	AskedSeq     uint32
-	Pad1         uint32
-	Response     lotraceLtLatency
-	Pad2         uint64
+	AskedAck     uint32
+	BeforeNs     uint64
+	BeforeAck    uint32
+	Pad1         [25]uint32
 	AnsweredNs   uint64
+	BeganNs      uint64
+	OfNs         uint64
 	Answered     uint32
+	Begun        uint32
 	AnsweredSeq  uint32
+	AnsweredAck  uint32
+	OfSeq        uint32
+	Crossed      uint32
+	Several      uint32
+	Taken        uint32
+	Bucket       uint32
+	Told         uint32
 	Turn         lotraceLtLatency
-	Pad3         [2]uint64
-	ResponseHist [224]uint32
+	Response     lotraceLtLatency
 	TurnHist     [224]uint32
-	Pad4         [16]uint64
+	ResponseHist [224]uint32
 }
 
 type lotraceLtFilter struct {

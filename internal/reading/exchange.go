@@ -5,12 +5,12 @@ import "github.com/lotrace/lotrace/internal/model"
 // Exchange is the requests and answers of one slot, cumulative, as the kernel counts them.
 type Exchange struct {
 	Asked      uint32 // requests
-	Answered   uint32 // the newest request that has an answer
+	Answered   uint32 // answers, which is the newest request that has one
 	Crossed    uint32 // requests sent before all of the answer before had come
 	AskedNS    uint64 // CLOCK_MONOTONIC of the newest request's newest payload
 	AnsweredNS uint64 // the same of the newest answer
 	Turn       ExchangeLatency
-	Response   ExchangeLatency // of all answers but the newest, which may go on
+	Response   ExchangeLatency // of the newest answer only if there is a request again: else it may go on
 	Breakdown  model.Breakdown
 }
 
