@@ -1,5 +1,5 @@
 /*
- * Kernel types that lotrace reads, cut from the BTF of Linux 6.18.44-fc-v657.
+ * Kernel types that lotrace reads, cut from the BTF of Linux 6.18.44-fc-v669.
  * Generated from tools/vmlinux/types.txt: add a line there and run "make vmlinux".
  *
  * Offsets are not those of any kernel: the loader relocates every access by name (CO-RE).
@@ -479,6 +479,9 @@ struct sk_buff {
 		};
 	};
 	struct sock *sk;
+	union {
+		ktime_t tstamp;
+	};
 	char cb[48];
 	unsigned int len;
 	union {

@@ -15,24 +15,34 @@
 
 #define LT_EEXIST 17
 
-/* Later fragments have no ports of their own: remember the first fragment's, or ask for them. */
-static __always_inline void lt_fragment_ports(struct lt_packet *p)
+/*
+ * Later fragments have no ports of their own: remember the first fragment's, or ask for them. Not inlined: see
+ * lt_parse_skb.
+ */
+__noinline int lt_fragment_ports(struct lt_packet *p)
 {
-	struct lt_frag_key key = { .site = p->site, .id = p->frag_id, .proto = p->proto };
-	struct lt_frag_ports ports = { .sport = p->sport, .dport = p->dport };
-	struct lt_frag_ports *first;
+	struct lt_frag_ports *first, ports = {};
+	struct lt_frag_key key = {};
 
+	if (!p)
+		return 0;
+	key.site = p->site;
+	key.id = p->frag_id;
+	key.proto = p->proto;
+	ports.sport = p->sport;
+	ports.dport = p->dport;
 	__builtin_memcpy(key.saddr, &p->saddr, sizeof(key.saddr));
 	__builtin_memcpy(key.daddr, &p->daddr, sizeof(key.daddr));
 	if (p->frag_first) {
 		bpf_map_update_elem(&lt_frags, &key, &ports, BPF_ANY);
-		return;
+		return 0;
 	}
 	first = bpf_map_lookup_elem(&lt_frags, &key);
 	if (first) {
 		p->sport = first->sport;
 		p->dport = first->dport;
 	}
+	return 0;
 }
 
 /* Which endpoint of the canonical key sent this: 0 the smaller (address, port), 1 the other. */
@@ -211,14 +221,13 @@ __noinline int lt_find_by_tuple(const struct lt_packet *p, __u32 side, __u64 now
 /* Find the packet's slot: LT_COUNTED, or the reason why there is none. */
 static __always_inline enum lt_reason lt_find(struct lt_visit *v, struct bpf_sock *sk)
 {
-	struct lt_sock *hint = NULL;
 	struct lt_slot *slot;
 	int index;
 
 	if (sk) {
-		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, 0);
-		v->index = hint ? hint->slot1 - 1 : 0;
-		slot = hint ? lt_slot_at(v->index) : NULL;
+		v->hint = bpf_sk_storage_get(&lt_socks, sk, NULL, 0);
+		v->index = v->hint ? v->hint->slot : 0;
+		slot = v->hint ? lt_slot_at(v->index) : NULL;
 		if (slot && lt_is_live(slot) && lt_is_flow_of(slot, v->p, v->side) &&
 		    !lt_opens(v->p)) {
 			v->slot = slot;
@@ -228,10 +237,10 @@ static __always_inline enum lt_reason lt_find(struct lt_visit *v, struct bpf_soc
 	index = lt_find_by_tuple(v->p, v->side, v->now);
 	if (index < 0)
 		return -index;
-	if (sk && !hint)
-		hint = bpf_sk_storage_get(&lt_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (hint)
-		hint->slot1 = index + 1;
+	if (sk && !v->hint)
+		v->hint = bpf_sk_storage_get(&lt_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (v->hint)
+		v->hint->slot = index;
 	v->index = index;
 	v->slot = lt_slot_at(index);
 	return LT_COUNTED;

@@ -2,6 +2,7 @@
 /* Entry points, one per hook. Every path returns the verdict that lets the packet pass. */
 #include "base.bpf.h"
 #include "drop.bpf.h"
+#include "fast.bpf.h"
 #include "holder.bpf.h"
 #include "listen.bpf.h"
 #include "queue.bpf.h"
@@ -13,9 +14,16 @@
 SEC("tc")
 int lotrace_egress(struct __sk_buff *skb)
 {
-	struct lt_frame frame = lt_skb_frame(skb);
+	if (!lt_see_usual(skb))
+		lt_see_skb(skb);
+	return LT_TC_PASS;
+}
 
-	lt_see(&frame, skb->sk);
+/* The same without the short way, which has no samples. */
+SEC("tc")
+int lotrace_egress_long(struct __sk_buff *skb)
+{
+	lt_see_skb(skb);
 	return LT_TC_PASS;
 }
 

@@ -4,6 +4,8 @@
 #define LOTRACE_MAPS_BPF_H
 
 #include "base.bpf.h"
+#include "exchange.h"
+#include "hint.bpf.h"
 
 /*
  * The flow table. Kernel writes counters, user space reads them as memory; see lt_slot_state for who
@@ -116,7 +118,7 @@ struct {
 	__type(value, __u32);
 } lt_free SEC(".maps");
 
-/* Where a socket's flow is: a cache that may be stale, never trusted without comparing the key. */
+/* Where a socket's flow is: a cache that may be stale, see struct lt_sock. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

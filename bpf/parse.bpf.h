@@ -386,4 +386,12 @@ static __always_inline enum lt_reason lt_parse(const struct lt_frame *f, struct 
 	return eth ? lt_parse_type(f, p, eth->h_proto) : LT_TRUNCATED;
 }
 
+/* Neither inlined nor static: copies of headers take room on the stack, which is needed for no longer than this. */
+__noinline int lt_parse_skb(struct __sk_buff *skb, struct lt_packet *p)
+{
+	struct lt_frame frame = lt_skb_frame(skb);
+
+	return p ? lt_parse(&frame, p) : LT_TRUNCATED;
+}
+
 #endif

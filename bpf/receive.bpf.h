@@ -31,7 +31,7 @@ static __always_inline struct lt_slot *lt_flow_of(struct sock *sk, __u8 proto, _
 		return NULL;
 	lt_tuple_of(&p, &sk->__sk_common, proto, site);
 	*side = lt_side(&p);
-	slot = hint ? lt_slot_at(hint->slot1 - 1) : NULL;
+	slot = hint ? lt_slot_at(hint->slot) : NULL;
 	if (lt_is_live_flow_of(slot, &p, *side))
 		return slot;
 	if (sk->__sk_common.skc_state == TCP_CLOSE)

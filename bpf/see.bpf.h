@@ -8,6 +8,7 @@
 #include "breakdown.bpf.h"
 #include "config.bpf.h"
 #include "device.bpf.h"
+#include "fast.bpf.h"
 #include "filter.bpf.h"
 #include "flow.bpf.h"
 #include "maps.bpf.h"
@@ -22,7 +23,7 @@
 static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock *sk)
 {
 	struct lt_packet p = { .site = config.site };
-	enum lt_reason reason = lt_parse(frame, &p);
+	enum lt_reason reason = frame->is_xdp ? lt_parse(frame, &p) : lt_parse_skb(frame->ctx, &p);
 	struct lt_wire wire = lt_wire(frame, &p);
 	struct lt_news news;
 	struct lt_visit v = { .frame = frame, .p = &p, .news = &news };
@@ -46,6 +47,8 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 		lt_account(&v, &wire);
 		if (!config.no_owners)
 			lt_notice_owner(&v);
+		if (v.hint && v.locked)
+			lt_remember(v.hint, &v);
 	}
 end:
 	/* What is in a slot is counted there; only XDP waits for its own counter, and needs it by itself. */
@@ -53,6 +56,15 @@ end:
 		lt_count_reason(reason, &wire);
 	if (config.sample && reason != LT_FILTERED)
 		lt_sample(frame, &p, &wire, reason, &news);
+}
+
+/* Neither inlined nor static: its stack and its registers are not to burden the short way. */
+__noinline int lt_see_skb(struct __sk_buff *skb)
+{
+	struct lt_frame frame = lt_skb_frame(skb);
+
+	lt_see(&frame, skb->sk);
+	return 0;
 }
 
 /* Packets that arrive, for --stages: counted, and not looked at. */

@@ -142,6 +142,7 @@ __noinline int lt_take_exchange(__u32 slot_index, __u64 asked_ns)
 		t->asked_seq = 0;
 		lt_give_place(&lt_exchanges_free, place);
 	}
+	__sync_fetch_and_or(&slot->state, LT_SLOT_ASKED); /* its sockets look again */
 	return 0;
 }
 
@@ -212,10 +213,16 @@ static __noinline void lt_take_turn_back(struct lt_exchange *t, __u32 locked)
 	WRITE_ONCE(t->taken, answered);
 }
 
-/* An answer of several packets is complete. Not inlined: see lt_take_turn_back. */
-static __noinline void lt_count_response(struct lt_exchange *t, __u64 ns, __u32 locked)
+/* How long the newest answer took; less than no time may be where several CPUs answer. */
+static __always_inline __u64 lt_response(const struct lt_exchange *t)
 {
-	__u64 bucket = lt_bucket_by_guess(&t->response, ns);
+	return t->answered_ns > t->of_ns ? t->answered_ns - t->of_ns : 0;
+}
+
+/* An answer of several packets is complete. Not inlined: see lt_take_turn_back. */
+static __noinline void lt_count_response(struct lt_exchange *t, __u32 locked)
+{
+	__u64 ns = lt_response(t), bucket = lt_bucket_by_guess(&t->response, ns);
 
 	barrier_var(bucket); /* the check must be on the very register that is added to a pointer */
 	if (bucket < LT_HIST_BUCKETS)
@@ -225,17 +232,15 @@ static __noinline void lt_count_response(struct lt_exchange *t, __u64 ns, __u32 
 /* What is known of the answer before as the next one begins. */
 static __always_inline void lt_end_answer(struct lt_exchange *t, const struct lt_said *said)
 {
-	__s64 response = t->answered_ns - t->of_ns;
 	__u32 answered = t->answered;
 
 	if (unlikely(!answered))
 		return;
-	if (unlikely(response < 0)) /* where several CPUs answer */
-		response = 0;
 	if (unlikely(t->several == answered))
-		lt_count_response(t, response, said->locked);
-	if (t->told != answered)
-		lt_note_extremes(&t->response, response);
+		lt_count_response(t, said->locked);
+	if (likely(READ_ONCE(t->told) != t->answered))
+		lt_note_extremes(&t->response,
+				 said->locked ? t->answered_ns - t->of_ns : lt_response(t));
 	if (said->is_tcp && unlikely(lt_has_crossed(t)))
 		t->crossed++;
 }
@@ -245,9 +250,9 @@ static __always_inline void lt_begin_answer(struct lt_exchange *t, const struct 
 					    __u64 asked_ns, __u32 asked_seq)
 {
 	__u64 took = said->now - asked_ns, bucket;
-	__u32 number = t->answered + 1;
 
-	WRITE_ONCE(t->begun, number);
+	WRITE_ONCE(t->begun, t->answered + 1);
+	t->of_seq = asked_seq;
 	lt_end_answer(t, said);
 	bucket = lt_bucket_by_guess(&t->turn, took);
 	barrier_var(bucket); /* the check must be on the very register that is added to a pointer */
@@ -256,10 +261,9 @@ static __always_inline void lt_begin_answer(struct lt_exchange *t, const struct 
 		lt_add_latency(&t->turn, &t->turn_hist[bucket], 1, took, said->locked);
 	lt_note_extremes(&t->turn, took);
 	t->of_ns = asked_ns;
-	t->of_seq = asked_seq;
 	t->began_ns = said->now;
 	WRITE_ONCE(t->answered_ns, said->now);
-	WRITE_ONCE(t->answered, number);
+	WRITE_ONCE(t->answered, READ_ONCE(t->begun));
 }
 
 /* More of the newest answer, or its first packet. */

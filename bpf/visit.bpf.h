@@ -22,6 +22,7 @@ struct lt_visit {
 	struct lt_slot *slot;
 	struct lt_dir *dir; /* the sender's, of slot */
 	bool locked; /* under the lock of tp */
+	struct lt_sock *hint; /* of the socket that sends; NULL: none */
 	struct lt_news *news; /* filled with config.sample only */
 };
 

@@ -47,6 +47,7 @@ type Config struct {
 	Learn    Learn                // what to find out; 0 is LearnUsual
 	Slow     time.Duration        // tell of turns that take as long, one by one; 0: of none
 	Sample   reading.SampleConfig // what to copy to user space, for ReadSamples
+	LongWay  bool                 // no packet takes the short way, which means the same
 }
 
 // Learns reports whether all of that is to be found out.
@@ -77,16 +78,26 @@ func (c *Config) setDefaults() error {
 	return c.setSampleDefaults()
 }
 
+// takenOnTheLongWay is the policies that ask for packets which never take the short way.
+const takenOnTheLongWay = reading.SampleErrors | reading.SampleConns
+
+// programName is that of the program which counts.
+func (c *Config) programName() string {
+	switch {
+	case c.Hook == hook.XDP:
+		return "lotrace_xdp"
+	case c.LongWay || c.Sample.Policies&^takenOnTheLongWay != 0:
+		return "lotrace_egress_long"
+	}
+	return "lotrace_egress"
+}
+
 // programNames are those that a hook needs; what is not needed is not loaded.
-func programNames(kind hook.Kind, stages bool) []string {
-	names := []string{"lotrace_egress"}
-	if kind == hook.XDP {
-		names[0] = "lotrace_xdp"
+func (c *Config) programNames() []string {
+	if c.Stages {
+		return []string{c.programName(), "lotrace_ingress"}
 	}
-	if stages {
-		names = append(names, "lotrace_ingress")
-	}
-	return names
+	return []string{c.programName()}
 }
 
 // configure tells the programs what is wanted, and gives their maps the room for it.

@@ -14,7 +14,7 @@ var (
 	turns, turnBytes         = counting(0x6000)
 )
 
-// tableLiterals are of the structs of lotrace.h that user space reads where the kernel writes them.
+// tableLiterals are of the structs of lotrace.h and exchange.h that user space reads where the kernel writes them.
 var tableLiterals = []literal{
 	{
 		name: "lt_slot",

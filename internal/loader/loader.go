@@ -29,9 +29,10 @@ type Loader struct {
 	stages bool
 	ahead  time.Duration // our CLOCK_MONOTONIC of the kernel's
 
-	source *source // nil: everything is loaded
-	coll   *ebpf.Collection
-	table  *table
+	source  *source // nil: everything is loaded
+	coll    *ebpf.Collection
+	program *ebpf.Program // the one that counts
+	table   *table
 
 	scan    *scan    // nil: none
 	queues  *queues  // nil: none
@@ -130,13 +131,9 @@ func (l *Loader) attach(kind hook.Kind) (err error) {
 	return nil
 }
 
-// programs are those that were loaded for a hook.
+// programs are those that were loaded, for whichever hook.
 func (l *Loader) programs() hook.Programs {
-	return hook.Programs{
-		Egress:  l.coll.Programs["lotrace_egress"],
-		Ingress: l.coll.Programs["lotrace_ingress"],
-		XDP:     l.coll.Programs["lotrace_xdp"],
-	}
+	return hook.Programs{Egress: l.program, XDP: l.program, Ingress: l.coll.Programs["lotrace_ingress"]}
 }
 
 // selfTestXDP runs inside the watched namespace.
@@ -156,7 +153,7 @@ func (l *Loader) load(c Config) error {
 	if l.source, err = readSource(); err != nil {
 		return err
 	}
-	spec := l.source.only(programNames(c.Hook, c.Stages)...)
+	spec := l.source.only(c.programNames()...)
 	if err := l.configure(spec, &c); err != nil {
 		return err
 	}
@@ -164,6 +161,7 @@ func (l *Loader) load(c Config) error {
 		return loadError(err)
 	}
 	l.onClose(func() error { l.coll.Close(); return nil })
+	l.program = l.coll.Programs[c.programName()]
 	if l.table, err = openTable(l.coll); err != nil {
 		return err
 	}
@@ -237,8 +235,7 @@ func (l *Loader) Hook() hook.Kind { return l.kind }
 // Cost is the mean run time of our program per packet at the hook in nanoseconds, or 0 where the
 // kernel does not measure it (sysctl kernel.bpf_stats_enabled).
 func (l *Loader) Cost() float64 {
-	program := l.coll.Programs[programNames(l.kind, false)[0]]
-	stats, err := program.Stats()
+	stats, err := l.program.Stats()
 	if err != nil || stats.RunCount == 0 {
 		return 0
 	}

@@ -325,6 +325,7 @@ const (
 	lotraceProgLotraceArrive        = "lotrace_arrive"
 	lotraceProgLotraceDrop          = "lotrace_drop"
 	lotraceProgLotraceEgress        = "lotrace_egress"
+	lotraceProgLotraceEgressLong    = "lotrace_egress_long"
 	lotraceProgLotraceIngress       = "lotrace_ingress"
 	lotraceProgLotraceIterFiles     = "lotrace_iter_files"
 	lotraceProgLotraceIterQueuesTcp = "lotrace_iter_queues_tcp"
@@ -384,6 +385,7 @@ type lotraceProgramSpecs struct {
 	LotraceArrive        *ebpf.ProgramSpec `ebpf:"lotrace_arrive"`
 	LotraceDrop          *ebpf.ProgramSpec `ebpf:"lotrace_drop"`
 	LotraceEgress        *ebpf.ProgramSpec `ebpf:"lotrace_egress"`
+	LotraceEgressLong    *ebpf.ProgramSpec `ebpf:"lotrace_egress_long"`
 	LotraceIngress       *ebpf.ProgramSpec `ebpf:"lotrace_ingress"`
 	LotraceIterFiles     *ebpf.ProgramSpec `ebpf:"lotrace_iter_files"`
 	LotraceIterQueuesTcp *ebpf.ProgramSpec `ebpf:"lotrace_iter_queues_tcp"`
@@ -505,6 +507,7 @@ type lotracePrograms struct {
 	LotraceArrive        *ebpf.Program `ebpf:"lotrace_arrive"`
 	LotraceDrop          *ebpf.Program `ebpf:"lotrace_drop"`
 	LotraceEgress        *ebpf.Program `ebpf:"lotrace_egress"`
+	LotraceEgressLong    *ebpf.Program `ebpf:"lotrace_egress_long"`
 	LotraceIngress       *ebpf.Program `ebpf:"lotrace_ingress"`
 	LotraceIterFiles     *ebpf.Program `ebpf:"lotrace_iter_files"`
 	LotraceIterQueuesTcp *ebpf.Program `ebpf:"lotrace_iter_queues_tcp"`
@@ -520,6 +523,7 @@ func (p *lotracePrograms) Close() error {
 		p.LotraceArrive,
 		p.LotraceDrop,
 		p.LotraceEgress,
+		p.LotraceEgressLong,
 		p.LotraceIngress,
 		p.LotraceIterFiles,
 		p.LotraceIterQueuesTcp,

@@ -42,7 +42,7 @@ func newBench(tb testing.TB, c Config) *bench {
 	if err := l.load(c); err != nil {
 		tb.Fatalf("%+v", err)
 	}
-	b := &bench{Loader: l, program: l.coll.Programs[programNames(c.Hook, false)[0]]}
+	b := &bench{Loader: l, program: l.program}
 	const tcxNext, xdpPass = ^uint32(0), 2
 	b.verdict = tcxNext
 	if c.Hook == hook.XDP {
