@@ -1,7 +1,12 @@
 package loader
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/lotrace/lotrace/internal/reading"
 )
@@ -41,4 +46,80 @@ func BreakWalksForTest(l *Loader) error {
 		}
 	}
 	return nil
+}
+
+// NextSeqForTest is the sequence number behind what an end of a slot has sent.
+func NextSeqForTest(l *Loader, index uint32, end int) uint32 {
+	return l.table.slots.at[index].Dir[end].NextSeq
+}
+
+// flowForTest is all that two loaders should agree on of a flow that both have seen.
+type flowForTest struct {
+	Slot     lotraceLtSlot
+	Life     lotraceLtLife
+	Exchange lotraceLtExchange
+	Health   lotraceLtHealth
+}
+
+// DiffForTest says in what the slots of two loaders differ that saw the same packets. Round trips and windows may be three
+// packets apart. Times are equal if TCP took them, and else as far apart as the two programs ran.
+func DiffForTest(a, b *Loader) (string, error) {
+	flows, err := a.table.flowsForTest()
+	if err != nil {
+		return "", err
+	}
+	others, err := b.table.flowsForTest()
+	if err != nil {
+		return "", err
+	}
+	for i := range min(len(flows), len(others)) {
+		flows[i].level(&others[i])
+	}
+	return cmp.Diff(others, flows), nil
+}
+
+func (t *table) flowsForTest() (flows []flowForTest, err error) {
+	used, err := t.reach()
+	if err != nil {
+		return nil, err
+	}
+	for i := range used {
+		slot := &t.slots.at[i]
+		if !slot.isUsed() {
+			continue
+		}
+		f := flowForTest{Slot: *slot, Life: t.ends.at[i]}
+		if p := place(&slot.Exchange, t.exchanges.reached); p > 0 {
+			f.Exchange = t.exchanges.at[p]
+		}
+		if p := place(&f.Life.Health, t.healths.reached); p > 0 {
+			f.Health = t.healths.at[p]
+		}
+		f.Slot.State = uint32(slot.state())
+		f.Slot.Exchange, f.Life.Health = min(1, slot.Exchange), min(1, f.Life.Health)
+		flows = append(flows, f)
+	}
+	slices.SortFunc(flows, func(a, b flowForTest) int {
+		return bytes.Compare(fmt.Append(nil, a.Slot.Key, a.Slot.State), fmt.Append(nil, b.Slot.Key, b.Slot.State))
+	})
+	return flows, nil
+}
+
+// level makes equal what need not be.
+func (f *flowForTest) level(o *flowForTest) {
+	times := [][2]*uint64{{&f.Life.CreatedNs, &o.Life.CreatedNs}, {&f.Life.AcceptedNs, &o.Life.AcceptedNs}}
+	for i := range f.Slot.Dir {
+		d, e := &f.Slot.Dir[i], &o.Slot.Dir[i]
+		if (d.SrttUs8 == 0) == (e.SrttUs8 == 0) {
+			d.SrttUs8, d.Cwnd, e.SrttUs8, e.Cwnd = 0, 0, 0, 0
+		}
+		times = append(times, [2]*uint64{&d.LastNs, &e.LastNs},
+			[2]*uint64{&f.Health.ClosedNs[i], &o.Health.ClosedNs[i]},
+			[2]*uint64{&f.Health.ClosedSinceNs[i], &o.Health.ClosedSinceNs[i]})
+	}
+	for _, t := range times {
+		if apart := int64(*t[0] - *t[1]); apart > -int64(time.Second) && apart < int64(time.Second) {
+			*t[0], *t[1] = 0, 0
+		}
+	}
 }

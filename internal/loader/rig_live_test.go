@@ -28,7 +28,7 @@ func newRig(tb testing.TB, c loader.Config) *rig {
 
 func newRigIn(tb testing.TB, ns *testkit.Netns, c loader.Config) *rig {
 	tb.Helper()
-	c.Netns = ns.Path()
+	c.Netns, c.LongWay = ns.Path(), c.LongWay || testkit.LongWay()
 	l, err := loader.Open(c)
 	if err != nil {
 		tb.Fatal(err)

@@ -36,6 +36,7 @@ func newRig(tb testing.TB, c loader.Config) *rig {
 func newRigIn(tb testing.TB, ns *testkit.Netns, c loader.Config) *rig {
 	tb.Helper()
 	c.Netns = ns.Path()
+	c.LongWay = testkit.LongWay()
 	l, err := loader.Open(c)
 	if err != nil {
 		tb.Fatal(err)

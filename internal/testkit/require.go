@@ -22,7 +22,12 @@ const (
 	envInstructionClock = "LOTRACE_INSTRUCTION_CLOCK"
 	// envLong set to 1 asks for the long form of tests of faults.
 	envLong = "LOTRACE_TEST_LONG"
+	// envLongWay set to 1 has every packet take the long way through the programs.
+	envLongWay = "LOTRACE_TEST_LONG_WAY"
 )
+
+// LongWay reports whether tests should load the programs that have no short way.
+func LongWay() bool { return os.Getenv(envLongWay) == "1" }
 
 // Long reports whether tests of faults should take their time.
 func Long() bool { return os.Getenv(envLong) == "1" }
