@@ -22,28 +22,60 @@ struct lt_wire {
 	__u32 bytes;
 };
 
-/* One limit served both families before 6.3. */
-static __always_inline __u32 lt_gso_max_size(struct net_device *dev, bool v6)
+/* What is asked of an skb and its device. */
+struct lt_gso {
+	__u64 type;
+	__u64 features;
+	__u32 max_size;
+	__u32 max_segs;
+};
+
+/* Where the kernel lets us have its own skb (Linux 6.2), and anything else by its type, these are loads. */
+static __always_inline struct lt_gso lt_load_gso(struct __sk_buff *ctx, bool v6)
 {
-	if (!v6 && bpf_core_field_exists(dev->gso_ipv4_max_size))
-		return BPF_CORE_READ(dev, gso_ipv4_max_size);
-	return BPF_CORE_READ(dev, gso_max_size);
+	struct sk_buff *skb = bpf_cast_to_kern_ctx(ctx);
+	struct skb_shared_info *shinfo = bpf_rdonly_cast(
+		skb->head + skb->end, bpf_core_type_id_kernel(struct skb_shared_info));
+	struct net_device *dev = skb->dev;
+	struct lt_gso gso = {
+		.type = shinfo->gso_type,
+		.features = dev->features,
+		.max_size = dev->gso_max_size,
+		.max_segs = dev->gso_max_segs,
+	};
+
+	if (!v6 &&
+	    bpf_core_field_exists(dev->gso_ipv4_max_size)) /* one limit served both before 6.3 */
+		gso.max_size = dev->gso_ipv4_max_size;
+	return gso;
+}
+
+static __always_inline struct lt_gso lt_probe_gso(struct __sk_buff *ctx)
+{
+	struct sk_buff *skb = (struct sk_buff *)ctx;
+	struct skb_shared_info *shinfo = (void *)BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, end);
+	struct net_device *dev = BPF_CORE_READ(skb, dev);
+
+	return (struct lt_gso){
+		.type = BPF_CORE_READ(shinfo, gso_type),
+		.features = BPF_CORE_READ(dev, features),
+		.max_size = BPF_CORE_READ(dev, gso_max_size),
+		.max_segs = BPF_CORE_READ(dev, gso_max_segs),
+	};
 }
 
 static __always_inline bool lt_is_segmented(struct __sk_buff *ctx, __u32 len)
 {
-	struct sk_buff *skb = (struct sk_buff *)ctx;
-	struct net_device *dev = BPF_CORE_READ(skb, dev);
-	struct skb_shared_info *shinfo = (void *)BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, end);
-	__u64 type = BPF_CORE_READ(shinfo, gso_type) & ~LT_SKB_GSO_DODGY;
-	__u64 features = BPF_CORE_READ(dev, features);
+	struct lt_gso gso;
 
-	if (len >= lt_gso_max_size(dev, ctx->protocol == bpf_htons(LT_ETH_P_IPV6)))
+	if (bpf_cast_to_kern_ctx && bpf_rdonly_cast)
+		gso = lt_load_gso(ctx, ctx->protocol == bpf_htons(LT_ETH_P_IPV6));
+	else
+		gso = lt_probe_gso(ctx);
+	if (len >= gso.max_size || ctx->gso_segs > gso.max_segs)
 		return true;
-	if (ctx->gso_segs > BPF_CORE_READ(dev, gso_max_segs))
-		return true;
-	type <<= LT_NETIF_F_GSO_SHIFT;
-	return (features & type) != type;
+	gso.type = (gso.type & ~LT_SKB_GSO_DODGY) << LT_NETIF_F_GSO_SHIFT;
+	return (gso.features & gso.type) != gso.type;
 }
 
 static __always_inline struct lt_wire lt_wire(const struct lt_frame *f, const struct lt_packet *p)

@@ -32,9 +32,6 @@
 /* Fields of headers by where they are. Several next to each other are compared as one word, in network order. */
 #define lt_load(type, p, off) (*(const type *)((const void *)(p) + (off)))
 
-/* The kernel's own skb (Linux 6.2), of which fields are plain loads. */
-extern void *bpf_cast_to_kern_ctx(void *) __ksym __weak;
-
 /*
  * A packet went the long way under its socket's lock: the next one may look like it. While the sender's window is closed
  * every packet is rare. The slot's word is read first: if user space tells who is the client while this is written

@@ -156,7 +156,7 @@ struct lt_filter_term {
 	__u8 addr[16];
 };
 
-/* Changes while running. Written by user space, read by every program. */
+/* Written by user space. A connection that was let through once takes the short way, and is not asked about again. */
 struct lt_filter {
 	struct lt_filter_term term[LT_MAX_FILTER_TERMS];
 };

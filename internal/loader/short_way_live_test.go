@@ -55,12 +55,16 @@ func TestSocketOutlivesItsSlot(t *testing.T) {
 	first, firstServer := tcpPairAnywhere(t, r.ns, "127.0.0.1:0")
 	usual(t, first, firstServer, 100)
 	for round := range 3 {
-		if _, err := r.loader.Retire([]uint32{r.slotOf(first.LocalAddr()).Index}, nil); err != nil {
+		old := r.slotOf(first.LocalAddr()).Index
+		if _, err := r.loader.Retire([]uint32{old}, nil); err != nil {
 			t.Fatal(err)
 		}
 		second, secondServer := tcpPairAnywhere(t, r.ns, "127.0.0.1:0") // takes the slot
 		usual(t, second, secondServer, 100)
 		before := r.slotOf(second.LocalAddr())
+		if before.Index != old {
+			t.Fatalf("slot %d, want %d", before.Index, old)
+		}
 		// All that the first client sends is acknowledgements: payload would be out of sequence.
 		if err := exchange(firstServer, first, 2000, 100); err != nil {
 			t.Fatal(err)
