@@ -219,8 +219,8 @@ static __always_inline void lt_say(const struct lt_sock *at, const struct lt_dir
 		lt_go_on(t, &said);
 }
 
-/* Count a packet and return true, or leave all as it was. */
-static __always_inline bool lt_see_usual(struct __sk_buff *skb)
+/* Count a packet and return true, or leave all as it was. hint: what its socket remembers, if there is anything. */
+static __always_inline bool lt_see_usual(struct __sk_buff *skb, struct lt_sock **hint)
 {
 	__u32 words, len, payload, off;
 	const void *data, *end, *tcp;
@@ -230,10 +230,12 @@ static __always_inline bool lt_see_usual(struct __sk_buff *skb)
 	struct lt_dir *dir;
 	__u64 skbs, now;
 
+	*hint = NULL;
 	if (unlikely(skb->gso_size) && lt_is_cut(skb))
 		return false;
 	sk = skb->sk;
 	at = sk ? bpf_sk_storage_get(&lt_socks, sk, NULL, 0) : NULL;
+	*hint = at;
 	slot = at ? bpf_map_lookup_elem(&lt_slots, &at->slot) : NULL;
 	if (!slot || READ_ONCE(slot->state) != at->life)
 		return false;

@@ -224,10 +224,11 @@ static __always_inline enum lt_reason lt_find(struct lt_visit *v, struct bpf_soc
 	struct lt_slot *slot;
 	int index;
 
-	if (sk) {
+	if (sk && !v->hint)
 		v->hint = bpf_sk_storage_get(&lt_socks, sk, NULL, 0);
-		v->index = v->hint ? v->hint->slot : 0;
-		slot = v->hint ? lt_slot_at(v->index) : NULL;
+	if (v->hint) {
+		v->index = v->hint->slot;
+		slot = lt_slot_at(v->index);
 		if (slot && lt_is_live(slot) && lt_is_flow_of(slot, v->p, v->side) &&
 		    !lt_opens(v->p)) {
 			v->slot = slot;

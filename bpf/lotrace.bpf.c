@@ -14,8 +14,10 @@
 SEC("tc")
 int lotrace_egress(struct __sk_buff *skb)
 {
-	if (!lt_see_usual(skb))
-		lt_see_skb(skb);
+	struct lt_sock *hint;
+
+	if (!lt_see_usual(skb, &hint))
+		lt_see_skb(skb, hint);
 	return LT_TC_PASS;
 }
 
@@ -23,7 +25,7 @@ int lotrace_egress(struct __sk_buff *skb)
 SEC("tc")
 int lotrace_egress_long(struct __sk_buff *skb)
 {
-	lt_see_skb(skb);
+	lt_see_skb(skb, NULL);
 	return LT_TC_PASS;
 }
 
@@ -32,7 +34,7 @@ int lotrace_xdp(struct xdp_md *ctx)
 {
 	struct lt_frame frame = lt_xdp_frame(ctx);
 
-	lt_see(&frame, NULL);
+	lt_see(&frame, NULL, NULL);
 	return XDP_PASS;
 }
 

@@ -20,13 +20,14 @@
 #include "visit.bpf.h"
 
 /* The one path: every packet comes in at the top and leaves with exactly one reason. */
-static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock *sk)
+static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock *sk,
+				   struct lt_sock *hint)
 {
 	struct lt_packet p = { .site = config.site };
 	enum lt_reason reason = frame->is_xdp ? lt_parse(frame, &p) : lt_parse_skb(frame->ctx, &p);
 	struct lt_wire wire = lt_wire(frame, &p);
 	struct lt_news news;
-	struct lt_visit v = { .frame = frame, .p = &p, .news = &news };
+	struct lt_visit v = { .frame = frame, .p = &p, .news = &news, .hint = hint };
 
 	if (config.sample)
 		lt_no_news(&news);
@@ -59,11 +60,11 @@ end:
 }
 
 /* Neither inlined nor static: its stack and its registers are not to burden the short way. */
-__noinline int lt_see_skb(struct __sk_buff *skb)
+__noinline int lt_see_skb(struct __sk_buff *skb, struct lt_sock *hint)
 {
 	struct lt_frame frame = lt_skb_frame(skb);
 
-	lt_see(&frame, skb->sk);
+	lt_see(&frame, skb->sk, hint);
 	return 0;
 }
 
