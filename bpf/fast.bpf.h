@@ -125,6 +125,7 @@ static __always_inline bool lt_usual_time(struct __sk_buff *skb, const struct lt
 					  __u64 *now)
 {
 	struct sk_buff *kernel_skb;
+	struct bpf_sock *common;
 	struct tcp_sock *tp;
 	struct sock *sk;
 
@@ -140,7 +141,8 @@ static __always_inline bool lt_usual_time(struct __sk_buff *skb, const struct lt
 		return likely(*now - dir->last_ns <= LT_STALL_MIN_NS) ||
 		       (*now > dir->last_ns && sk->sk_lock.owned);
 	}
-	tp = skb->sk ? bpf_skc_to_tcp_sock(skb->sk) : NULL;
+	common = skb->sk;
+	tp = common ? bpf_skc_to_tcp_sock(common) : NULL;
 	if (!tp || !lt_is_locked(tp))
 		return false;
 	*now = tp->tcp_clock_cache;
