@@ -85,7 +85,7 @@ func (t *table) flowsForTest() (flows []flowForTest, err error) {
 	}
 	for i := range used {
 		slot := &t.slots.at[i]
-		if !slot.isUsed() {
+		if slot.use() == reading.SlotFree {
 			continue
 		}
 		f := flowForTest{Slot: *slot, Life: t.ends.at[i]}

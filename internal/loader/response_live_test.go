@@ -102,3 +102,35 @@ func TestResponsesThatCrossRequests(t *testing.T) {
 		t.Errorf("%d turns, %d responses of at most %d", all.turns, all.responses, n)
 	}
 }
+
+// A server that speaks on while a request is on its way, after the response was counted, takes nothing of it back.
+func TestResponseThatWasCounted(t *testing.T) {
+	r := newRig(t, loader.Config{})
+	client, server := tcpPair(t, r.ns)
+	usual(t, client, server, 10)
+	off := dropLarge(t, r.ns)
+	sent := make(chan error, 1)
+	before := r.kernel("TcpOutSegs")
+	go func() { sent <- exchange(client, server, 1000, 1) }()
+	r.await("request", func() bool { return r.kernel("TcpOutSegs") > before })
+	var all talked
+	all.add(windowOf(t, r.engine)) // has the response of the last answer, as there is a request again
+	time.Sleep(5 * time.Millisecond)
+	if err := exchange(server, client, 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	all.add(windowOf(t, r.engine))
+	off()
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	usual(t, client, server, 10)
+	client.Close()
+	server.Close()
+	testkit.Quiesce(r.ns)
+	last := windowOf(t, r.engine)
+	all.add(last)
+	if all.turns != all.responses || all.turns != 20 {
+		t.Errorf("%d turns, %d responses, want 20", all.turns, all.responses)
+	}
+}
