@@ -71,23 +71,23 @@ func (f *failing) spoil(r *reading.Reading, err error) error {
 	return f.err
 }
 
-var gone = errors.New("gone")
+var errGone = errors.New("gone")
 
 // fails are calls that read, and fail.
 var fails = map[string]func(*testing.T, *Engine){
 	"window": func(t *testing.T, e *Engine) {
-		if w, err := e.Window(new(model.Flows)); !errors.Is(err, gone) {
+		if w, err := e.Window(new(model.Flows)); !errors.Is(err, errGone) {
 			t.Errorf("%+v, %v", w, err)
 		}
 	},
 	"sweep": func(t *testing.T, e *Engine) {
 		e.calls = sweepInPlenty - 1
-		if err := e.Sweep(); !errors.Is(err, gone) {
+		if err := e.Sweep(); !errors.Is(err, errGone) {
 			t.Error(err)
 		}
 	},
 	"look": func(t *testing.T, e *Engine) {
-		if err := e.Look(); !errors.Is(err, gone) {
+		if err := e.Look(); !errors.Is(err, errGone) {
 			t.Error(err)
 		}
 	},
@@ -135,14 +135,14 @@ func TestFailedReadingsAreNone(t *testing.T) {
 			s.reason(reading.ReasonTableFull)
 			s.now.Queues = []reading.Queue{{Slot: 0, End: 0, Drops: s.healths[1].OtherDrops}}
 			s.pass(2 * time.Second)
-			f.err = gone
+			f.err = errGone
 			fail(t, e)
 			f.err = nil
 			sweep(t, e)
 			s.packet(old, 0, 0)
 			s.slow(old, 4*ms)
 			s.pass(time.Second)
-			f.err = gone
+			f.err = errGone
 			fail(t, e)
 			f.err = nil
 			w := window(t, e)
