@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -15,11 +16,16 @@ var sums = []*Measure{
 }
 
 func sum(word, leaf string, unit Unit) *Measure {
+	m := &Measure{Name: word, Leaves: "to_server." + leaf + " to_client." + leaf, Sort: word, Unit: unit}
+	return m.amount(word)
+}
+
+// amount makes the measure the amount that filters know by that word, which says how to get it.
+func (m *Measure) amount(word string) *Measure {
 	a := model.Amounts[slices.IndexFunc(model.Amounts, func(a model.Amount) bool { return a.Name == word })]
-	return &Measure{
-		Name: word, Leaves: "to_server." + leaf + " to_client." + leaf, Amount: word, Sort: word, Unit: unit, Help: a.Help,
-		Of: func(r *Row) (uint64, bool) { return a.Of(&r.Tally) },
-	}
+	m.Amount, m.Help = word, cmp.Or(m.Help, a.Help)
+	m.Of = func(r *Row) (uint64, bool) { return a.Of(&r.Tally) }
+	return m
 }
 
 var rowCounts = []*Measure{
@@ -91,11 +97,11 @@ func ofFlow[T time.Duration | uint32](of func(*model.Flow) T) func(*Row) (uint64
 
 var (
 	turns = latency("turn", ofTurns, func(r *Row) *model.Latency { return &r.Turn }, described{
-		"count": {"turns", "TURNS", "answered requests"},
+		"count": {"turns", "TURNS", "answered requests", "turns"},
 		"p50":   {"p50", "P50", "turns, from a request's last byte to its answer's first: half were no longer"},
 		"p90":   {"", "P90", "nine in ten turns were no longer"},
 		"p99":   {"p99", "P99", "99 in a hundred turns were no longer"},
-		"max":   {"max", "MAX", "the longest turn"},
+		"max":   {"max", "MAX", "the longest turn", "turn"},
 		"rate":  {"", "REQ/S", "answered requests a second"},
 		"sum":   {"", "", "all turns together"},
 		"min":   {"", "", "the shortest turn"},
@@ -105,7 +111,7 @@ var (
 		"p50":   {"", "RESP P50", "the same to the answer's last byte"},
 		"p90":   {"", "", "nine in ten responses were no longer"},
 		"p99":   {"", "RESP P99", "the same to the answer's last byte"},
-		"max":   {"", "", "the longest response"},
+		"max":   {"", "", "the longest response", "response"},
 		"sum":   {"", "", "all responses together"},
 		"min":   {"", "", "the shortest response"},
 	})
@@ -120,40 +126,39 @@ var (
 	}))
 )
 
-// described has the sort word, the head and the help of each number of a latency.
-type described map[string][3]string
+// described has the sort word, the head and the help of each number of a latency, and the amount that it is, if it is one.
+type described map[string][4]string
 
 func latency(path string, needs latencies, of func(*Row) *model.Latency, as described) []*Measure {
-	amounts := map[string]string{"turn.count": "turns", "turn.max_ns": "turn", "response.max_ns": "response"}
+	number := func(m *Measure, name string, otherwise func(*Row) (uint64, bool)) *Measure {
+		m.Sort, m.Head, m.Help, m.Of, m.needs = as[name][0], as[name][1], as[name][2], otherwise, needs
+		if word := as[name][3]; word != "" {
+			m.amount(word)
+		}
+		return m
+	}
 	length := func(name string, d func(*model.Latency) time.Duration) *Measure {
-		return &Measure{Name: path + "." + name + "_ns", Sort: as[name][0], Head: as[name][1], Help: as[name][2], Unit: Nanoseconds,
-			Of: func(r *Row) (uint64, bool) {
-				l := of(r)
-				return uint64(d(l)), l.Count > 0
-			}}
+		return number(&Measure{Name: path + "." + name + "_ns", Unit: Nanoseconds}, name, func(r *Row) (uint64, bool) {
+			l := of(r)
+			return uint64(d(l)), l.Count > 0
+		})
 	}
 	quantile := func(name string, q float64) *Measure {
 		return length(name, func(l *model.Latency) time.Duration { return l.Quantile(q) })
 	}
 	count := func(r *Row) (uint64, bool) { return of(r).Count, true }
 	measures := []*Measure{
-		{Name: path + ".count", Sort: as["count"][0], Head: as["count"][1], Help: as["count"][2], Calm: true, Of: count},
-		{Name: path + ".sum_ns", Unit: Nanoseconds, Help: as["sum"][2], Of: func(r *Row) (uint64, bool) { return uint64(of(r).Sum), true }},
+		number(&Measure{Name: path + ".count", Calm: true}, "count", count),
+		number(&Measure{Name: path + ".sum_ns", Unit: Nanoseconds}, "sum", func(r *Row) (uint64, bool) { return uint64(of(r).Sum), true }),
 		length("min", func(l *model.Latency) time.Duration { return l.Min }),
 		quantile("p50", 0.50),
 		quantile("p90", 0.90),
 		quantile("p99", 0.99),
 		length("max", func(l *model.Latency) time.Duration { return l.Max }),
 	}
-	for _, m := range measures {
-		m.Amount = amounts[m.Name]
-	}
-	if rate, has := as["rate"]; has {
-		measures = append(measures[:1:1], append([]*Measure{{Name: path + ".count_per_s", Leaves: path + ".count",
-			Head: rate[1], Help: rate[2], Calm: true, Unit: TurnsPerSecond, Of: count}}, measures[1:]...)...)
-	}
-	for _, m := range measures {
-		m.needs = needs
+	if _, has := as["rate"]; has {
+		rate := number(&Measure{Name: path + ".count_per_s", Leaves: path + ".count", Calm: true, Unit: TurnsPerSecond}, "rate", count)
+		measures = slices.Insert(measures, 1, rate)
 	}
 	return measures
 }

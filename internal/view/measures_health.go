@@ -10,8 +10,7 @@ import (
 // healthMeasures are what went wrong.
 var healthMeasures = slices.Concat(
 	[]*Measure{
-		{Name: "errors", Amount: "errors", Sort: "errors", Head: "ERR", Calm: true, Help: "refused connections, resets and lost datagrams; only where there are any",
-			Of: func(r *Row) (uint64, bool) { return r.Health.Errors(), true }},
+		(&Measure{Name: "errors", Sort: "errors", Head: "ERR", Calm: true, Help: "refused connections, resets and lost datagrams; only where there are any"}).amount("errors"),
 		healthOf("refused", "", "SYNs that a RST answered", func(h *model.Health) uint64 { return h.Refused }),
 		healthOf("syn_retries", "", "SYNs sent again", func(h *model.Health) uint64 { return h.SYNRetries }),
 		healthOf("synack_retries", "", "SYN-ACKs sent again", func(h *model.Health) uint64 { return h.SYNACKRetries }),

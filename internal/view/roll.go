@@ -129,6 +129,9 @@ func (r *Roll) addPairs(flows *model.Flows) {
 	r.of = slices.Grow(r.of[:0], flows.Len())
 	if r.Slot == nil && r.places == nil {
 		r.places = make(map[Key]int32, flows.Len()) // growing, it would take as much
+		if r.by.counts {
+			r.first = make([]client, 0, flows.Len())
+		}
 	}
 	for i := range flows.Len() {
 		f := flows.At(i)
