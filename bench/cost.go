@@ -64,7 +64,7 @@ func scenarios() []scenario {
 	return all
 }
 
-// What is compared. The page has columns of some.
+// Names of comparisons. The page has columns of some.
 const (
 	everythingToReference = "everything on, to the reference"
 	countingToReference   = "counting, to the reference"

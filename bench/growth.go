@@ -116,7 +116,7 @@ func (w walk) run(steps stepper, flows int, referenceFirst bool, took *steppedOn
 	}
 	n := max(speaking, leastTrips)
 	room := max(loader.DefaultFlows, roundUp(flows))
-	// Whoever is attached last runs first.
+	// The program that is attached last runs first.
 	variants := []*variant{emptyTC, oursVariant(oursTC.name, loader.Config{MaxFlows: room}), sizedReference(uint32(room))}
 	places := [3]*[]float64{&took.empty, &took.ours, &took.reference}
 	if !referenceFirst {

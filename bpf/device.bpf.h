@@ -22,7 +22,7 @@ struct lt_wire {
 	__u32 bytes;
 };
 
-/* What is asked of an skb and its device. */
+/* Questions about an skb and its device. */
 struct lt_gso {
 	__u64 type;
 	__u64 features;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the kernel keeps of a flow's requests and answers. User space reads it where the kernel writes it. */
+/* The kernel's record of a flow's requests and answers. User space reads it where the kernel writes it. */
 #ifndef LOTRACE_EXCHANGE_H
 #define LOTRACE_EXCHANGE_H
 

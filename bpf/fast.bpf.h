@@ -6,7 +6,7 @@
  * done then is what the long way does (lt_see), less what cannot be. All that may fail comes before the first write:
  * what is not certain goes the long way, which means the same, and has the socket remember anew.
  *
- * What counts is how little code there is, and on how few cache lines: between two packets the stack runs so much of
+ * The cost is in how much code there is, and on how many cache lines: between two packets the stack runs so much of
  * its own that ours is never near. So nothing here reads config, and what is seldom needed is a call.
  */
 #ifndef LOTRACE_FAST_BPF_H
@@ -200,11 +200,11 @@ static __always_inline void lt_say(const struct lt_sock *at, const struct lt_dir
 	t = bpf_map_lookup_elem(&lt_exchanges, &at->exchange);
 	if (!t)
 		return;
-	/* What is in memory is fetched again: to keep it takes longer. */
+	/* Memory is read again: to keep what it holds takes longer. */
 	how = READ_ONCE(at->how);
 	said.ack = bpf_ntohl(READ_ONCE(*(const __u32 *)(tcp + 8)));
 	/*
-	 * What the client's CPU wrote takes as long to come as all that follows takes: it is asked for as soon as
+	 * The word of the client's CPU takes as long to come as all that follows takes: it is asked for as soon as
 	 * it is known to be needed. Its number is read later: what was heard was written before.
 	 */
 	if (!(how & LT_HOW_ASKS) && (t->answered_ack != said.ack || !t->answered))

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What a socket remembers of its flow and of its packets. User space never sees it. */
+/* A socket remembers this of its flow and of its packets. User space never sees it. */
 #ifndef LOTRACE_HINT_BPF_H
 #define LOTRACE_HINT_BPF_H
 
 #include "base.bpf.h"
 
-/* What lt_sock.how says of a socket's packets. */
+/* Bits of lt_sock.how, about a socket's packets. */
 enum {
 	LT_HOW_ASKS = 1 << 0, /* it is the client's */
 	LT_HOW_SPEAKS = 1 << 1, /* it has sent payload before, and has its exchange if it asks */

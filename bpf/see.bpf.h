@@ -52,7 +52,7 @@ static __always_inline void lt_see(const struct lt_frame *frame, struct bpf_sock
 			lt_remember(v.hint, &v);
 	}
 end:
-	/* What is in a slot is counted there; only XDP waits for its own counter, and needs it by itself. */
+	/* A slot counts its packets itself; only XDP waits for its own counter, and needs it beside that. */
 	if (reason != LT_COUNTED || frame->is_xdp)
 		lt_count_reason(reason, &wire);
 	if (config.sample && reason != LT_FILTERED)

@@ -229,7 +229,7 @@ static __noinline void lt_count_response(struct lt_exchange *t, __u32 locked)
 		lt_add_latency(&t->response, &t->response_hist[bucket], 1, ns, locked);
 }
 
-/* What is known of the answer before as the next one begins. */
+/* As an answer begins, the one before it is known to its end. */
 static __always_inline void lt_end_answer(struct lt_exchange *t, const struct lt_said *said)
 {
 	__u32 answered = t->answered;

@@ -213,7 +213,7 @@ func (all *interfaces) count(pkg string, is *ast.InterfaceType) int {
 }
 
 var (
-	// What begins first is what it is: there are comments in quotations, and quotation marks in comments.
+	// The first to begin decides: there are comments in quotations, and quotation marks in comments.
 	asides   = regexp.MustCompile(`(?s)/\*.*?\*/|//[^\n]*|"(\\.|[^"\\])*"|'(\\.|[^'\\])*'`)
 	lastName = regexp.MustCompile(`\w+\s*$`)
 )
