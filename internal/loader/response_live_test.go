@@ -105,10 +105,12 @@ func TestResponsesThatCrossRequests(t *testing.T) {
 
 // A server that speaks on while a request is on its way, after the response was counted, takes nothing of it back.
 func TestResponseThatWasCounted(t *testing.T) {
-	r := newRig(t, loader.Config{})
-	client, server := tcpPair(t, r.ns)
+	testkit.RequireRoot(t)
+	ns := testkit.NewNetns(t)
+	off := dropLarge(t, ns) // before a hook that needs the same qdisc
+	r := newRigIn(t, ns, loader.Config{})
+	client, server := tcpPair(t, ns)
 	usual(t, client, server, 10)
-	off := dropLarge(t, r.ns)
 	sent := make(chan error, 1)
 	before := r.kernel("TcpOutSegs")
 	go func() { sent <- exchange(client, server, 1000, 1) }()
