@@ -74,16 +74,21 @@ const (
 )
 
 var (
-	pingPongOnOne = []comparison{
-		toReference(everythingToReference, oursTC, 0.55),
-		toReference(countingToReference, countTC, 0.45),
-		{what: "a whole run, to one of an empty program", of: oursTC.name, to: emptyTC.name, most: 2.5},
+	features = []comparison{
 		adds(ownersAdd, oursTC, noOwnersTC, 10),
 		adds(turnsAdd, oursTC, noTurnsTC, 20),
 		adds(healthAdds, oursTC, noHealthTC, 10),
+	}
+	samples = []comparison{
 		adds("message heads add", headsTC, oursTC, 150),
 		adds("samples of every packet add", samplesTC, oursTC, 250),
 	}
+
+	pingPongOnOne = slices.Concat([]comparison{
+		toReference(everythingToReference, oursTC, 0.55),
+		toReference(countingToReference, countTC, 0.45),
+		{what: "a whole run, to one of an empty program", of: oursTC.name, to: emptyTC.name, most: 2.5},
+	}, features, samples)
 	pingPongOnTwo = []comparison{
 		toReference(everythingToReference, oursTC, 0.75),
 		toReference(countingToReference, countTC, 0.5),
@@ -103,24 +108,15 @@ var (
 		},
 		adds("samples of every packet add", samplesTC, oursTC, 250),
 	}
-	udp = []comparison{
+	udp = slices.Concat([]comparison{
 		toReference(everythingToReference, oursTC, 0.7),
 		toReference(countingToReference, countTC, 0),
-		adds(ownersAdd, oursTC, noOwnersTC, 10),
-		adds(turnsAdd, oursTC, noTurnsTC, 20),
-		adds(healthAdds, oursTC, noHealthTC, 10),
-		adds("message heads add", headsTC, oursTC, 150),
-		adds("samples of every packet add", samplesTC, oursTC, 250),
-	}
+	}, features, samples)
 	// In a ping-pong every packet is a head; here next to none is.
-	tcpBulk = []comparison{
+	tcpBulk = slices.Concat([]comparison{
 		toReference(everythingToReference, oursTC, 0.6),
 		toReference(countingToReference, countTC, 0),
-		adds(ownersAdd, oursTC, noOwnersTC, 10),
-		adds(turnsAdd, oursTC, noTurnsTC, 20),
-		adds(healthAdds, oursTC, noHealthTC, 10),
-		adds("message heads add where there are none", headsTC, oursTC, 3),
-	}
+	}, features, []comparison{adds("message heads add where there are none", headsTC, oursTC, 3)})
 )
 
 // toReference is what a program takes above an empty one, as a ratio to what the reference does.

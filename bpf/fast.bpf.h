@@ -276,7 +276,7 @@ static __always_inline bool lt_see_usual(struct __sk_buff *skb, struct lt_sock *
 		lt_say(at, dir, tcp);
 	}
 	skbs = READ_ONCE(dir->skbs);
-	if (unlikely(!(skbs > LT_ASK_ALWAYS && (skbs ^ skbs / LT_ASK_EVERY) % LT_ASK_EVERY)))
+	if (unlikely(!lt_is_spared(skbs)))
 		lt_look_after(skb, at->slot, READ_ONCE(at->how));
 	return true;
 }

@@ -88,7 +88,7 @@ static __always_inline bool lt_is_live(const struct lt_slot *slot)
 
 /*
  * Take the key of a slot over: false, another CPU is at it. That of a RETIRING one is ours to take: user space looks
- * at what it deletes. User space may tell who is the client in between, which it does once or twice.
+ * at what it deletes. The word may get bits in between, each once.
  */
 static __always_inline bool lt_take_key(struct lt_slot *old)
 {

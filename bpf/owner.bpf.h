@@ -22,6 +22,12 @@
 #define LT_ASK_EVERY 4 /* these is, a power of two; which one rotates */
 #define LT_PIDNS_LEVELS 8 /* nested PID namespaces searched for ours; the kernel allows 32 */
 
+/* Whether a sender's skb, the newest of so many, is one that is not asked. */
+static __always_inline bool lt_is_spared(__u64 skbs)
+{
+	return skbs > LT_ASK_ALWAYS && (skbs ^ skbs / LT_ASK_EVERY) % LT_ASK_EVERY;
+}
+
 /* Tells processes apart, those with one PID after the other included; never 0. */
 static __always_inline __u32 lt_identity(struct task_struct *task)
 {
@@ -166,8 +172,7 @@ static __always_inline void lt_notice_owner(const struct lt_visit *v)
 	struct task_struct *task;
 	__u32 asked;
 
-	if (v->frame->is_xdp ||
-	    (skbs > LT_ASK_ALWAYS && (skbs ^ skbs / LT_ASK_EVERY) % LT_ASK_EVERY))
+	if (v->frame->is_xdp || lt_is_spared(skbs))
 		return;
 	asked = v->slot->asked[v->side & 1];
 	if (sk) {

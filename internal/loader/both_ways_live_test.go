@@ -119,7 +119,7 @@ func TestBothWaysAreOne(t *testing.T) {
 	var clients, servers []net.Conn
 	for round := range 6 {
 		for range 4 {
-			client, server := tcpPairAnywhere(t, ns, []string{"127.0.0.1:0", "[::1]:0"}[random.IntN(2)])
+			client, server := tcpPairAt(t, ns, []string{"127.0.0.1:0", "[::1]:0"}[random.IntN(2)])
 			if err := server.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
 				t.Fatal(err)
 			}
@@ -173,8 +173,8 @@ func loseAndRepeat(t *testing.T, r *rig, client, server net.Conn) {
 	}
 }
 
-// tcpPairAnywhere is a connection to an address.
-func tcpPairAnywhere(t *testing.T, ns *testkit.Netns, address string) (client, server net.Conn) {
+// tcpPairAt is a connection to an address.
+func tcpPairAt(t *testing.T, ns *testkit.Netns, address string) (client, server net.Conn) {
 	t.Helper()
 	ns.Run(t, func() {
 		l, err := net.Listen("tcp", address)

@@ -60,14 +60,14 @@ func (r *rig) slotOf(at net.Addr) *reading.Slot {
 // A socket whose flow has lost its slot, which is another's by now, goes on in a slot of its own.
 func TestSocketOutlivesItsSlot(t *testing.T) {
 	r := newRig(t, loader.Config{})
-	first, firstServer := tcpPairAnywhere(t, r.ns, "127.0.0.1:0")
+	first, firstServer := tcpPairAt(t, r.ns, "127.0.0.1:0")
 	usual(t, first, firstServer, 100)
 	for round := range 3 {
 		old := r.slotOf(first.LocalAddr()).Index
 		if _, err := r.loader.Retire([]uint32{old}, nil); err != nil {
 			t.Fatal(err)
 		}
-		second, secondServer := tcpPairAnywhere(t, r.ns, "127.0.0.1:0") // takes the slot
+		second, secondServer := tcpPairAt(t, r.ns, "127.0.0.1:0") // takes the slot
 		usual(t, second, secondServer, 100)
 		// All that the first client sends is acknowledgements: payload would be out of sequence. None comes after a
 		// silence, which would take the long way.

@@ -18,20 +18,7 @@ import (
 // tcpPair is a connection inside the namespace, to a port that nobody takes for a client's.
 func tcpPair(t *testing.T, ns *testkit.Netns) (client, server net.Conn) {
 	t.Helper()
-	ns.Run(t, func() {
-		l, err := net.Listen("tcp", "127.0.0.1:80")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
-			t.Fatal(err)
-		}
-		if server, err = l.Accept(); err != nil {
-			t.Fatal(err)
-		}
-	})
-	return client, server
+	return tcpPairAt(t, ns, "127.0.0.1:80")
 }
 
 // ask sends n one-byte requests and returns how long each took to the first byte of its answer, which has
