@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -213,6 +214,9 @@ func (f *feed) notice(text string) (stderrToo bool) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.said, f.last = append(f.said, text), text
+	f.last = text
+	if !slices.Contains(f.said, text) { // which is bounded so, however long the screen is late
+		f.said = append(f.said, text)
+	}
 	return false
 }
